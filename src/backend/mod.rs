@@ -1,0 +1,177 @@
+//! Stores: where bytes live. About ten verbs; S3's breadth belongs to `s3` and `site`, not here.
+//!
+//! A backend knows buckets, keys, places and bindings. It knows nothing of stamps, sites, versions or S3 errors.
+
+mod body;
+pub mod conformance;
+mod error;
+pub mod fs;
+pub mod memory;
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+pub use body::{Body, BodyError};
+pub use error::{Error, Result};
+
+use crate::model::{Binding, BucketName, Key, Location, ObjectId};
+
+/// A name that bytes have, or are to have, in a store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub object: ObjectId,
+    pub location: Location,
+}
+
+/// Bytes that a store accepted and made durable: where they are now, and how the store names them.
+///
+/// A store that stages (fs, memory) answers [`Location::Staged`]; [`Backend::publish`] brings them to the plain name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub location: Location,
+    pub binding: Binding,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What is known before the first byte of a put.
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    /// Bytes to come, where the client said: lets a store reserve room and refuse early.
+    pub size: Option<u64>,
+    /// Milliseconds since 1970 to show as the bytes' modification time.
+    pub modified_ms: u64,
+}
+
+/// What to read.
+#[derive(Clone, Debug, Default)]
+pub struct GetOptions {
+    /// Bytes wanted; `None` is all. The caller keeps it within the object.
+    pub range: Option<Range<u64>>,
+    /// The bytes that are meant: any other answers [`Error::Changed`], before or in the middle of the body.
+    pub expect: Option<Binding>,
+}
+
+/// Bytes that were opened.
+#[derive(Debug)]
+pub struct Fetched {
+    pub found: Found,
+    /// The range asked for, whole or an error: never a clean end short of it.
+    pub body: Body,
+}
+
+/// Something a store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub key: Key,
+    pub binding: Binding,
+    /// Bytes.
+    pub size: u64,
+    /// Milliseconds since 1970.
+    pub modified_ms: u64,
+}
+
+/// A part that a store holds for an unfinished multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptPart {
+    pub number: u16,
+    pub kept: Kept,
+}
+
+/// What [`Backend::publish`] saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The plain name holds the bytes now, by this call or by one before it.
+    Done,
+    /// The staged bytes are neither at the plain name nor in their staging file.
+    Gone,
+}
+
+/// What a store does by itself, probed once and shown by `check-config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// fs, memory, …
+    pub kind: &'static str,
+    /// One line a property: name, native | emulated | refused, and the reason.
+    pub lines: Vec<Capability>,
+}
+
+/// One property of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    pub name: &'static str,
+    pub support: Support,
+    pub detail: String,
+}
+
+/// Who provides a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    Native,
+    Emulated,
+    Refused,
+}
+
+/// A store.
+///
+/// Whatever a verb acknowledges is durable, but for names: [`Backend::publish`] and [`Backend::delete`] are redone after
+/// a crash until [`Backend::harden`] has returned.
+#[async_trait]
+pub trait Backend: Debug + Send + Sync + 'static {
+    /// What this store does by itself.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Stores `body` for `to`, durably, without making it visible at the plain name where the store stages.
+    /// An error in the body stores nothing.
+    async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept>;
+
+    /// Opens the bytes at `at`.
+    async fn get(&self, at: &Place, get: GetOptions) -> Result<Fetched>;
+
+    /// What is at `at` now.
+    async fn head(&self, at: &Place) -> Result<Found>;
+
+    /// Stages a copy of the bytes `expect` at `from`, server-side where the store can.
+    async fn copy(&self, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept>;
+
+    /// Brings staged bytes to the plain name, replacing what is there. Repeating it is harmless.
+    ///
+    /// `from` is a place at [`Location::Staged`], `binding` that of its bytes.
+    async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published>;
+
+    /// Removes what is at `at`, if it still has the binding `only`. Nothing there is success.
+    async fn delete(&self, at: &Place, only: &Binding) -> Result<()>;
+
+    /// Returns once every publish and delete of `moved` that was answered before this call survives a crash.
+    async fn harden(&self, moved: &[ObjectId]) -> Result<()>;
+
+    /// Gives up staged bytes, or the staging file of published and hardened ones.
+    async fn release(&self, staged: Location);
+
+    /// Everything staged that `keep` does not name is given up. Called once, before the first request.
+    async fn recover(&self, keep: &[Location]) -> Result<()>;
+
+    /// Stores one part of a multipart upload, durably.
+    async fn put_part(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept>;
+
+    /// Stages the concatenation of `parts`, which stay until [`Backend::release`].
+    async fn assemble(&self, to: &ObjectId, parts: &[KeptPart], put: PutOptions) -> Result<Kept>;
+
+    /// Everything at plain names in a bucket after the key `after`, in the byte order of keys.
+    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>>;
+
+    /// Makes a bucket; one that exists is success.
+    async fn create_bucket(&self, bucket: &BucketName) -> Result<()>;
+
+    /// Removes an empty bucket; [`Error::NotEmpty`] where something is still in it, success where it is gone.
+    async fn delete_bucket(&self, bucket: &BucketName) -> Result<()>;
+
+    /// Every bucket, in byte order.
+    async fn list_buckets(&self) -> Result<Vec<BucketName>>;
+
+    /// Whether the store can take writes now: used by readiness.
+    async fn check(&self) -> Result<()>;
+}

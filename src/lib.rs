@@ -1,0 +1,11 @@
+//! anybucket: one S3 endpoint over any storage.
+//!
+//! The modules in the order in which they lean on each other; the map is ARCHITECTURE.md.
+
+pub mod model;
+
+pub mod backend;
+pub mod clock;
+pub mod status;
+
+pub mod site;

@@ -1,0 +1,110 @@
+//! The S3 identity of an object: everything a client can see of it, whatever the store can or cannot carry.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::checksum::Checksum;
+
+/// An ETag without its quotes: the hex MD5 of a single PUT, `md5(md5s)-N` of a multipart one.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ETag(Box<str>);
+
+impl ETag {
+    pub fn new(value: impl Into<Box<str>>) -> Self {
+        Self(value.into())
+    }
+
+    /// The ETag of bytes stored by one PUT.
+    pub fn of_md5(md5: [u8; 16]) -> Self {
+        Self(hex(&md5).into())
+    }
+
+    /// The ETag of `parts` parts, given the MD5 of their concatenated MD5s.
+    pub fn of_parts(md5_of_md5s: [u8; 16], parts: usize) -> Self {
+        Self(format!("{}-{parts}", hex(&md5_of_md5s)).into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl fmt::Display for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Headers that S3 stores and gives back as they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentHeaders {
+    pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_disposition: Option<String>,
+    pub content_language: Option<String>,
+    pub cache_control: Option<String>,
+    /// As the client wrote it, legal date or not.
+    pub expires: Option<String>,
+    pub website_redirect_location: Option<String>,
+    /// `None` is STANDARD.
+    pub storage_class: Option<String>,
+}
+
+/// User metadata: names in the case they came in, in the order they came in.
+pub type Metadata = Vec<(String, String)>;
+
+/// Tags: at most ten, distinct names.
+pub type Tags = Vec<(String, String)>;
+
+/// How an object was cut into parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Parts {
+    /// One PUT.
+    #[default]
+    Single,
+    /// `count` parts, described by rows of `partmaps`: 10,000 parts do not live in the record.
+    Mapped { count: u16 },
+}
+
+/// One part of a multipart object, as its part map keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartEntry {
+    /// The number it was uploaded under, 1..=10,000; ascending, gaps allowed.
+    pub number: u16,
+    /// Bytes.
+    pub size: u64,
+    /// In the object's checksum algorithm, where the upload had one.
+    pub checksum: Option<Vec<u8>>,
+}
+
+/// What S3 clients see of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Bytes.
+    pub size: u64,
+    pub etag: ETag,
+    pub parts: Parts,
+    /// CRC-64/NVME of all bytes: what reads and replication verify against.
+    pub crc64: u64,
+    /// The checksum the client chose; where it chose none, S3 shows the CRC-64/NVME.
+    pub checksum: Option<Checksum>,
+    pub headers: ContentHeaders,
+    pub metadata: Metadata,
+    pub tags: Tags,
+}

@@ -1,0 +1,150 @@
+//! What is named: buckets, keys, slots and units.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::stamp::Stamp;
+
+/// A bucket's name, by the rules of general purpose buckets:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BucketName(Arc<str>);
+
+/// An object's key: 1 to 1,024 bytes of UTF-8, never normalised.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key(Arc<str>);
+
+/// The name cannot be one of S3's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error(
+        "a bucket name has 3 to 63 characters of a-z, 0-9, '.' and '-', begins and ends with a letter or digit, has no '..' and is not an IP address"
+    )]
+    Bucket,
+    #[error("a key has 1 to 1024 bytes of UTF-8; this one has {0}")]
+    KeyLength(usize),
+}
+
+impl BucketName {
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let bytes = name.as_bytes();
+        let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+        let legal = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
+        let well_formed = (3..=63).contains(&bytes.len())
+            && bytes.iter().all(legal)
+            && edge(bytes.first())
+            && edge(bytes.last())
+            && !name.contains("..")
+            && name.parse::<std::net::Ipv4Addr>().is_err();
+        if well_formed { Ok(Self(name.into())) } else { Err(NameError::Bucket) }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Key {
+    /// Longest key, in bytes.
+    pub const BYTES_MAX: usize = 1024;
+
+    pub fn new(key: &str) -> Result<Self, NameError> {
+        if key.is_empty() || key.len() > Self::BYTES_MAX {
+            return Err(NameError::KeyLength(key.len()));
+        }
+        Ok(Self(key.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for BucketName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// A key in a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId {
+    pub bucket: BucketName,
+    pub key: Key,
+}
+
+impl ObjectId {
+    /// For names that are known to be good, as in tests and constants.
+    pub fn parse(bucket: &str, key: &str) -> Result<Self, NameError> {
+        Ok(Self { bucket: BucketName::new(bucket)?, key: Key::new(key)? })
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.bucket, self.key)
+    }
+}
+
+/// Which version of a key: the null one, or that which a stamp created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Slot {
+    Null,
+    Version(Stamp),
+}
+
+/// What is replicated, receipted, digested and explained.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Unit {
+    Object { object: ObjectId, slot: Slot },
+    Bucket(BucketName),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bucket_names_follow_s3() {
+        for good in ["abc", "a.b-c", "1ab", "a".repeat(63).as_str()] {
+            assert!(BucketName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["ab", "Abc", "-abc", "abc-", "a..b", "192.168.0.1", "a_b", ".anybucket", "a".repeat(64).as_str()] {
+            assert!(BucketName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_bounded_in_bytes() {
+        assert!(Key::new("").is_err());
+        assert!(Key::new(&"é".repeat(512)).is_ok());
+        assert!(Key::new(&"é".repeat(513)).is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! What a site knows of a unit.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::Identity;
+use super::site_id::WriteId;
+use super::stamp::Stamp;
+use super::vector::Vector;
+
+/// A live unit. Its last local [`Seq`](super::Seq) is kept by the status store beside the row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub vector: Vector,
+    pub state: State,
+    pub identity: Identity,
+    /// Where this site's store keeps the bytes. Never told to others.
+    pub location: Location,
+    /// How the store names these very bytes. Never told to others.
+    pub binding: Binding,
+    /// The write that stored the bytes here: key of its settle row, while there is one.
+    pub write: WriteId,
+    /// The data stamp this one replaced: a write that had not seen what it replaces is a conflict.
+    pub base: Option<Stamp>,
+}
+
+/// Whether the bytes are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    Present,
+    /// Known, but this site's store does not have the bytes: to be fetched or healed.
+    Wanted,
+    /// A delete marker.
+    Marker,
+}
+
+/// Where a site's store keeps a unit's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Location {
+    /// Under the key's own name.
+    Plain,
+    /// Under a unique name that is never written again.
+    Own(WriteId),
+    /// fs: still in a staging file, on its way to the plain name.
+    Staged(StagingFile),
+    /// Under a version the store itself issued.
+    Native(String),
+}
+
+/// A file of the staging pool. Its name is older than the write that uses it, so that no directory has to be synced
+/// before the commit; the binding tells whose bytes it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StagingFile(pub u64);
+
+impl fmt::Display for StagingFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// How a store names the very bytes a record speaks of. Headers are sent only when the opened bytes match it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Binding {
+    /// Nothing is stored: a marker, or bytes that are Wanted.
+    None,
+    File {
+        inode: u64,
+        size: u64,
+        mtime_ns: i128,
+    },
+    /// The ETag or generation that the store gave.
+    Tag(String),
+}

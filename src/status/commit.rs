@@ -1,0 +1,107 @@
+//! A guarded commit: what must still hold, what to write, what to tell. All of it happens, or none.
+
+use super::key::TableKey;
+use super::{ReadError, Revision, Table};
+use crate::model::{BucketName, Event, Seq};
+
+/// Row changes that become durable together, if everything expected still holds.
+#[derive(Debug, Default)]
+pub struct Commit {
+    pub(super) expect: Vec<Expect>,
+    pub(super) writes: Vec<Write>,
+    pub(super) events: Vec<Event>,
+    pub(super) clock_ms: u64,
+}
+
+/// A condition, checked inside the transaction.
+#[derive(Debug)]
+pub(super) enum Expect {
+    /// The row is at this revision, or absent.
+    Row { table: usize, key: Vec<u8>, revision: Option<Revision> },
+    /// No key of the table begins with this.
+    Empty { table: usize, prefix: Vec<u8> },
+}
+
+/// A row to put (payload without its header, which the writer adds) or to delete.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub table: usize,
+    pub key: Vec<u8>,
+    pub row: Option<Vec<u8>>,
+    /// For the row cache, so that it need not decode what was just encoded.
+    pub record: Option<std::sync::Arc<crate::model::Record>>,
+}
+
+/// What a commit answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Revision of every row it wrote.
+    pub revision: Revision,
+    /// Seq of its last event; that of the site before it where it told nothing.
+    pub seq: Seq,
+}
+
+/// A commit that did not happen, or whose outcome is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Something expected does not hold any more: read, decide and commit again.
+    #[error("another write came first")]
+    Conflict,
+    /// This writer was declared dead by another (protocol §13).
+    #[error("this writer is fenced off")]
+    Fenced,
+    /// No room for the rows.
+    #[error("the status store is full: {0}")]
+    Full(String),
+    /// A row is larger than 64 KiB.
+    #[error("a row of {bytes} bytes for table {table} is too large")]
+    TooLarge { table: &'static str, bytes: usize },
+    /// The engine failed; whether the commit is durable is unknown until the next start.
+    #[error("the status store failed: {0}")]
+    Engine(String),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Commit {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only if the row of `key` is still at `revision` (`None`: still absent).
+    #[must_use]
+    pub fn expect<T: Table>(mut self, key: &T::Key, revision: Option<Revision>) -> Self {
+        self.expect.push(Expect::Row { table: T::INDEX, key: key.to_bytes(), revision });
+        self
+    }
+
+    /// Only if no row of table `T`, whose keys begin with a bucket, belongs to `bucket`.
+    #[must_use]
+    pub fn expect_empty<T: Table>(mut self, bucket: &BucketName) -> Self {
+        self.expect.push(Expect::Empty { table: T::INDEX, prefix: bucket.to_bytes_with_end() });
+        self
+    }
+
+    /// Writes the row of `key`.
+    #[must_use]
+    pub fn put<T: Table>(mut self, key: &T::Key, row: &T::Row) -> Self {
+        let write = Write { table: T::INDEX, key: key.to_bytes(), row: Some(T::encode(row)), record: T::shared(row) };
+        self.writes.push(write);
+        self
+    }
+
+    /// Removes the row of `key`; none there is fine.
+    #[must_use]
+    pub fn delete<T: Table>(mut self, key: &T::Key) -> Self {
+        self.writes.push(Write { table: T::INDEX, key: key.to_bytes(), row: None, record: None });
+        self
+    }
+
+    /// Tells this event; rows written for its unit carry its seq.
+    #[must_use]
+    pub fn tell(mut self, event: Event) -> Self {
+        self.clock_ms = self.clock_ms.max(event.vector.greatest().ms());
+        self.events.push(event);
+        self
+    }
+}

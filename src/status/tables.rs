@@ -1,0 +1,245 @@
+//! Every table: its key, its row, its row's version (protocol §3).
+//!
+//! All of them exist from the first day, since a table cannot be slipped under a running store; those that only
+//! replication fills are marked so.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::ReadError;
+use super::key::TableKey;
+use crate::model::{
+    Binding, BucketName, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Event, Incarnation, Location, Metadata, ObjectId,
+    PartEntry, Record, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Unit, Vector, WriteId,
+};
+
+/// Largest encoded row, in bytes.
+pub const ROW_BYTES_MAX: usize = 64 * 1024;
+
+/// A table of the status store.
+pub trait Table: Send + Sync + 'static {
+    type Key: TableKey;
+    type Row: Serialize + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync;
+    /// On disk for ever.
+    const NAME: &'static str;
+    /// Position in [`NAMES`].
+    const INDEX: usize;
+    /// Version of the row's encoding. A reader knows its predecessors and refuses what is newer.
+    const VERSION: u8 = 1;
+
+    fn encode(row: &Self::Row) -> Vec<u8> {
+        postcard::to_stdvec(row).expect("rows hold only values that postcard can write")
+    }
+
+    fn decode(version: u8, payload: &[u8]) -> Result<Self::Row, ReadError> {
+        if version != Self::VERSION {
+            let reason = format!("its encoding has version {version}, this program knows {}", Self::VERSION);
+            return Err(ReadError::Row { table: Self::NAME, reason });
+        }
+        postcard::from_bytes(payload).map_err(|err| ReadError::Row { table: Self::NAME, reason: err.to_string() })
+    }
+
+    /// The row as the cache shares it; only `objects` is cached.
+    fn shared(_row: &Self::Row) -> Option<Arc<Record>> {
+        None
+    }
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $table:ident = $index:literal $name:literal: $key:ty => $row:ty $({ $($item:item)* })?;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            pub struct $table;
+
+            impl Table for $table {
+                type Key = $key;
+                type Row = $row;
+                const NAME: &'static str = $name;
+                const INDEX: usize = $index;
+                $($($item)*)?
+            }
+        )*
+
+        /// Every table, by [`Table::INDEX`].
+        pub const NAMES: &[&str] = &[$($name),*];
+
+        #[cfg(test)]
+        #[test]
+        fn indexes_are_positions() {
+            $(assert_eq!(NAMES[$table::INDEX], $table::NAME);)*
+        }
+    };
+}
+
+tables! {
+    /// Units that are current and Present or Wanted: LIST, HEAD and GET are one look-up, one scan.
+    Objects = 0 "objects": ObjectId => Record {
+        fn shared(row: &Record) -> Option<Arc<Record>> {
+            Some(Arc::new(row.clone()))
+        }
+    };
+    /// Every other live unit, newest first: noncurrent versions and delete markers.
+    Versions = 1 "versions": (ObjectId, Slot) => Record;
+    /// Units that were deleted. No listing scans these.
+    Graves = 2 "graves": (ObjectId, Slot) => Grave;
+    /// Chunks of part maps; a chunk's number ends the key.
+    PartMaps = 3 "partmaps": (ObjectId, (Slot, u16)) => Vec<PartEntry>;
+    /// What a target has not receipted yet. Filled by replication.
+    Pending = 4 "pending": (SiteNumber, Seq) => Telling;
+    /// What the bus has not acknowledged yet. Filled by replication.
+    Outbox = 5 "outbox": Seq => Event;
+    /// What is to be fetched, by due time in milliseconds. Filled by replication.
+    Work = 6 "work": (u64, Unit) => Wanted;
+    /// What a target could not take. Filled by replication.
+    Failed = 7 "failed": (SiteNumber, Unit) => Wanted;
+    /// Writes that lost against one they had not seen. Filled by replication.
+    Conflicts = 8 "conflicts": (ObjectId, Slot) => Vector;
+    /// Events that could not be read. Filled by replication.
+    Poison = 9 "poison": u64 => Vec<u8>;
+    /// What is left to do after a commit.
+    Settle = 10 "settle": WriteId => Settling;
+    /// Digests of key ranges, by their least key. Filled by reconciliation.
+    Ranges = 11 "ranges": ObjectId => Range;
+    /// Ranges whose tellings to a target were given up. Filled by replication.
+    Dirty = 12 "dirty": (SiteNumber, ObjectId) => Seq;
+    /// The sites that know each other. Filled by replication.
+    Members = 13 "members": SiteNumber => Member;
+    /// Up to which seq of an origin everything is known. Filled by replication.
+    Received = 14 "received": (SiteNumber, Incarnation) => Seq;
+    /// Multipart uploads.
+    Uploads = 15 "uploads": (ObjectId, WriteId) => Upload;
+    /// Parts of multipart uploads.
+    UploadParts = 16 "parts": (WriteId, u16) => UploadPart;
+    /// Buckets and their registers.
+    Buckets = 17 "buckets": BucketName => Bucket;
+    /// Where resumable work stands, by its name.
+    Checkpoints = 18 "checkpoints": String => Vec<u8>;
+    /// Facts about this store, by name.
+    Meta = 19 "meta": String => u64;
+}
+
+/// The tombstone of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grave {
+    pub stamp: Stamp,
+    /// The data stamp it deleted, if one was known.
+    pub base: Option<Stamp>,
+    /// Who told of it: it leaves once every member has settled past that (protocol §12). `None` is this site, whose
+    /// seq is the row's own.
+    pub told: Option<(SiteNumber, Incarnation, Seq)>,
+}
+
+/// What a target is owed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Telling {
+    pub unit: Unit,
+    pub vector: Vector,
+}
+
+/// A vector this site wants to reach for a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    pub want: Vector,
+    pub source: SiteNumber,
+    pub tries: u32,
+    pub error: Option<String>,
+}
+
+/// What is left to do after a commit, redone after a crash; every step holds the key lock and reads the record first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Settling {
+    /// Bring staged bytes to the plain name, then give the staging file back.
+    Publish { object: ObjectId, slot: Slot, from: StagingFile, binding: Binding },
+    /// Remove bytes that no record names any more, if they are still these.
+    Remove { object: ObjectId, location: Location, binding: Binding },
+    /// Give back a staging file whose record was replaced before its publication was made durable.
+    Release { object: ObjectId, staging: StagingFile },
+    /// The full final record of a write whose outcome at an in-place store may be unknown.
+    Prepared { object: ObjectId, slot: Slot, record: Box<Record> },
+}
+
+/// Digest of a range of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    pub count: u64,
+    pub sum: u128,
+    pub greatest: Option<Stamp>,
+    pub clean: bool,
+}
+
+/// A site that this one knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub name: String,
+    pub incarnation: Incarnation,
+    pub epoch: u64,
+    pub mirror: bool,
+}
+
+/// A multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    pub state: UploadState,
+    /// Milliseconds since 1970.
+    pub initiated_ms: u64,
+    /// Access key owner that started it.
+    pub owner: String,
+    pub headers: ContentHeaders,
+    pub metadata: Metadata,
+    pub tags: Tags,
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+/// Where an upload stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UploadState {
+    Open,
+    /// A Complete is assembling this part list under this write.
+    Completing {
+        list: [u8; 32],
+        write: WriteId,
+    },
+    /// Kept for a day, so that a repeated Complete with the same list answers the same.
+    Done {
+        list: [u8; 32],
+        etag: ETag,
+        stamp: Stamp,
+        done_ms: u64,
+    },
+}
+
+/// One part of an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadPart {
+    pub size: u64,
+    pub md5: [u8; 16],
+    pub crc64: u64,
+    /// In the upload's algorithm, or that which the client sent with the part.
+    pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+    pub location: Location,
+    pub binding: Binding,
+    /// Milliseconds since 1970.
+    pub modified_ms: u64,
+}
+
+/// A bucket: when it was made, by whom, and one register for each subresource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    pub created: Stamp,
+    /// The grave of a bucket is its row with this set.
+    pub deleted: Option<Stamp>,
+    pub owner: String,
+    pub region: String,
+    /// Subresource name → its document and stamp.
+    pub registers: Vec<(String, Stamp, Vec<u8>)>,
+}
+
+impl Bucket {
+    /// Whether the bucket exists.
+    pub fn is_live(&self) -> bool {
+        self.deleted.is_none()
+    }
+}
