@@ -4,6 +4,8 @@
 
 pub mod model;
 
+pub mod tasks;
+
 pub mod backend;
 pub mod clock;
 pub mod status;
