@@ -11,3 +11,5 @@ pub mod clock;
 pub mod status;
 
 pub mod site;
+
+pub mod config;
