@@ -13,7 +13,7 @@ pub mod tables;
 pub use commit::{Commit, CommitError, Committed};
 pub use key::TableKey;
 pub use list::{ListEntry, ListPage, ListQuery};
-pub use redb::{OpenError, Options, Status};
+pub use redb::{Facts, OpenError, Options, Stats, Status};
 pub use tables::Table;
 
 use crate::model::Seq;

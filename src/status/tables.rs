@@ -66,6 +66,9 @@ macro_rules! tables {
         /// Every table, by [`Table::INDEX`].
         pub const NAMES: &[&str] = &[$($name),*];
 
+        /// Version of every table's rows, by [`Table::INDEX`].
+        pub(super) const VERSIONS: [u8; NAMES.len()] = [$(<$table as Table>::VERSION),*];
+
         #[cfg(test)]
         #[test]
         fn indexes_are_positions() {
