@@ -31,6 +31,14 @@ pub struct Stored<R> {
     pub seq: Seq,
 }
 
+impl<R> std::ops::Deref for Stored<R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        &self.row
+    }
+}
+
 /// Rows of one table in key order.
 #[derive(Clone, Debug)]
 pub struct Page<T: Table> {

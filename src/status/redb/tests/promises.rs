@@ -6,7 +6,7 @@ use crate::status::tables::{Grave, Graves, Meta, Objects, Pending, Settle, Settl
 use crate::status::{Commit, CommitError, ListEntry, ListQuery, OpenError, Options, Status};
 
 use super::stamp;
-use crate::model::{SiteNumber, StagingFile, Unit, Vector, WriteId};
+use crate::model::{Binding, Location, SiteNumber, Unit, Vector, WriteId};
 
 #[tokio::test]
 async fn what_was_committed_is_read_back() {
@@ -68,7 +68,7 @@ async fn rows_of_units_carry_the_seq_of_the_last_event_and_keep_it() {
         .put::<Objects>(&id, &record(1))
         .put::<Versions>(&unit, &record(2))
         .put::<Graves>(&unit, &grave)
-        .put::<Settle>(&settle, &Settling::Release { object: id.clone(), staging: StagingFile(4) })
+        .put::<Settle>(&settle, &Settling::Remove { object: id.clone(), location: Location::Plain, binding: Binding::None })
         .tell(event(&id, 1))
         .tell(event(&id, 2));
     assert_eq!(status.commit(told).await.unwrap().seq, Seq(2));
