@@ -57,7 +57,10 @@ impl Site {
                     let commit = crate::status::Commit::new().delete::<Uploads>(key);
                     self.inner.status.commit(commit).await?;
                 } else {
-                    self.abort_upload(&key.0, &key.1.to_string()).await?;
+                    match self.abort_upload(&key.0, &key.1.to_string()).await {
+                        Ok(()) | Err(Error::NoSuchUpload) => {}
+                        Err(err) => return Err(err),
+                    }
                 }
             }
             if !page.more {
