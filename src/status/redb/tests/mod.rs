@@ -1,5 +1,7 @@
 //! Promises of the store, on the engine in memory and on disk.
 
+mod crash;
+mod model;
 mod promises;
 
 use crate::model::{
