@@ -62,7 +62,7 @@ async fn run(status: &Status, steps: u64) -> Vec<Committed> {
 
 #[tokio::test]
 async fn a_crash_at_any_call_loses_nothing_acknowledged_and_leaves_nothing_by_half() {
-    const STEPS: u64 = 10;
+    const STEPS: u64 = 7;
     let disk = Forgetful::new(Power::on());
     let status = open(&disk);
     let before = disk.power().calls();

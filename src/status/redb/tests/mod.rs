@@ -1,6 +1,7 @@
 //! Promises of the store, on the engine in memory and on disk.
 
 mod crash;
+mod linear;
 mod model;
 mod promises;
 
