@@ -15,15 +15,23 @@ use crate::status::{Commit, CommitError, ListEntry, ListQuery, Options, Revision
 const BUCKETS: [&str; 3] = ["bucket", "bucket-2", "bucket.a"];
 
 /// What keys, prefixes and delimiters are made of.
-const PIECES: [&str; 12] = ["a", "b", "/", "-", "//", "\0", "é", "𝄞", "\u{FFFF}", "\u{10FFFF}", "ab", "."];
+const PIECES: [&str; 16] = ["a", "a", "a", "b", "b", "/", "/", "/", "-", "//", "\0", "é", "𝄞", "\u{FFFF}", "\u{10FFFF}", "ab"];
 
 #[derive(Clone, Debug)]
 enum Op {
     Commit(Change),
-    List { bucket: &'static str, prefix: String, delimiter: Option<String>, after: Option<String>, entries_max: usize },
+    List { bucket: &'static str, prefix: Text, delimiter: Option<String>, after: Option<Text>, entries_max: usize },
     Page { bucket: &'static str, after: Option<Index>, rows_max: usize },
     VersionsOf { key: Index },
     Crash { seed: u64 },
+}
+
+/// The beginning of some key that is there (of none: empty), up to a place, then something else.
+#[derive(Clone, Debug)]
+struct Text {
+    key: Index,
+    end: Index,
+    then: String,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +56,10 @@ fn text(pieces: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Val
     prop::collection::vec(select(&PIECES[..]), pieces).prop_map(|pieces| pieces.concat())
 }
 
+fn near(then: impl Strategy<Value = String>) -> impl Strategy<Value = Text> {
+    (any::<Index>(), any::<Index>(), then).prop_map(|(key, end, then)| Text { key, end, then })
+}
+
 fn id() -> impl Strategy<Value = ObjectId> {
     (select(&BUCKETS[..]), text(1..4)).prop_map(|(bucket, key)| ObjectId::parse(bucket, &key).expect("good names"))
 }
@@ -70,8 +82,9 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn op() -> impl Strategy<Value = Op> {
     let limit = || prop_oneof![Just(0_usize), 1..4_usize, Just(1_000)];
-    let delimiter = prop::option::of(prop_oneof![Just("/".to_owned()), text(0..3)]);
-    let list = (select(&BUCKETS[..]), text(0..3), delimiter, prop::option::of(text(0..5)), limit());
+    let delimiter = prop::option::of(prop_oneof![2 => Just("/".to_owned()), 1 => text(0..3)]);
+    let then = || prop_oneof![4 => Just(String::new()), 1 => text(1..3)];
+    let list = (select(&BUCKETS[..]), near(then()), delimiter, prop::option::of(near(then())), limit());
     prop_oneof![
         6 => change().prop_map(Op::Commit),
         8 => list.prop_map(|(bucket, prefix, delimiter, after, entries_max)| Op::List { bucket, prefix, delimiter, after, entries_max }),
@@ -157,6 +170,13 @@ impl Model {
         ids.filter(|(id, _)| id.bucket.as_str() == bucket).map(|(id, row)| (id.key.as_str().to_owned(), row)).collect()
     }
 
+    fn text(&self, bucket: &str, text: &Text) -> String {
+        let keys = self.keys(bucket);
+        let key = if keys.is_empty() { "" } else { &text.key.get(&keys).0 };
+        let ends: Vec<_> = key.char_indices().map(|(at, _)| at).chain([key.len()]).collect();
+        format!("{}{}", &key[..*text.end.get(&ends)], text.then)
+    }
+
     /// A listing by its definition.
     fn list(&self, query: &ListQuery) -> (Vec<(String, Option<Row>)>, bool) {
         let delimiter = query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
@@ -198,9 +218,9 @@ impl World {
             Op::List { bucket, prefix, delimiter, after, entries_max } => {
                 let query = ListQuery {
                     bucket: BucketName::new(bucket).expect("a good name"),
-                    prefix: prefix.clone(),
+                    prefix: self.model.text(bucket, prefix),
                     delimiter: delimiter.clone(),
-                    after: after.clone(),
+                    after: after.as_ref().map(|after| self.model.text(bucket, after)),
                     entries_max: *entries_max,
                 };
                 self.list(query).await;
