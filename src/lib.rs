@@ -9,3 +9,5 @@ pub mod clock;
 pub mod status;
 
 pub mod site;
+
+pub mod s3;
