@@ -4,6 +4,8 @@
 
 pub mod model;
 
+pub mod tasks;
+
 pub mod backend;
 pub mod clock;
 pub mod status;
@@ -11,3 +13,5 @@ pub mod status;
 pub mod site;
 
 pub mod s3;
+
+pub mod config;
