@@ -66,7 +66,10 @@ pub async fn location(face: &Face, req: S3Request<GetBucketLocationInput>) -> S3
 }
 
 /// GetBucketVersioning: no bucket has versions, which an empty document says.
-pub async fn versioning(face: &Face, req: S3Request<GetBucketVersioningInput>) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+pub async fn versioning(
+    face: &Face,
+    req: S3Request<GetBucketVersioningInput>,
+) -> S3Result<S3Response<GetBucketVersioningOutput>> {
     info(face, &req.input.bucket).await?;
     Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }

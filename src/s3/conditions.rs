@@ -38,7 +38,11 @@ const OBJECT: [HeaderName; 4] = [header::IF_MATCH, header::IF_NONE_MATCH, header
 impl Raw {
     /// Takes the headers out of a request whose signature is already checked.
     pub fn take(headers: &mut HeaderMap) -> Self {
-        Self { object: RawSet::take(headers, &OBJECT), source: RawSet::take(headers, &SOURCE), range: headers.remove(header::RANGE) }
+        Self {
+            object: RawSet::take(headers, &OBJECT),
+            source: RawSet::take(headers, &SOURCE),
+            range: headers.remove(header::RANGE),
+        }
     }
 }
 
@@ -171,7 +175,17 @@ mod tests {
     #[test]
     fn a_copy_range_has_both_ends() {
         assert_eq!(copy_range(Some("bytes=0-4")).unwrap(), Some((0, 4)));
-        for bad in ["0-2", "bytes=0", "bytes=hello-world", "bytes=0-bar", "bytes=hello-", "bytes=0-2,3-5", "bytes=-5", "bytes=5-", "bytes=4-2"] {
+        for bad in [
+            "0-2",
+            "bytes=0",
+            "bytes=hello-world",
+            "bytes=0-bar",
+            "bytes=hello-",
+            "bytes=0-2,3-5",
+            "bytes=-5",
+            "bytes=5-",
+            "bytes=4-2",
+        ] {
             assert_eq!(copy_range(Some(bad)).unwrap_err().code().as_str(), "InvalidArgument", "{bad}");
         }
     }

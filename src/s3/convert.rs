@@ -7,7 +7,10 @@ use s3s::dto::{self, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3Result};
 
 use super::error;
-use crate::model::{BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, Key, Metadata, ObjectId, Parts, Slot, Stamp};
+use crate::model::{
+    BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, Key, Metadata, ObjectId, Parts, Slot,
+    Stamp,
+};
 use crate::site::Error;
 
 /// Most bytes of user metadata, names and values together.
@@ -212,7 +215,8 @@ pub fn content_headers(headers: &HeaderMap) -> S3Result<ContentHeaders> {
 /// A header's text. S3 takes UTF-8 where HTTP would not.
 pub fn text_of(headers: &HeaderMap, name: &HeaderName) -> S3Result<Option<String>> {
     let Some(value) = headers.get(name) else { return Ok(None) };
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| error::invalid_argument(format!("the header {name} is not UTF-8")))?;
+    let text =
+        std::str::from_utf8(value.as_bytes()).map_err(|_| error::invalid_argument(format!("the header {name} is not UTF-8")))?;
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
@@ -225,9 +229,9 @@ fn without_chunking(encoding: &str) -> Option<String> {
 pub fn website_redirect(headers: &HeaderMap) -> S3Result<Option<String>> {
     let location = text_of(headers, &HeaderName::from_static("x-amz-website-redirect-location"))?;
     match &location {
-        Some(to) if !["/", "http://", "https://"].iter().any(|start| to.starts_with(start)) => Err(error::invalid_argument(
-            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-        )),
+        Some(to) if !["/", "http://", "https://"].iter().any(|start| to.starts_with(start)) => {
+            Err(error::invalid_argument("The website redirect location must have a prefix of 'http://' or 'https://' or '/'."))
+        }
         _ => Ok(location),
     }
 }

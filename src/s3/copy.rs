@@ -11,7 +11,7 @@ use super::auth::{self, Right};
 use super::conditions::copy_range;
 use super::convert::{self, show_checksum};
 use super::gate::Asked;
-use super::{Face, bucket, error, multipart, object, tagging};
+use super::{Face, bucket, error, multipart, object};
 use crate::model::{Checksum, ChecksumKind, ObjectId};
 use crate::site::CopyRequest;
 
@@ -47,7 +47,11 @@ pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3
         checksum_type: Some(ChecksumType::from_static(convert::checksum_kind_name(written.checksum.kind))),
         ..CopyObjectResult::default()
     };
-    show_checksum!(result, written.checksum.algorithm, convert::checksum_text(&written.checksum, parts_of(written.etag.as_str())));
+    show_checksum!(
+        result,
+        written.checksum.algorithm,
+        convert::checksum_text(&written.checksum, parts_of(written.etag.as_str()))
+    );
     let output = CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: null.then(|| "null".into()),

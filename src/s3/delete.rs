@@ -63,7 +63,9 @@ pub async fn many(face: &Face, req: S3Request<DeleteObjectsInput>) -> S3Result<S
     for (named, outcome) in outcomes {
         match outcome {
             Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject { key: Some(named.key), version_id: named.version_id, ..DeletedObject::default() }),
+            Ok(()) => {
+                deleted.push(DeletedObject { key: Some(named.key), version_id: named.version_id, ..DeletedObject::default() })
+            }
             Err(err) => errors.push(told(named, &err)),
         }
     }

@@ -108,7 +108,9 @@ pub fn no_such_version() -> S3Error {
 pub fn illegal_location(constraint: &str) -> S3Error {
     refuse(
         Code::IllegalLocationConstraintException,
-        format!("The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."),
+        format!(
+            "The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
+        ),
     )
 }
 
@@ -145,7 +147,9 @@ pub fn from_site(err: Error) -> S3Error {
         Error::PreconditionFailed(_) => refuse(Code::PreconditionFailed, message),
         Error::NotModified { etag, modified_ms } => not_modified(&etag, modified_ms),
         Error::InvalidRange { size } => invalid_range(size),
-        Error::InvalidPartNumber(_) => own("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, "The requested partnumber is not satisfiable"),
+        Error::InvalidPartNumber(_) => {
+            own("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, "The requested partnumber is not satisfiable")
+        }
         Error::InvalidPart { .. } => refuse(Code::InvalidPart, message),
         Error::InvalidPartOrder => refuse(Code::InvalidPartOrder, message),
         Error::EntityTooSmall { .. } => refuse(Code::EntityTooSmall, message),
@@ -157,8 +161,11 @@ pub fn from_site(err: Error) -> S3Error {
         Error::CopyOntoItself => invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
         ),
-        Error::IncompleteBody(_) => incomplete_body("You did not provide the number of bytes specified by the Content-Length HTTP header"),
+        Error::IncompleteBody(_) => {
+            incomplete_body("You did not provide the number of bytes specified by the Content-Length HTTP header")
+        }
         Error::UnstorableName(_) => invalid_argument(message),
+        Error::OperationAborted(_) => refuse(Code::OperationAborted, message),
         err => from_site_fault(err),
     }
 }
@@ -213,9 +220,9 @@ fn of_upload(err: &(dyn StdError + 'static)) -> Option<S3Error> {
             StatusCode::BAD_REQUEST,
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
         )),
-        UploadStreamError::LengthMismatch | UploadStreamError::Incomplete => Some(incomplete_body(
-            "You did not provide the number of bytes specified by the Content-Length HTTP header",
-        )),
+        UploadStreamError::LengthMismatch | UploadStreamError::Incomplete => {
+            Some(incomplete_body("You did not provide the number of bytes specified by the Content-Length HTTP header"))
+        }
         UploadStreamError::Underlying(_) => None,
     }
 }

@@ -260,7 +260,11 @@ mod tests {
 
     #[test]
     fn a_put_without_any_length_is_refused() {
-        let streamed = || Body::http_body_unsync(http_body_util::StreamBody::new(futures::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>()));
+        let streamed = || {
+            Body::http_body_unsync(http_body_util::StreamBody::new(futures::stream::pending::<
+                Result<http_body::Frame<Bytes>, std::io::Error>,
+            >()))
+        };
         let mut headers = HeaderMap::new();
         assert!(settle_length(&mut headers, &streamed(), &Method::PUT).is_err());
         settle_length(&mut headers, &Body::empty(), &Method::PUT).unwrap();

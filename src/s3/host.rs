@@ -50,7 +50,9 @@ mod tests {
         assert_eq!(hosts.bucket("photos.s3.example.org"), Some("photos".into()));
         assert_eq!(hosts.bucket("Photos.S3.example.org:9000"), Some("photos".into()));
         assert_eq!(hosts.bucket("a.b.localhost:9000"), Some("a.b".into()));
-        for path_style in ["s3.example.org", "localhost:9000", "lb-7.internal", "notlocalhost", "minio:9000", "[::1]:9000", ".localhost"] {
+        for path_style in
+            ["s3.example.org", "localhost:9000", "lb-7.internal", "notlocalhost", "minio:9000", "[::1]:9000", ".localhost"]
+        {
             assert_eq!(hosts.bucket(path_style), None, "{path_style}");
         }
     }

@@ -36,7 +36,10 @@ pub fn part_number(number: i32) -> S3Result<u16> {
 }
 
 /// CreateMultipartUpload.
-pub async fn create(face: &Face, mut req: S3Request<CreateMultipartUploadInput>) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+pub async fn create(
+    face: &Face,
+    mut req: S3Request<CreateMultipartUploadInput>,
+) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
     let start = StartUpload {
         description: object::describe(&req.headers, req.input.metadata.take(), req.input.tagging.as_deref())?,
@@ -60,14 +63,18 @@ fn chosen_checksum(headers: &HeaderMap) -> S3Result<Option<(ChecksumAlgorithm, C
     let Some(name) = convert::text_of(headers, &ALGORITHM)? else {
         return match kind {
             None => Ok(None),
-            Some(_) => Err(error::invalid_request("The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")),
+            Some(_) => Err(error::invalid_request(
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+            )),
         };
     };
     let algorithm = convert::algorithm(&name)?;
     let kind = kind.unwrap_or(algorithm.default_kind());
     if !algorithm.allows(kind) {
         let (kind, name) = (convert::checksum_kind_name(kind), algorithm.name().to_ascii_lowercase());
-        return Err(error::invalid_request(format!("The {kind} checksum type cannot be used with the {name} checksum algorithm.")));
+        return Err(error::invalid_request(format!(
+            "The {kind} checksum type cannot be used with the {name} checksum algorithm."
+        )));
     }
     Ok(Some((algorithm, kind)))
 }
@@ -101,7 +108,10 @@ pub async fn abort(face: &Face, req: S3Request<AbortMultipartUploadInput>) -> S3
 
 /// CompleteMultipartUpload. Runs apart from its client, who is answered plainly when it takes less than [`QUIET`], and
 /// else kept awake, unless a condition may still fail: that needs a status of its own.
-pub async fn complete(face: &Face, mut req: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+pub async fn complete(
+    face: &Face,
+    mut req: S3Request<CompleteMultipartUploadInput>,
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
     let asked = req.extensions.remove::<Asked>().unwrap_or_default();
     let may_fail_late = asked.conditions.object.has_etags();

@@ -1,8 +1,8 @@
 //! ListParts and ListMultipartUploads.
 
 use s3s::dto::{
-    ChecksumAlgorithm, ChecksumType, CommonPrefix, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput,
-    ListPartsOutput, MultipartUpload, Part, StorageClass,
+    ChecksumAlgorithm, ChecksumType, CommonPrefix, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    ListPartsInput, ListPartsOutput, MultipartUpload, Part, StorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -89,7 +89,8 @@ pub async fn uploads(face: &Face, req: S3Request<ListMultipartUploadsInput>) -> 
     }
     let show = |text: Option<&String>| encoding.show(text.map_or("", String::as_str));
     let prefix = |prefix: &String| CommonPrefix { prefix: Some(encoding.show(prefix)) };
-    let odd = is_odd(&page, encoding) || [&input.prefix, &input.key_marker, &input.delimiter].into_iter().flatten().any(|text| xml::is_odd(text));
+    let odd = is_odd(&page, encoding)
+        || [&input.prefix, &input.key_marker, &input.delimiter].into_iter().flatten().any(|text| xml::is_odd(text));
     let output = ListMultipartUploadsOutput {
         bucket: Some(input.bucket.clone()),
         common_prefixes: Some(page.common_prefixes.iter().map(prefix).collect()),

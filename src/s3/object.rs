@@ -3,7 +3,8 @@
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use s3s::dto::{
     Checksum as ShownChecksum, ChecksumType, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts,
-    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ObjectPart, PutObjectInput, PutObjectOutput, StorageClass,
+    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ObjectPart, PutObjectInput, PutObjectOutput,
+    StorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -55,7 +56,13 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(bucket: &str, key: &str, version: Option<&str>, part: Option<i32>, req: (&HeaderMap, &http::Extensions)) -> S3Result<Self> {
+    fn read(
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+        part: Option<i32>,
+        req: (&HeaderMap, &http::Extensions),
+    ) -> S3Result<Self> {
         let (headers, extensions) = req;
         let asked = extensions.get::<Asked>().cloned().unwrap_or_default();
         let mode = headers.get("x-amz-checksum-mode").map(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
@@ -80,7 +87,8 @@ fn select(part: Option<i32>, range: Option<&http::HeaderValue>) -> S3Result<Sele
 /// GetObject.
 pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = &req.input;
-    let wanted = Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
+    let wanted =
+        Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
     let opened = face.site.get(&wanted.object, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     let mut headers = shown_headers(face, &wanted, &opened.seen).await?;
     override_headers(&mut headers, req.uri.query());
@@ -96,7 +104,8 @@ pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Resp
 /// HeadObject.
 pub async fn head(face: &Face, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = &req.input;
-    let wanted = Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
+    let wanted =
+        Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
     let seen = face.site.head(&wanted.object, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     let mut headers = shown_headers(face, &wanted, &seen).await?;
     override_headers(&mut headers, req.uri.query());
@@ -203,7 +212,10 @@ fn override_headers(headers: &mut HeaderMap, query: Option<&str>) {
 }
 
 /// GetObjectAttributes.
-pub async fn attributes(face: &Face, req: S3Request<GetObjectAttributesInput>) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+pub async fn attributes(
+    face: &Face,
+    req: S3Request<GetObjectAttributesInput>,
+) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let input = &req.input;
     let object = convert::object_id(&input.bucket, &input.key)?;
     let null = convert::null_version(input.version_id.as_deref())?;
@@ -267,8 +279,11 @@ async fn shown_parts(
     let found = face.site.object_parts(object, &seen.record, after, max).await.map_err(error::from_site)?;
     let algorithm = seen.record.identity.checksum.as_ref().map(|checksum| checksum.algorithm);
     let part = |part: &PartEntry| {
-        let mut shown =
-            ObjectPart { part_number: Some(i32::from(part.number)), size: Some(convert::size(part.size)), ..ObjectPart::default() };
+        let mut shown = ObjectPart {
+            part_number: Some(i32::from(part.number)),
+            size: Some(convert::size(part.size)),
+            ..ObjectPart::default()
+        };
         if let (Some(algorithm), Some(value)) = (algorithm, part.checksum.clone()) {
             let checksum = Checksum { algorithm, kind: ChecksumKind::FullObject, value };
             show_checksum!(shown, algorithm, convert::checksum_text(&checksum, 1));

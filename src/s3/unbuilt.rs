@@ -41,9 +41,7 @@ fn check_one(name: &str, value: &HeaderValue, is_read: bool) -> S3Result<()> {
         "x-amz-object-ownership" if value != "BucketOwnerEnforced" => Err(error::not_implemented(name)),
         "x-amz-bucket-object-lock-enabled" if value != "false" => Err(error::not_implemented(name)),
         "x-amz-bucket-namespace" if value != "global" => Err(error::not_implemented(name)),
-        _ if name.starts_with("x-amz-object-lock-") => {
-            Err(error::invalid_request("Bucket is missing Object Lock Configuration"))
-        }
+        _ if name.starts_with("x-amz-object-lock-") => Err(error::invalid_request("Bucket is missing Object Lock Configuration")),
         _ if name.starts_with("x-amz-server-side-encryption") && is_read => {
             Err(error::invalid_request("The encryption parameters are not applicable to this object."))
         }

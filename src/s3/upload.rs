@@ -77,7 +77,9 @@ pub fn claims(headers: &HeaderMap, trailers: Option<TrailingHeaders>, verdict: &
     let checksums = claimed_checksums(headers)?;
     let promised = promised_trailer(headers)?;
     if promised.is_some() && !checksums.is_empty() {
-        return Err(error::invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."));
+        return Err(error::invalid_request(
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+        ));
     }
     let found = checksums.first().map(|(algorithm, _)| *algorithm).or(promised);
     check_sdk_algorithm(headers, found)?;
@@ -104,7 +106,9 @@ pub fn claimed_checksums(headers: &HeaderMap) -> S3Result<Vec<(ChecksumAlgorithm
         found.push((algorithm, convert::parse_checksum(algorithm, value.to_str().unwrap_or_default())?));
     }
     if found.len() > 1 {
-        return Err(error::invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."));
+        return Err(error::invalid_request(
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+        ));
     }
     Ok(found)
 }
@@ -147,7 +151,11 @@ fn read_trailer(algorithm: ChecksumAlgorithm, trailers: Option<TrailingHeaders>,
 
 /// The promised value, which must be there, well-formed and alone.
 pub fn trailer_value(algorithm: ChecksumAlgorithm, trailers: Option<&HeaderMap>) -> S3Result<Vec<u8>> {
-    let missing = || error::malformed_trailer("The request contained trailing data that was not well-formed or did not conform to our published schema.");
+    let missing = || {
+        error::malformed_trailer(
+            "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+        )
+    };
     let trailers = trailers.ok_or_else(missing)?;
     let checksums = trailers.keys().filter(|name| name.as_str().starts_with(CHECKSUM_PREFIX)).count();
     let value = trailers.get(convert::checksum_header(algorithm)).and_then(|value| value.to_str().ok());
@@ -233,10 +241,7 @@ mod tests {
 
     #[test]
     fn one_checksum_is_enough_and_it_must_be_the_one_announced() {
-        assert_eq!(
-            refused(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-crc32c", "AAAAAA==")]),
-            "InvalidRequest"
-        );
+        assert_eq!(refused(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-crc32c", "AAAAAA==")]), "InvalidRequest");
         assert_eq!(refused(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-sdk-checksum-algorithm", "SHA1")]), "InvalidRequest");
         assert_eq!(refused(&[("x-amz-sdk-checksum-algorithm", "CRC32")]), "InvalidRequest");
         assert_eq!(refused(&[("x-amz-checksum-crc32", "short")]), "InvalidRequest");
@@ -266,7 +271,8 @@ mod tests {
 
     async fn measured(announced: &'static str, sent: &'static [u8]) -> Result<Bytes, String> {
         let body = Some(StreamingBlob::from_bytes(Bytes::from_static(sent)));
-        let (upload, verdict) = upload(body, &headers(&[("content-length", announced)]), None, 10).map_err(|err| err.to_string())?;
+        let (upload, verdict) =
+            upload(body, &headers(&[("content-length", announced)]), None, 10).map_err(|err| err.to_string())?;
         let read = upload.body.collect(100).await;
         read.map_err(|_| verdict.judge(Error::BodyRefused).code().as_str().to_owned())
     }

@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn patterns_match_whole_names() {
-        for (pattern, text) in [("*", "abc"), ("logs-*", "logs-"), ("logs-*", "logs-7"), ("a?c", "abc"), ("*-x-*", "a-x-b-x-c"), ("abc", "abc")] {
+        for (pattern, text) in
+            [("*", "abc"), ("logs-*", "logs-"), ("logs-*", "logs-7"), ("a?c", "abc"), ("*-x-*", "a-x-b-x-c"), ("abc", "abc")]
+        {
             assert!(glob(pattern, text), "{pattern} {text}");
         }
         for (pattern, text) in [("logs-*", "log"), ("abc", "abcd"), ("a?c", "ac"), ("*-x", "a-x-b"), ("", "a")] {
