@@ -12,4 +12,6 @@ pub mod status;
 
 pub mod site;
 
+pub mod s3;
+
 pub mod config;
