@@ -5,6 +5,7 @@
 pub mod model;
 
 pub mod tasks;
+pub mod telemetry;
 
 pub mod backend;
 pub mod clock;
