@@ -13,4 +13,6 @@ pub mod status;
 
 pub mod site;
 
+pub mod admin;
+
 pub mod config;
