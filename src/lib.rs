@@ -16,3 +16,7 @@ pub mod site;
 pub mod admin;
 
 pub mod config;
+
+pub mod app;
+
+pub mod cli;

@@ -18,8 +18,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Something that must work, asked by doing it.
 pub struct Probe {
     /// Such as `store`.
-    pub name: &'static str,
-    pub ask: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    name: &'static str,
+    ask: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
 
 /// Tells readiness.
@@ -68,6 +68,14 @@ impl Readiness {
 }
 
 impl Probe {
+    /// `ask` answers why it does not work.
+    pub fn new<F>(name: &'static str, ask: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        Self { name, ask: Box::new(move || Box::pin(ask())) }
+    }
+
     async fn fault(&self) -> Option<String> {
         let outcome = timeout(PROBE_TIMEOUT, (self.ask)()).await;
         let reason = outcome.unwrap_or_else(|_| Err(format!("no answer within {PROBE_TIMEOUT:?}"))).err()?;
@@ -88,8 +96,11 @@ mod tests {
 
     use super::*;
 
-    fn probe(ask: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static) -> Readiness {
-        Readiness::new(vec![Probe { name: "store", ask: Box::new(ask) }], Workers::default())
+    fn probe<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Readiness
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        Readiness::new(vec![Probe::new("store", ask)], Workers::default())
     }
 
     #[tokio::test(start_paused = true)]
@@ -98,7 +109,7 @@ mod tests {
         let count = asked.clone();
         let readiness = probe(move || {
             let nth = count.fetch_add(1, Ordering::Relaxed);
-            Box::pin(async move { if nth == 0 { Err("read-only".into()) } else { Ok(()) } })
+            async move { if nth == 0 { Err("read-only".into()) } else { Ok(()) } }
         });
         for _ in 0..10 {
             assert_eq!(readiness.faults().await, ["store: read-only"]);
@@ -110,13 +121,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_not_ready() {
-        let readiness = probe(|| Box::pin(std::future::pending()));
+        let readiness = probe(std::future::pending);
         assert_eq!(readiness.faults().await, ["store: no answer within 2s"]);
     }
 
     #[tokio::test]
     async fn a_draining_process_is_not_ready() {
-        let readiness = probe(|| Box::pin(async { Ok(()) }));
+        let readiness = probe(|| async { Ok(()) });
         assert!(readiness.faults().await.is_empty());
         readiness.drain();
         assert_eq!(readiness.faults().await, ["shutting down"]);

@@ -40,7 +40,10 @@ impl DataDir {
             Err(err) => return Err(err).with_context(shown),
         }
         // For the message of whoever comes second; nothing else reads it.
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id())).with_context(shown)?;
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .with_context(shown)?;
         Ok(Self { _lock: lock })
     }
 }

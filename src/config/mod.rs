@@ -135,8 +135,12 @@ pub struct Route {
 /// Memory of the status store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// Pages of the file.
     pub page_cache_bytes: ByteSize,
+    /// Objects whose rows are kept decoded.
     pub cached_rows_max: NonZeroU32,
+    /// Their size together.
+    pub cached_bytes_max: ByteSize,
 }
 
 /// Expiry.

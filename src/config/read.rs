@@ -168,8 +168,9 @@ impl Default for Route {
 impl Status {
     fn read(status: &mut Section<'_>) -> Self {
         Self {
-            page_cache_bytes: status.value("page_cache_bytes", ByteSize(32 << 20)),
-            cached_rows_max: status.value("cached_rows_max", NonZeroU32::new(16_384).expect("16384 is not 0")),
+            page_cache_bytes: status.value("page_cache_bytes", ByteSize(24 << 20)),
+            cached_rows_max: status.value("cached_rows_max", NonZeroU32::new(100_000).expect("100000 is not 0")),
+            cached_bytes_max: status.value("cached_bytes_max", ByteSize(16 << 20)),
         }
     }
 }

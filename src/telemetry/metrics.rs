@@ -34,13 +34,13 @@ struct Inner {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    operation: &'static str,
+    operation: String,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperationLabel {
-    operation: &'static str,
+    operation: String,
 }
 
 /// Upper bounds in seconds: from a row in the cache to a slow disk.
@@ -49,6 +49,18 @@ const SECONDS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0
 /// A request that is being answered; dropping it ends it.
 #[derive(Debug)]
 pub struct InFlight(Gauge);
+
+/// What is counted of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    pub status: u16,
+    /// From the head of the request to the last byte of the answer.
+    pub took: Duration,
+    /// Bytes of the request's body.
+    pub received: u64,
+    /// Bytes of the answer's body.
+    pub sent: u64,
+}
 
 /// What a sampled metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +74,8 @@ pub enum Kind {
 /// One value of a sampled metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Label and its value, where there are several of the metric.
-    pub label: Option<(&'static str, String)>,
+    /// Labels and their values; none where there is one of the metric.
+    pub labels: Vec<(&'static str, String)>,
     pub value: f64,
 }
 
@@ -87,7 +99,7 @@ impl Metrics {
         let Inner { requests, seconds, in_flight, received, sent, .. } = &*self.0;
         let mut registry = self.registry();
         registry.register("requests", "S3 requests answered, by operation and status", requests.clone());
-        registry.register("request_seconds", "Time to the headers of an answer", seconds.clone());
+        registry.register("request_seconds", "Time from the head of a request to the last byte of its answer", seconds.clone());
         registry.register("requests_in_flight", "S3 requests being answered", in_flight.clone());
         registry.register("received_bytes", "Bytes of request bodies", received.clone());
         registry.register("sent_bytes", "Bytes of answers' bodies", sent.clone());
@@ -103,21 +115,13 @@ impl Metrics {
         InFlight(self.0.in_flight.clone())
     }
 
-    /// The headers of an answer are ready, `took` after the request arrived. `operation` is S3's name for it, such as
-    /// `GetObject`.
-    pub fn answered(&self, operation: &'static str, status: u16, took: Duration) {
-        self.0.requests.get_or_create(&RequestLabels { operation, status }).inc();
-        self.0.seconds.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
-    }
-
-    /// Bytes of a request's body were read.
-    pub fn received(&self, bytes: u64) {
-        self.0.received.inc_by(bytes);
-    }
-
-    /// Bytes of an answer's body were handed to the connection.
-    pub fn sent(&self, bytes: u64) {
-        self.0.sent.inc_by(bytes);
+    /// An answer was sent or given up. `operation` is S3's name for it, such as `GetObject`, of which there are few.
+    pub fn answered(&self, operation: &str, answer: Answered) {
+        let Answered { status, took, received, sent } = answer;
+        self.0.requests.get_or_create(&RequestLabels { operation: operation.into(), status }).inc();
+        self.0.seconds.get_or_create(&OperationLabel { operation: operation.into() }).observe(took.as_secs_f64());
+        self.0.received.inc_by(received);
+        self.0.sent.inc_by(sent);
     }
 
     /// A metric whose values are read when somebody looks; `read` must not block.
@@ -159,12 +163,12 @@ impl Drop for InFlight {
 impl Sample {
     /// A value without a label.
     pub fn of(value: f64) -> Self {
-        Self { label: None, value }
+        Self { labels: Vec::new(), value }
     }
 
     /// The value of what `label` names.
     pub fn labelled(label: &'static str, name: impl Into<String>, value: f64) -> Self {
-        Self { label: Some((label, name.into())), value }
+        Self { labels: vec![(label, name.into())], value }
     }
 }
 
@@ -182,10 +186,11 @@ impl Collector for Sampled {
             Kind::Counter => MetricType::Counter,
         };
         let mut metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
-        for Sample { label, value } in (self.read)() {
-            match label {
-                None => self.encode_value(&mut metric, value)?,
-                Some(label) => self.encode_value(&mut metric.encode_family(&[label])?, value)?,
+        for Sample { labels, value } in (self.read)() {
+            if labels.is_empty() {
+                self.encode_value(&mut metric, value)?;
+            } else {
+                self.encode_value(&mut metric.encode_family(&labels)?, value)?;
             }
         }
         Ok(())
@@ -218,10 +223,10 @@ mod tests {
     fn requests_are_counted_by_operation_and_status() {
         let metrics = Metrics::new();
         let request = metrics.arrived();
-        metrics.answered("GetObject", 200, Duration::from_micros(300));
-        metrics.answered("GetObject", 200, Duration::from_micros(300));
-        metrics.answered("GetObject", 404, Duration::from_micros(300));
-        metrics.sent(10);
+        for status in [200, 200, 404] {
+            let took = Duration::from_micros(300);
+            metrics.answered("GetObject", Answered { status, took, received: 0, sent: 5 });
+        }
         let text = metrics.render();
         for line in [
             r#"anybucket_requests_total{operation="GetObject",status="200"} 2"#,
@@ -229,7 +234,7 @@ mod tests {
             r#"anybucket_request_seconds_bucket{le="0.0005",operation="GetObject"} 3"#,
             r#"anybucket_request_seconds_bucket{le="0.00025",operation="GetObject"} 0"#,
             "anybucket_requests_in_flight 1",
-            "anybucket_sent_bytes_total 10",
+            "anybucket_sent_bytes_total 15",
             "anybucket_resident_bytes ",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -5,5 +5,5 @@ mod metrics;
 mod process;
 
 pub use log::{Format, LogError, Settings, start};
-pub use metrics::{InFlight, Kind, Metrics, Sample};
+pub use metrics::{Answered, InFlight, Kind, Metrics, Sample};
 pub use process::resident_bytes;
