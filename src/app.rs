@@ -204,3 +204,6 @@ fn readiness(site: &Site, workers: Workers) -> Readiness {
 fn seed() -> Result<u64> {
     getrandom::u64().context("the system gives no random numbers")
 }
+
+#[cfg(test)]
+mod tests;
