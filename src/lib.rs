@@ -14,6 +14,7 @@ pub mod status;
 pub mod site;
 
 pub mod admin;
+pub mod s3;
 
 pub mod config;
 
