@@ -86,8 +86,13 @@ fn record(n: u64) -> Record {
 /// What a PUT commits: its record, its settle row, its event.
 fn put(n: u64) -> Commit {
     let (id, record) = (object(n), record(n));
-    let settling =
-        Settling::Publish { object: id.clone(), slot: Slot::Null, from: StagingFile(n), binding: record.binding.clone() };
+    let settling = Settling::Publish {
+        object: id.clone(),
+        slot: Slot::Null,
+        from: StagingFile(n),
+        binding: record.binding.clone(),
+        over: None,
+    };
     let event =
         Event { unit: Unit::Object { object: id.clone(), slot: Slot::Null }, vector: record.vector, origin: Origin::Local };
     Commit::new().expect::<Objects>(&id, None).put::<Objects>(&id, &record).put::<Settle>(&record.write, &settling).tell(event)
