@@ -4,8 +4,20 @@
 
 pub mod model;
 
+pub mod tasks;
+pub mod telemetry;
+
 pub mod backend;
 pub mod clock;
 pub mod status;
 
 pub mod site;
+
+pub mod admin;
+pub mod s3;
+
+pub mod config;
+
+pub mod app;
+
+pub mod cli;

@@ -49,6 +49,14 @@ impl Body {
     }
 }
 
+/// Refuses a body that is not as long as was announced.
+pub(super) fn check_size(announced: Option<u64>, received: u64) -> Result<(), BodyError> {
+    match announced {
+        Some(size) if size != received => Err(BodyError::Truncated(format!("{size} bytes were announced, {received} came"))),
+        _ => Ok(()),
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         let size = bytes.len() as u64;

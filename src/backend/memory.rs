@@ -1,1 +1,246 @@
-//! In memory.
+//! In memory: the reference for what a store that stages must do, and the store of most tests and demos.
+//!
+//! It behaves as `fs` does towards its caller: bytes are staged under a number, publishing moves them, and nothing is
+//! removed but what still has the binding that the caller means.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, BoxStream, StreamExt};
+
+use super::{
+    Backend, Body, Capabilities, Capability, Error, Fetched, Found, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
+    Result, Support,
+};
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, StagingFile};
+
+/// A store that forgets everything when it is dropped.
+#[derive(Debug, Default)]
+pub struct Memory {
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    buckets: BTreeMap<BucketName, BTreeMap<Key, Blob>>,
+    staged: HashMap<StagingFile, Blob>,
+    /// The last number given to a staging file and to its binding: both are never given twice.
+    last: u64,
+}
+
+/// Bytes and what is said of them.
+#[derive(Clone, Debug)]
+struct Blob {
+    bytes: Bytes,
+    binding: Binding,
+    modified_ms: u64,
+}
+
+impl Memory {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no code panics while it holds the store")
+    }
+
+    fn stage(&self, bytes: Bytes, put: &PutOptions) -> Kept {
+        let mut held = self.held();
+        held.last += 1;
+        let (file, size) = (StagingFile(held.last), bytes.len() as u64);
+        let binding = Binding::Tag(format!("{file}"));
+        held.staged.insert(file, Blob { bytes, binding: binding.clone(), modified_ms: put.modified_ms });
+        Kept { location: Location::Staged(file), binding, size }
+    }
+}
+
+impl Held {
+    fn bucket(&self, bucket: &BucketName) -> Result<&BTreeMap<Key, Blob>> {
+        self.buckets.get(bucket).ok_or(Error::NoSuchBucket)
+    }
+
+    fn plain(&self, object: &ObjectId) -> Result<&Blob> {
+        self.bucket(&object.bucket)?.get(&object.key).ok_or(Error::NotFound)
+    }
+
+    /// The bytes at `at`. Staged ones may have been published since the caller learned of them, so with a binding in
+    /// hand both names are tried.
+    fn find(&self, at: &Place, expect: Option<&Binding>) -> Result<&Blob> {
+        let plain = self.plain(&at.object);
+        match (&at.location, expect) {
+            (Location::Plain, None) => plain,
+            (Location::Plain, Some(expect)) => plain?.bound_to(expect),
+            (Location::Staged(file), None) => self.staged.get(file).ok_or(Error::NotFound),
+            (Location::Staged(file), Some(expect)) => match self.staged.get(file) {
+                Some(blob) if blob.binding == *expect => Ok(blob),
+                _ => plain?.bound_to(expect),
+            },
+            _ => Err(Error::NotFound),
+        }
+    }
+}
+
+impl Blob {
+    fn found(&self, key: &Key) -> Found {
+        let (binding, size) = (self.binding.clone(), self.bytes.len() as u64);
+        Found { key: key.clone(), binding, size, modified_ms: self.modified_ms }
+    }
+
+    fn bound_to(&self, expect: &Binding) -> Result<&Self> {
+        if self.binding == *expect { Ok(self) } else { Err(Error::Changed) }
+    }
+
+    fn range(&self, get: &GetOptions) -> Bytes {
+        let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.bytes.len());
+        get.range.as_ref().map_or_else(|| self.bytes.clone(), |range| self.bytes.slice(clamp(range.start)..clamp(range.end)))
+    }
+}
+
+/// The whole body, if it is as long as was announced.
+async fn receive(mut body: Body, put: &PutOptions) -> Result<Bytes> {
+    let announced = put.size.or(body.size);
+    let mut all = BytesMut::new();
+    while let Some(chunk) = body.stream.next().await {
+        all.extend_from_slice(&chunk?);
+    }
+    super::body::check_size(announced, all.len() as u64)?;
+    Ok(all.freeze())
+}
+
+#[async_trait]
+impl Backend for Memory {
+    fn capabilities(&self) -> Capabilities {
+        let detail = "everything is gone when the process ends".to_owned();
+        Capabilities { kind: "memory", lines: vec![Capability { name: "durability", support: Support::Refused, detail }] }
+    }
+
+    async fn put(&self, _to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
+        Ok(self.stage(receive(body, &put).await?, &put))
+    }
+
+    async fn get(&self, at: &Place, get: GetOptions) -> Result<Fetched> {
+        let held = self.held();
+        let blob = held.find(at, get.expect.as_ref())?;
+        Ok(Fetched { found: blob.found(&at.object.key), body: Body::from(blob.range(&get)) })
+    }
+
+    async fn head(&self, at: &Place) -> Result<Found> {
+        self.held().find(at, None).map(|blob| blob.found(&at.object.key))
+    }
+
+    async fn copy(&self, from: &Place, get: GetOptions, _to: &ObjectId, put: PutOptions) -> Result<Kept> {
+        let bytes = self.held().find(from, get.expect.as_ref())?.range(&get);
+        Ok(self.stage(bytes, &put))
+    }
+
+    async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
+        let Location::Staged(file) = from.location else {
+            return Ok(Published::Gone);
+        };
+        let mut held = self.held();
+        if held.plain(&from.object).is_ok_and(|blob| blob.binding == *binding) {
+            return Ok(Published::Done);
+        }
+        if held.staged.get(&file).is_none_or(|blob| blob.binding != *binding) {
+            return Ok(Published::Gone);
+        }
+        held.bucket(&from.object.bucket)?;
+        let Held { buckets, staged, .. } = &mut *held;
+        let names = buckets.get_mut(&from.object.bucket).ok_or(Error::NoSuchBucket)?;
+        names.extend(staged.remove(&file).map(|blob| (from.object.key.clone(), blob)));
+        Ok(Published::Done)
+    }
+
+    async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
+        let mut held = self.held();
+        match at.location {
+            Location::Plain => {
+                if let Some(names) = held.buckets.get_mut(&at.object.bucket)
+                    && let Entry::Occupied(entry) = names.entry(at.object.key.clone())
+                    && entry.get().binding == *only
+                {
+                    entry.remove();
+                }
+            }
+            Location::Staged(file) => {
+                held.staged.retain(|this, blob| *this != file || blob.binding != *only);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn harden(&self, _moved: &[ObjectId]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn release(&self, staged: Location) {
+        if let Location::Staged(file) = staged {
+            self.held().staged.remove(&file);
+        }
+    }
+
+    async fn recover(&self, keep: &[Location]) -> Result<()> {
+        let keep: HashSet<_> = keep.iter().collect();
+        self.held().staged.retain(|file, _| keep.contains(&Location::Staged(*file)));
+        Ok(())
+    }
+
+    async fn put_part(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
+        self.put(to, body, put).await
+    }
+
+    async fn assemble(&self, to: &ObjectId, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
+        let mut all = BytesMut::new();
+        for part in parts {
+            let at = Place { object: to.clone(), location: part.kept.location.clone() };
+            all.extend_from_slice(&self.held().find(&at, Some(&part.kept.binding))?.bytes);
+        }
+        Ok(self.stage(all.freeze(), &put))
+    }
+
+    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+        let from = after.map_or(Unbounded, |key| Excluded(key.clone()));
+        let found: Vec<_> = match self.held().bucket(bucket) {
+            Ok(names) => names.range((from, Unbounded)).map(|(key, blob)| Ok(blob.found(key))).collect(),
+            Err(err) => vec![Err(err)],
+        };
+        stream::iter(found).boxed()
+    }
+
+    async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {
+        self.held().buckets.entry(bucket.clone()).or_default();
+        Ok(())
+    }
+
+    async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
+        let mut held = self.held();
+        if let Some(key) = held.buckets.get(bucket).and_then(|names| names.keys().next()) {
+            return Err(Error::NotEmpty(key.to_string()));
+        }
+        held.buckets.remove(bucket);
+        Ok(())
+    }
+
+    async fn list_buckets(&self) -> Result<Vec<BucketName>> {
+        Ok(self.held().buckets.keys().cloned().collect())
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    crate::backend::conformance::passes_conformance!((Arc::new(Memory::new()), ()));
+}

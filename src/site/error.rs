@@ -58,6 +58,9 @@ pub enum Error {
     InvalidRequest(String),
     #[error("{argument}: {reason}")]
     InvalidArgument { argument: &'static str, reason: String },
+    /// Something else is happening to the same upload right now.
+    #[error("{0}")]
+    OperationAborted(String),
     /// Copying an object onto itself without changing anything.
     #[error("the copy changes nothing: its source is its target, and neither metadata nor storage class differ")]
     CopyOntoItself,

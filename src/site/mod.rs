@@ -1,109 +1,198 @@
 //! The one door: every change at a site goes through [`Site`], which owns the order bytes → row → telling.
 //!
 //! It knows nothing of HTTP, XML or signatures (that is `s3`), and nothing of how a store keeps bytes (`backend`).
-#![allow(unused_variables, reason = "a stub until the door is built")]
 
+mod buckets;
+mod complete;
+mod copy;
+mod delete;
+mod digest;
 mod error;
+mod expire;
+mod get;
+mod heal;
+mod land;
+mod list;
+mod locks;
+mod metadata;
+mod multipart;
+mod parts;
+mod precondition;
+mod put;
+mod recover;
+mod settle;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod types;
+mod uploads;
 
-use crate::model::{BucketName, ObjectId, Record, Stamp, Tags};
-use crate::status::{ListPage, ListQuery};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 pub use error::{Error, Result};
 pub use types::*;
 
-/// A site; clones share it.
+use crate::backend::{Backend, Place};
+use crate::clock::Clock;
+use crate::model::{BucketName, Incarnation, Location, ObjectId, Record, SiteId, WriteId};
+use crate::status::tables::Bucket;
+use crate::status::{Status, Stored};
+use crate::tasks::Worker;
+use locks::KeyLocks;
+use settle::Settler;
+
+/// How often a write reads, decides and commits again before it answers 503 (protocol §3).
+const CONFLICTS_MAX: usize = 8;
+
+/// A site: a name, a store where bytes live, and a status store that knows every object. Clones share it.
+///
+/// Every call may be dropped half-way: a write that has reached its key lock runs on in a task of its own.
 #[derive(Clone, Debug)]
-pub struct Site {}
+pub struct Site {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    id: SiteId,
+    backend: Arc<dyn Backend>,
+    status: Status,
+    clock: Clock,
+    /// Orders the last step of writes to a key.
+    keys: Arc<KeyLocks<ObjectId>>,
+    /// Lets one Complete or Abort at a time work on an upload.
+    uploads: Arc<KeyLocks<WriteId>>,
+    /// Live buckets as last read; a commit that finds one changed throws it away.
+    buckets: Mutex<HashMap<BucketName, Arc<Stored<Bucket>>>>,
+    writes: WriteIds,
+    settler: Settler,
+    counters: Counters,
+}
+
+/// What a site is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub id: SiteId,
+    pub backend: Arc<dyn Backend>,
+    pub status: Status,
+    /// Draws stamps above the greatest that `status` committed.
+    pub clock: Clock,
+}
+
+/// Things that happened, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Guarded commits that had to start again.
+    pub conflicts: AtomicU64,
+    /// Objects whose bytes were changed behind the site's back and taken over.
+    pub adopted: AtomicU64,
+    /// Objects whose bytes were found missing.
+    pub lost: AtomicU64,
+    /// Reads whose bytes did not have the checksum of their record.
+    pub rotten: AtomicU64,
+}
+
+/// Draws write ids: unique within this process by the counter, among processes by incarnation and start.
+#[derive(Debug)]
+struct WriteIds {
+    incarnation: Incarnation,
+    start: u32,
+    counter: AtomicU64,
+}
+
+impl WriteIds {
+    fn next(&self) -> WriteId {
+        WriteId::new(self.incarnation, self.start, self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 impl Site {
-    pub async fn create_bucket(&self, bucket: &BucketName, owner: &str, region: &str) -> Result<BucketInfo> {
-        todo!()
+    /// Opens a site: redoes what a crash left undone, then takes calls. The workers belong to it: run them.
+    pub async fn open(parts: Parts) -> Result<(Self, Vec<Box<dyn Worker>>)> {
+        let facts = parts.status.facts();
+        let settler = Settler::default();
+        let inner = Inner {
+            id: parts.id,
+            backend: parts.backend,
+            status: parts.status,
+            clock: parts.clock,
+            keys: KeyLocks::new(),
+            uploads: KeyLocks::new(),
+            buckets: Mutex::default(),
+            writes: WriteIds { incarnation: facts.incarnation, start: facts.start, counter: AtomicU64::new(0) },
+            settler,
+            counters: Counters::default(),
+        };
+        let site = Self { inner: Arc::new(inner) };
+        site.recover().await?;
+        let workers: Vec<Box<dyn Worker>> =
+            vec![Box::new(settle::SettleWorker::new(site.clone())), Box::new(expire::Expirer::new(site.clone()))];
+        Ok((site, workers))
     }
 
-    pub async fn bucket(&self, bucket: &BucketName) -> Result<BucketInfo> {
-        todo!()
+    /// Name and number.
+    pub fn id(&self) -> &SiteId {
+        &self.inner.id
     }
 
-    pub async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
-        todo!()
+    /// The store behind this site.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.inner.backend
     }
 
-    pub async fn buckets(&self) -> Result<Vec<BucketInfo>> {
-        todo!()
+    /// The status store of this site.
+    pub fn status(&self) -> &Status {
+        &self.inner.status
     }
 
-    pub async fn put(
-        &self,
-        object: &ObjectId,
-        upload: Upload,
-        description: Description,
-        conditions: WriteConditions,
-    ) -> Result<Written> {
-        todo!()
+    /// What happened since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
     }
 
-    pub async fn get(&self, object: &ObjectId, select: Selection, conditions: &ReadConditions) -> Result<Opened> {
-        todo!()
+    /// Writes whose last steps at the store are still to be made or made durable.
+    pub fn unsettled(&self) -> u64 {
+        self.inner.settler.waiting()
     }
 
-    pub async fn head(&self, object: &ObjectId, select: Selection, conditions: &ReadConditions) -> Result<Seen> {
-        todo!()
+    /// The current record of an object, present or wanted.
+    async fn current(&self, object: &ObjectId) -> Result<Option<Arc<Stored<Record>>>> {
+        Ok(self.inner.status.object(object).await?)
     }
 
-    pub async fn delete(&self, object: &ObjectId, conditions: WriteConditions) -> Result<Deleted> {
-        todo!()
+    /// The current record of an object that is to be read: its bucket and itself must exist.
+    async fn existing(&self, object: &ObjectId) -> Result<Arc<Stored<Record>>> {
+        match self.current(object).await? {
+            Some(stored) => Ok(stored),
+            None => {
+                self.bucket_row(&object.bucket).await?;
+                Err(Error::NoSuchKey)
+            }
+        }
     }
 
-    pub async fn copy(&self, from: &ObjectId, to: &ObjectId, request: CopyRequest) -> Result<Written> {
-        todo!()
+    /// What Last-Modified shows of a record: its stamp, but never the future.
+    fn modified_ms(&self, record: &Record) -> u64 {
+        record.vector.data.ms().min(self.inner.clock.wall_ms())
     }
 
-    pub async fn list(&self, query: ListQuery) -> Result<ListPage> {
-        todo!()
+    /// Runs a step that a client going away must not stop.
+    async fn unstoppable<T: Send + 'static>(&self, step: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let step = tokio::spawn(tracing::Instrument::in_current_span(step));
+        step.await.unwrap_or_else(|err| Err(Error::Internal(format!("a write stopped half-way: {err}"))))
     }
 
-    pub async fn set_tags(&self, object: &ObjectId, tags: Tags) -> Result<Stamp> {
-        todo!()
+    fn count_conflict(&self, bucket: &BucketName) {
+        self.inner.counters.conflicts.fetch_add(1, Ordering::Relaxed);
+        self.forget_bucket(bucket);
     }
+}
 
-    pub async fn object_parts(&self, object: &ObjectId, record: &Record, after: u16, parts_max: usize) -> Result<ObjectParts> {
-        todo!()
-    }
-
-    pub async fn start_upload(&self, object: &ObjectId, start: StartUpload) -> Result<UploadInfo> {
-        todo!()
-    }
-
-    pub async fn put_part(&self, object: &ObjectId, upload_id: &str, number: u16, upload: Upload) -> Result<PartInfo> {
-        todo!()
-    }
-
-    pub async fn copy_part(
-        &self,
-        from: &ObjectId,
-        range: Option<(u64, u64)>,
-        source: ReadConditions,
-        to: &ObjectId,
-        upload_id: &str,
-        number: u16,
-    ) -> Result<PartInfo> {
-        todo!()
-    }
-
-    pub async fn list_parts(&self, object: &ObjectId, upload_id: &str, after: u16, parts_max: usize) -> Result<PartsPage> {
-        todo!()
-    }
-
-    pub async fn complete_upload(&self, object: &ObjectId, upload_id: &str, complete: CompleteUpload) -> Result<Written> {
-        todo!()
-    }
-
-    pub async fn abort_upload(&self, object: &ObjectId, upload_id: &str) -> Result<()> {
-        todo!()
-    }
-
-    pub async fn list_uploads(&self, bucket: &BucketName, query: UploadsQuery) -> Result<UploadsPage> {
-        todo!()
-    }
+/// The plain place of an object.
+fn plain(object: &ObjectId) -> Place {
+    Place { object: object.clone(), location: Location::Plain }
 }

@@ -8,6 +8,7 @@ use crate::model::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Metadata, ObjectId, PartEntry, Record, Stamp,
     Tags,
 };
+use crate::status::Stored;
 
 /// A body on its way in, and what the client claims of it. Nothing is committed unless every claim holds.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub struct Description {
 }
 
 /// Conditions of a write, decided under the key lock against the current object.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteConditions {
     pub if_match: Option<EtagCondition>,
     pub if_none_match: Option<EtagCondition>,
@@ -83,7 +84,7 @@ pub enum Selection {
 /// An object as found: what HEAD answers from.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    pub record: Arc<Record>,
+    pub record: Arc<Stored<Record>>,
     /// Milliseconds since 1970; never later than now.
     pub modified_ms: u64,
     /// The bytes selected.

@@ -97,7 +97,7 @@ impl Commit {
         self
     }
 
-    /// Tells this event; rows written for its unit carry its seq.
+    /// Tells this event. Rows of units that the commit writes carry the seq of its last event.
     #[must_use]
     pub fn tell(mut self, event: Event) -> Self {
         self.clock_ms = self.clock_ms.max(event.vector.greatest().ms());

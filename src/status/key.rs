@@ -173,7 +173,7 @@ impl TableKey for String {
 
 impl TableKey for WriteId {
     fn write(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.to_bytes());
+        to.extend_from_slice(&WriteId::to_bytes(*self));
     }
 
     fn read(from: &mut &[u8]) -> Option<Self> {
@@ -252,6 +252,13 @@ mod tests {
                 assert_eq!(<(ObjectId, Slot)>::from_bytes(&unit.to_bytes()), Some(unit));
             }
         }
+    }
+
+    #[test]
+    fn a_write_id_is_its_own_key() {
+        let id = WriteId::new(Incarnation(1), 2, 3);
+        assert_eq!(TableKey::to_bytes(&id), WriteId::to_bytes(id));
+        assert_eq!(<(WriteId, u16)>::from_bytes(&TableKey::to_bytes(&(id, 7))), Some((id, 7)));
     }
 
     #[test]

@@ -13,13 +13,13 @@ pub mod tables;
 pub use commit::{Commit, CommitError, Committed};
 pub use key::TableKey;
 pub use list::{ListEntry, ListPage, ListQuery};
-pub use redb::{OpenError, Options, Status};
+pub use redb::{Facts, OpenError, Options, Stats, Status};
 pub use tables::Table;
 
 use crate::model::Seq;
 
 /// Names one state of one row; a commit can be made to depend on it. Grows with every commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
 /// A row and what the store knows about it.
@@ -29,6 +29,14 @@ pub struct Stored<R> {
     pub revision: Revision,
     /// Seq of the last local event about it; 0 where there was none. Status by site is one point look-up with it.
     pub seq: Seq,
+}
+
+impl<R> std::ops::Deref for Stored<R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        &self.row
+    }
 }
 
 /// Rows of one table in key order.

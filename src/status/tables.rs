@@ -66,6 +66,9 @@ macro_rules! tables {
         /// Every table, by [`Table::INDEX`].
         pub const NAMES: &[&str] = &[$($name),*];
 
+        /// Version of every table's rows, by [`Table::INDEX`].
+        pub(super) const VERSIONS: [u8; NAMES.len()] = [$(<$table as Table>::VERSION),*];
+
         #[cfg(test)]
         #[test]
         fn indexes_are_positions() {
@@ -151,12 +154,11 @@ pub struct Wanted {
 /// What is left to do after a commit, redone after a crash; every step holds the key lock and reads the record first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Settling {
-    /// Bring staged bytes to the plain name, then give the staging file back.
-    Publish { object: ObjectId, slot: Slot, from: StagingFile, binding: Binding },
+    /// Bring staged bytes to the plain name, where `over` are found before. Once the record is no longer staged by this
+    /// write, all that is left is to give the staging file back.
+    Publish { object: ObjectId, slot: Slot, from: StagingFile, binding: Binding, over: Option<Binding> },
     /// Remove bytes that no record names any more, if they are still these.
     Remove { object: ObjectId, location: Location, binding: Binding },
-    /// Give back a staging file whose record was replaced before its publication was made durable.
-    Release { object: ObjectId, staging: StagingFile },
     /// The full final record of a write whose outcome at an in-place store may be unknown.
     Prepared { object: ObjectId, slot: Slot, record: Box<Record> },
 }

@@ -1,70 +1,173 @@
-//! The redb engine.
+//! The redb engine: one file, one writer thread, readers on the blocking pool, a row cache before them.
 
-use std::path::PathBuf;
+mod batch;
+mod chance;
+mod create;
+mod encode;
+#[cfg(test)]
+pub(crate) mod forgetful;
+mod list;
+mod migrate;
+mod open;
+mod read;
+mod room;
+mod stats;
+mod storage;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use tokio::sync::Semaphore;
+
+pub use migrate::Facts;
+pub use open::{OpenError, Options};
+pub use stats::Stats;
+
+use super::cache::Known;
+use super::tables::Objects;
 use super::{Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Stored, Table, TableKey};
 use crate::model::{ObjectId, Record};
+use read::Snapshot;
+use writer::{Shared, Writer, WriterState};
 
-/// How to open a status store.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The redb file; `None` keeps everything in memory (tests, demos).
-    pub path: Option<PathBuf>,
-    /// Bytes of redb's own page cache.
-    pub page_cache_bytes: usize,
-    /// Rows the row cache may hold.
-    pub cached_rows_max: usize,
+/// Reads under way at once; more wait. Each holds a thread of the blocking pool, which others need too.
+const READS_MAX: usize = 32;
+
+/// Handle on a status store; clones share it. Dropping the last one waits for what is queued.
+#[derive(Clone)]
+pub struct Status(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Writer,
+    reads: Arc<Semaphore>,
+    facts: Facts,
 }
 
-/// Why a status store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(
-        "{path} is in use by another process: one process owns a data directory; stop that one or give this one another `data`"
-    )]
-    InUse { path: PathBuf },
-    #[error("{path}: {reason}")]
-    Engine { path: PathBuf, reason: String },
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status").field("facts", &self.0.facts).finish_non_exhaustive()
+    }
 }
-
-/// Handle on a status store; clones share it.
-#[derive(Clone, Debug)]
-pub struct Status {}
 
 impl Status {
     /// Opens or makes the store. Blocks: for start-up only.
-    pub fn open(_options: Options) -> Result<Self, OpenError> {
-        todo!()
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        Self::start(open::open(&options)?)
+    }
+
+    /// Opens the store that a storage holds, for storages that lose what was not synced.
+    #[cfg(test)]
+    pub(crate) fn open_on(storage: impl ::redb::StorageBackend, options: &Options) -> Result<Self, OpenError> {
+        Self::start(open::open_on(storage, room::Room::in_memory(), options)?)
+    }
+
+    fn start((state, facts): (WriterState, Facts)) -> Result<Self, OpenError> {
+        let shared = state.shared.clone();
+        let no_thread = |err: std::io::Error| OpenError::Engine { path: "status-writer".into(), reason: err.to_string() };
+        let writer = Writer::start(state).map_err(no_thread)?;
+        Ok(Self(Arc::new(Inner { shared, writer, reads: Arc::new(Semaphore::new(READS_MAX)), facts })))
+    }
+
+    /// What was true when it was opened.
+    pub fn facts(&self) -> Facts {
+        self.0.facts
+    }
+
+    /// Whether it takes commits: after a failure of the engine none, until a restart.
+    pub fn healthy(&self) -> bool {
+        self.0.shared.failed.get().is_none() && self.0.writer.is_running()
+    }
+
+    /// Numbers for metrics; cheap.
+    pub fn stats(&self) -> Stats {
+        let (shared, counters) = (&self.0.shared, &self.0.shared.counters);
+        let mut stats = Stats {
+            commits: counters.commits.get(),
+            conflicts: counters.conflicts.get(),
+            batches: counters.batches.get(),
+            queued: self.0.writer.queued(),
+            file_bytes: shared.file_bytes.load(Ordering::Relaxed),
+            seq: counters.seq.get(),
+            ..Stats::default()
+        };
+        shared.cache.count(&mut stats);
+        stats
     }
 
     /// The row of `key`.
-    pub async fn get<T: Table>(&self, _key: &T::Key) -> Result<Option<Stored<T::Row>>, ReadError> {
-        todo!()
+    pub async fn get<T: Table>(&self, key: &T::Key) -> Result<Option<Stored<T::Row>>, ReadError> {
+        let key = key.to_bytes();
+        self.read(move |shared| Ok(Snapshot::of(&shared.db)?.get::<T>(&key)?.map(|read| read.stored))).await
     }
 
     /// The current record of an object, from the row cache where it is there.
-    pub async fn object(&self, _id: &ObjectId) -> Result<Option<Arc<Stored<Record>>>, ReadError> {
-        todo!()
+    pub async fn object(&self, id: &ObjectId) -> Result<Option<Arc<Stored<Record>>>, ReadError> {
+        if let Some(known) = self.0.shared.cache.get(id) {
+            return Ok(known);
+        }
+        let id = id.clone();
+        self.read(move |shared| read_object(shared, &id)).await
     }
 
-    /// Rows of `T` whose key begins with `prefix` (of the encoded key), after the key `after`, at most `rows_max` (≤ 10,000).
+    /// The current record of an object, if the row cache has it: what a hot GET needs, without a hop. `None` says nothing.
+    pub fn cached(&self, id: &ObjectId) -> Option<Arc<Stored<Record>>> {
+        self.0.shared.cache.get(id).flatten()
+    }
+
+    /// Rows of `T` whose encoded key begins with that of `prefix`, after the key `after`, at most `rows_max` (≤ 10,000).
+    /// A page of large rows ends earlier and says that more follow.
+    ///
+    /// An [`ObjectId`] alone is a prefix of longer keys too; the rows of one key are those of `(id, ())`.
     pub async fn page<T: Table>(
         &self,
-        _prefix: &impl TableKey,
-        _after: Option<&T::Key>,
-        _rows_max: usize,
+        prefix: &impl TableKey,
+        after: Option<&T::Key>,
+        rows_max: usize,
     ) -> Result<Page<T>, ReadError> {
-        todo!()
+        let (prefix, after) = (prefix.to_bytes(), after.map(T::Key::to_bytes));
+        self.read(move |shared| Snapshot::of(&shared.db)?.page::<T>(&prefix, after.as_deref(), rows_max)).await
     }
 
-    /// One page of a LIST: one bounded look-up, however deep in the bucket.
-    pub async fn list(&self, _query: ListQuery) -> Result<ListPage, ReadError> {
-        todo!()
+    /// One page of a LIST: one bounded look-up, however deep in the bucket. A page of large records ends earlier than
+    /// asked for and says that more follows.
+    pub async fn list(&self, query: ListQuery) -> Result<ListPage, ReadError> {
+        self.read(move |shared| list::list(&Snapshot::of(&shared.db)?.rows::<Objects>()?, &query)).await
     }
 
-    /// Makes the commit durable, if everything it expects still holds.
-    pub async fn commit(&self, _commit: Commit) -> Result<Committed, CommitError> {
-        todo!()
+    /// Makes the commit durable, if everything it expects still holds. Once queued it is not stopped by its caller's
+    /// going away.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        self.0.writer.commit(commit).await
     }
+
+    /// Reads on the blocking pool.
+    async fn read<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<R, ReadError> + Send + 'static,
+    ) -> Result<R, ReadError> {
+        let turn = self.0.reads.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let shared = self.0.shared.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&shared)
+        });
+        reading.await.unwrap_or_else(|err| Err(ReadError::Engine(err.to_string())))
+    }
+}
+
+/// Reads an object and leaves it in the row cache.
+fn read_object(shared: &Shared, id: &ObjectId) -> Result<Known, ReadError> {
+    // Before the snapshot, so that it is not younger than said.
+    let revision = writer::visible(shared);
+    let read = Snapshot::of(&shared.db)?.get::<Objects>(&id.to_bytes())?;
+    let bytes = read.as_ref().map_or(0, |read| read.bytes);
+    let known = read.map(|read| Arc::new(read.stored));
+    shared.cache.fill(id, revision, known.clone(), bytes);
+    Ok(known)
 }

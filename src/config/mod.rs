@@ -1,0 +1,167 @@
+//! Settings: their names, their defaults, and what is refused at start rather than found out at night.
+//!
+//! `config.toml` at the top of the repository shows every one of them; a test keeps the two equal.
+
+mod load;
+mod read;
+mod rules;
+mod secret;
+mod section;
+mod value;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+
+pub use load::{Flag, Sources};
+pub use secret::{Secret, SecretError};
+pub use section::Problem;
+pub use value::{ByteSize, Period};
+
+use crate::telemetry;
+
+/// Every setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of everything this process keeps for itself; one process owns it.
+    pub data: PathBuf,
+    pub site: Site,
+    pub s3: S3,
+    pub admin: Admin,
+    pub access: Access,
+    /// By name.
+    pub backends: Vec<(String, Backend)>,
+    /// First match wins.
+    pub routes: Vec<Route>,
+    pub status: Status,
+    pub lifecycle: Lifecycle,
+    pub log: telemetry::Settings,
+}
+
+/// Who this site is among sites.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Given once, never reused.
+    pub name: String,
+    /// Unique among the sites that know each other.
+    pub number: NonZeroU16,
+}
+
+/// The listener that speaks S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3 {
+    pub listen: SocketAddr,
+    pub region: String,
+    /// `bucket.DOMAIN` is understood for these.
+    pub domains: Vec<String>,
+    /// Open connections; more wait to be accepted.
+    pub connections_max: NonZeroU32,
+    /// For a request's headers to arrive whole.
+    pub header_timeout: Period,
+    /// For requests in flight to end, once the process is told to stop.
+    pub drain: Period,
+    pub limits: Limits,
+}
+
+/// Bounds on what one request may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest body of one PUT or one part.
+    pub put_bytes_max: ByteSize,
+    /// Largest XML document in a request: it is held in memory.
+    pub xml_bytes_max: ByteSize,
+    /// Largest signed chunk: it is held in memory until its signature is checked.
+    pub signed_chunk_bytes_max: ByteSize,
+    /// How far a client's clock may be from ours.
+    pub clock_skew_max: Period,
+    /// Longest life of a presigned URL.
+    pub presigned_max: Period,
+}
+
+/// The listener for people and their tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// A file that is not there is made with a new token.
+    pub token: Secret,
+    /// Says aloud that tokens may travel a network unencrypted.
+    pub allow_remote: bool,
+    /// Names under which it may be asked, beside `localhost` and every IP address.
+    pub hosts: Vec<String>,
+    /// Metrics need no token.
+    pub open_metrics: bool,
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Made on first start.
+    pub keys_file: PathBuf,
+}
+
+/// A store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Fs(FsBackend),
+    /// Forgets everything at the end of the process.
+    Memory,
+}
+
+/// A directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FsBackend {
+    pub path: PathBuf,
+    pub durability: Durability,
+    /// Name beside the buckets for staging and the like.
+    pub reserved: String,
+}
+
+/// When bytes count as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Once the disk has them.
+    Fsync,
+    /// Once the operating system has them.
+    Os,
+}
+
+/// Which buckets live where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub buckets: String,
+    pub backend: String,
+}
+
+/// Memory of the status store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Pages of the file.
+    pub page_cache_bytes: ByteSize,
+    /// Objects whose rows are kept decoded.
+    pub cached_rows_max: NonZeroU32,
+    /// Their size together.
+    pub cached_bytes_max: ByteSize,
+}
+
+/// Expiry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// What a day of a lifecycle rule is.
+    pub day: Period,
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not TOML: line {line}: {reason}")]
+    Syntax { path: PathBuf, line: usize, reason: String },
+    #[error("{origin} names `{path}`, which leads through something that is no section")]
+    Override { origin: String, path: String },
+    #[error("{name} cannot be used:{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+    Refused { name: String, problems: Vec<Problem> },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Settings that are good by themselves and wrong together, or that say something nobody would say on purpose.
+
+use std::path::{Component, Path, PathBuf};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::section::{NOT_YET, Problem, Report};
+use super::{Backend, Config, FsBackend};
+use crate::model::BucketName;
+
+/// Adds what is wrong to `report`.
+pub fn check(config: &Config, report: &mut Report) {
+    let mut refuse = |path: &str, text: String| {
+        let origin = report.overridden.get(path).cloned();
+        report.problems.push(Problem { path: path.into(), origin, text });
+    };
+    check_names(config, &mut refuse);
+    check_listeners(config, &mut refuse);
+    check_routes(config, &mut refuse);
+    for (name, backend) in &config.backends {
+        if let Backend::Fs(fs) = backend {
+            check_directory(config, &format!("backend.{name}"), fs, &mut refuse);
+        }
+    }
+    if !is_log_filter(&config.log.level) {
+        let allowed = "allowed: error, warn, info, debug, trace, or such as \"info,anybucket::site=debug\"";
+        refuse("log.level", format!("found {:?}; {allowed}", config.log.level));
+    }
+}
+
+/// A word that is no level would be taken for a module's name, and nothing would be logged.
+fn is_log_filter(filter: &str) -> bool {
+    let is_level_or_directive = |part: &str| part.contains(['=', '[']) || part.trim().parse::<LevelFilter>().is_ok();
+    filter.split(',').all(is_level_or_directive) && EnvFilter::builder().parse(filter).is_ok()
+}
+
+type Refuse<'a> = dyn FnMut(&str, String) + 'a;
+
+fn check_names(config: &Config, refuse: &mut Refuse<'_>) {
+    let site = &config.site.name;
+    if !is_name(site, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_')) {
+        refuse("site.name", format!("found {site:?}; allowed: 1 to 63 characters of a-z, 0-9, '-' and '_'"));
+    }
+    let region = &config.s3.region;
+    if !is_name(region, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        refuse("s3.region", format!("found {region:?}; allowed: 1 to 63 letters, digits, '-' and '_'"));
+    }
+    for domain in &config.s3.domains {
+        if !domain.split('.').all(|label| is_name(label, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')) {
+            refuse("s3.domains", format!("found {domain:?}; allowed: host names in lower case, such as \"s3.example.com\""));
+        }
+    }
+}
+
+fn is_name(name: &str, legal: impl Fn(char) -> bool) -> bool {
+    (1..=63).contains(&name.len()) && name.chars().all(legal)
+}
+
+fn check_listeners(config: &Config, refuse: &mut Refuse<'_>) {
+    let (s3, admin) = (config.s3.listen, config.admin.listen);
+    if s3 == admin && s3.port() != 0 {
+        refuse("admin.listen", format!("found {admin}, which is s3.listen too; give each a port of its own"));
+    }
+    if !admin.ip().is_loopback() && !config.admin.allow_remote {
+        let why = "which other machines can reach, and the token would travel unencrypted";
+        let remedy = "use a loopback address and a proxy with TLS, or say it aloud with admin.allow_remote = true";
+        refuse("admin.listen", format!("found {admin}, {why}; {remedy}"));
+    }
+}
+
+fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
+    let known: Vec<&str> = config.backends.iter().map(|(name, _)| name.as_str()).collect();
+    if config.routes.is_empty() {
+        refuse("route", "found no route; every bucket needs one, or remove the setting".into());
+    }
+    for (at, route) in config.routes.iter().enumerate() {
+        let path = format!("route[{at}]");
+        if !known.contains(&route.backend.as_str()) {
+            let text = format!("found {:?}, which is no [backend.…]; allowed: {}", route.backend, known.join(", "));
+            refuse(&format!("{path}.backend"), text);
+        }
+        if route.buckets != "*" || at > 0 {
+            refuse(&path, format!("several routes are {NOT_YET}; allowed: one, with buckets = \"*\""));
+        }
+    }
+    for name in known.iter().filter(|name| !config.routes.iter().any(|route| route.backend == **name)) {
+        let remedy = format!("add [[route]] with backend = {name:?}, or remove it");
+        refuse(&format!("backend.{name}"), format!("no route leads to it; {remedy}"));
+    }
+}
+
+fn check_directory(config: &Config, path: &str, fs: &FsBackend, refuse: &mut Refuse<'_>) {
+    let reserved = &fs.reserved;
+    let one_segment = matches!(Path::new(reserved).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
+    if !one_segment || reserved.contains('/') || reserved.len() > 63 || BucketName::new(reserved).is_ok() {
+        let allowed = "allowed: a file name of up to 63 bytes that is no bucket's name, such as \".anybucket\"";
+        refuse(&format!("{path}.reserved"), format!("found {reserved:?}; {allowed}"));
+    }
+    if absolute(&config.data).starts_with(absolute(&fs.path)) {
+        let why = format!("found {}, which holds `data` ({}) too", fs.path.display(), config.data.display());
+        refuse(&format!("{path}.path"), format!("{why}: keys would lie among the buckets; name another directory"));
+    }
+}
+
+/// The path as the working directory makes it, without `.` and `..`; links are not followed, since it need not be there yet.
+fn absolute(path: &Path) -> PathBuf {
+    let mut whole = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.into()).components() {
+        match part {
+            Component::ParentDir => {
+                whole.pop();
+            }
+            part => whole.push(part),
+        }
+    }
+    whole
+}

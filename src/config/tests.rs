@@ -1,0 +1,221 @@
+//! What is accepted, what is refused, and with what words.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+use super::section::{Report, Section};
+use super::*;
+
+/// The file shown to users.
+const SHOWN: &str = include_str!("../../config.toml");
+
+/// Settings from a file with `text`, variables and flags `(path, value)`.
+fn load(text: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, text).unwrap();
+    let own = |(a, b): &(&str, &str)| (a.to_string(), b.to_string());
+    let flag =
+        |(path, value): &(&str, &str)| Flag { name: format!("--{path}"), path: path.to_string(), value: value.to_string() };
+    Sources { file: Some(file), env: env.iter().map(own).collect(), flags: flags.iter().map(flag).collect() }.load()
+}
+
+fn good(text: &str) -> Config {
+    load(text, &[], &[]).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    load(text, &[], &[]).unwrap_err().to_string()
+}
+
+#[test]
+fn the_file_shown_to_users_says_the_defaults() {
+    assert_eq!(good(SHOWN), Config::default());
+}
+
+#[test]
+fn the_file_shown_to_users_says_everything_that_can_be_set() {
+    let table: Table = SHOWN.parse().unwrap();
+    let mut shown = BTreeSet::new();
+    flatten("", &Value::Table(table.clone()), &mut shown);
+    let mut report = Report::default();
+    Section::read(String::new(), table, &mut report, Config::read);
+    let known: BTreeSet<String> = report.known.into_iter().collect();
+    assert_eq!(shown, known);
+}
+
+/// Every path of a document, as the reader of sections writes them; a secret's table is one value.
+fn flatten(path: &str, value: &Value, into: &mut BTreeSet<String>) {
+    let below = |key: &str| if path.is_empty() { key.into() } else { format!("{path}.{key}") };
+    match value {
+        Value::Table(table) if !path.ends_with("token") => {
+            table.iter().for_each(|(key, value)| flatten(&below(key), value, into));
+        }
+        Value::Array(items) if items.iter().any(Value::is_table) => {
+            items.iter().enumerate().for_each(|(at, item)| flatten(&format!("{path}[{at}]"), item, into));
+        }
+        _ => drop(into.insert(path.into())),
+    }
+}
+
+#[test]
+fn every_line_shown_to_users_has_a_meaning_beside_it() {
+    for line in SHOWN.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
+        assert!(line.contains('#'), "{line}");
+    }
+}
+
+#[test]
+fn the_documented_defaults_of_later_stages_are_taken() {
+    let text = r#"
+        [feed]
+        listen = "127.0.0.1:9002"
+        [events]
+        bus = "none"
+        [replication]
+        sites = []
+        mode = "background"
+        ack = "any"
+    "#;
+    assert_eq!(good(text), Config::default());
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_path_and_remedy() {
+    let cases: &[(&str, &[&str])] = &[
+        ("dato = 'x'", &["dato: unknown key", "did you mean `data`?"]),
+        ("[s3]\nlistn = '127.0.0.1:1'", &["s3.listn: unknown key; did you mean `listen`?", "region"]),
+        ("[s3]\nlisten = '9000'", &["s3.listen: found \"9000\"", "127.0.0.1:9000"]),
+        ("[s3]\nlisten = 9000", &["s3.listen: found 9000", "an IP address and a port"]),
+        ("[s3]\ndomains = 'a'", &["s3.domains: found \"a\"", "a list of texts"]),
+        ("[s3]\ndomains = ['Bad_']", &["s3.domains", "host names in lower case"]),
+        ("[s3]\ndrain = '0s'", &["s3.drain: found \"0s\"", "10s"]),
+        ("[s3]\nconnections_max = 0", &["s3.connections_max: found 0", "from 1"]),
+        ("[s3]\nregion = 'a b'", &["s3.region: found \"a b\"", "letters"]),
+        ("s3 = 1", &["s3: found an integer", "[s3] is expected"]),
+        ("[site]\nnumber = 65536", &["site.number: found 65536", "1 to 65535"]),
+        ("[site]\nname = 'Paris!'", &["site.name: found \"Paris!\"", "a-z"]),
+        ("[admin]\nlisten = '0.0.0.0:9001'", &["admin.listen: found 0.0.0.0:9001", "admin.allow_remote = true"]),
+        ("[admin]\nlisten = '127.0.0.1:9000'", &["admin.listen", "s3.listen too"]),
+        ("[admin]\ntoken = { vault = 'x' }", &["admin.token: found a table", "{ env = \"NAME\" }"]),
+        ("[backend.main]\nkind = 'fs'\ndurability = 'never'", &["backend.main.durability: found \"never\"", "\"os\""]),
+        ("[backend.main]\nkind = 'memory'\npath = 'x'", &["backend.main.path: unknown key"]),
+        ("[backend.main]\nkind = 'floppy'", &["backend.main.kind: found \"floppy\"", "\"memory\""]),
+        ("[backend.disk]\npath = 'x'", &["backend.disk.kind: is missing", "\"fs\""]),
+        ("[backend.disk]\nkind = 'fs'", &["backend.disk.path: is missing", "directory"]),
+        ("[backend.disk]\nkind = 'memory'", &["route[0].backend: found \"main\"", "allowed: disk"]),
+        ("[backend.main]\nreserved = 'a/b'", &["backend.main.reserved: found \"a/b\"", "file name"]),
+        ("[backend.main]\nreserved = 'bucket'", &["backend.main.reserved", "no bucket's name"]),
+        ("[backend.main]\npath = '.'", &["backend.main.path: found .", "name another directory"]),
+        ("backend = 3", &["backend: found an integer", "[backend] is expected"]),
+        ("route = []", &["route: found no route"]),
+        ("route = 1", &["route: found an integer", "[[route]]"]),
+        ("[[route]]\nbuckets = 'logs-*'", &["route[0]: several routes are not built yet"]),
+        ("[[route]]\nbucket = '*'", &["route[0].bucket: unknown key; did you mean `buckets`?"]),
+        ("[log]\nformat = 'xml'", &["log.format: found \"xml\"", "\"json\""]),
+        ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),
+        ("[log]\nlevel = 'verbose'", &["log.level: found \"verbose\"", "error, warn, info"]),
+        ("[lifecycle]\nday = 24", &["lifecycle.day: found 24", "24h"]),
+        ("[status]\npage_cache_bytes = 'big'", &["status.page_cache_bytes: found \"big\"", "64MiB"]),
+    ];
+    for (text, words) in cases {
+        let said = refusal(text);
+        for word in *words {
+            assert!(said.contains(word), "{text:?}: {word:?} is not in {said:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_rather_than_ignored() {
+    let cases = [
+        ("peer", "[[peer]]\nsite = 'berlin'"),
+        ("target", "[[target]]\nsite = 'copy'"),
+        ("bucket", "[[bucket]]\nmatch = 'logs-*'"),
+        ("s3.tls", "[s3]\ntls = { cert = 'a', key = 'b' }"),
+        ("feed.listen", "[feed]\nlisten = '127.0.0.1:9999'"),
+        ("feed.token", "[feed]\ntoken = 'x'"),
+        ("events.bus", "[events]\nbus = 'jetstream'"),
+        ("events.url", "[events]\nurl = 'nats://127.0.0.1:4222'"),
+        ("replication.sites", "[replication]\nsites = ['*']"),
+        ("replication.mode", "[replication]\nmode = 'active'"),
+        ("replication.ack", "[replication]\nack = 'all'"),
+        ("backend.main.kind", "[backend.main]\nkind = 's3'"),
+    ];
+    for (path, text) in cases {
+        let said = refusal(text);
+        assert!(said.contains(path) && said.contains("not built yet in this version"), "{text:?}: {said}");
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let said = refusal("[s3]\nlisten = 'x'\nregin = 'y'\n[log]\nformat = 'xml'");
+    for path in ["s3.listen", "s3.regin", "log.format"] {
+        assert!(said.contains(path), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named_with_the_line() {
+    let said = refusal("[s3]\nregion = 'x'\n[admin]\ntoken = \"hunter2\n");
+    assert!(said.contains("config.toml is not TOML: line 4"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+    let file = "[s3]\nlisten = '127.0.0.1:1'\nregion = 'file'\n[site]\nname = 'file'";
+    let env = [("ANYBUCKET__S3__LISTEN", "127.0.0.1:2"), ("ANYBUCKET__S3__REGION", "env")];
+    let config = load(file, &env, &[("s3.listen", "127.0.0.1:3")]).unwrap();
+    assert_eq!(config.s3.listen.port(), 3);
+    assert_eq!(config.s3.region, "env");
+    assert_eq!(config.site.name, "file");
+    assert_eq!(config.admin.listen.port(), 9001);
+}
+
+#[test]
+fn variables_reach_every_kind_of_setting() {
+    let env = [
+        ("ANYBUCKET__SITE__NUMBER", "7"),
+        ("ANYBUCKET__SITE__NAME", "12"),
+        ("ANYBUCKET__S3__DOMAINS", r#"["s3.example.com"]"#),
+        ("ANYBUCKET__ADMIN__OPEN_METRICS", "true"),
+        ("ANYBUCKET__ADMIN__TOKEN__ENV", "TOKEN"),
+        ("ANYBUCKET__BACKEND__MAIN__DURABILITY", "os"),
+        ("ANYBUCKET__ROUTE__0__BACKEND", "main"),
+        ("ANYBUCKET_ACCESS_KEY", "not a setting"),
+        ("UNRELATED", "x"),
+    ];
+    let config = load("", &env, &[]).unwrap();
+    assert_eq!((config.site.number.get(), config.site.name.as_str()), (7, "12"));
+    assert_eq!(config.s3.domains, ["s3.example.com"]);
+    assert!(config.admin.open_metrics);
+    assert_eq!(config.admin.token, Secret::Env("TOKEN".into()));
+    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.durability == Durability::Os));
+}
+
+#[test]
+fn a_variable_with_a_fault_is_named() {
+    let said = load("", &[("ANYBUCKET__S3__LISTEN", "9000")], &[]).unwrap_err().to_string();
+    assert!(said.contains("s3.listen: found \"9000\"") && said.contains("ANYBUCKET__S3__LISTEN"), "{said}");
+    let said = load("", &[("ANYBUCKET__S3__LISTN", "x")], &[]).unwrap_err().to_string();
+    assert!(said.contains("s3.listn: unknown key") && said.contains("ANYBUCKET__S3__LISTN"), "{said}");
+}
+
+#[test]
+fn a_secret_never_shows_in_a_refusal() {
+    let said = load("[admin]\ntoken = ['hunter2']\nlisten = 1", &[], &[]).unwrap_err().to_string();
+    assert!(said.contains("admin.token") && !said.contains("hunter2"), "{said}");
+    let config = good("[admin]\ntoken = 'hunter2'");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_lies_in_the_data_directory_follows_it() {
+    let config = load("", &[], &[("data", "/srv/bucket")]).unwrap();
+    assert_eq!(config.access.keys_file, std::path::Path::new("/srv/bucket/keys.toml"));
+    assert_eq!(config.admin.token, Secret::File("/srv/bucket/admin-token".into()));
+    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.path == std::path::Path::new("/srv/bucket/objects")));
+}

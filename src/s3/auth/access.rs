@@ -1,0 +1,137 @@
+//! The two questions s3s asks: what is the secret of this key, and may this caller do that.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::path::S3Path;
+use s3s::{S3Error, S3Result};
+
+use super::keys::{Key, Keyring};
+use super::rights::{self, Right};
+use crate::s3::layer::Progress;
+use crate::s3::{convert, error, unbuilt, uri};
+use crate::site::Site;
+
+/// Who signed a request.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<Key>);
+
+impl Caller {
+    pub fn new(key: Arc<Key>) -> Self {
+        Self(key)
+    }
+
+    pub fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
+    /// Refuses what the caller may not do to this key.
+    pub fn must(&self, right: Right, bucket: &str, key: &str) -> S3Result<()> {
+        allowed(rights::on_key(&self.0.grants, right, bucket, key))
+    }
+
+    /// Whether the caller may know that the bucket exists.
+    pub fn sees(&self, bucket: &str) -> bool {
+        rights::sees(&self.0.grants, bucket)
+    }
+
+    fn must_on_bucket(&self, right: Right, bucket: &str) -> S3Result<()> {
+        allowed(rights::on_bucket(&self.0.grants, right, bucket))
+    }
+}
+
+fn allowed(yes: bool) -> S3Result<()> {
+    if yes { Ok(()) } else { Err(error::access_denied()) }
+}
+
+#[async_trait]
+impl S3Auth for Keyring {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let key = self.find(access_key).ok_or_else(error::unknown_access_key)?;
+        Ok(SecretKey::from(key.secret_key.expose()))
+    }
+}
+
+/// Decides for requests whose signature is checked: rights, then what nobody may ask for yet.
+pub struct Access {
+    pub site: Site,
+}
+
+/// What an operation needs.
+enum Need {
+    /// Its handler asks for each thing it touches.
+    InHandler,
+    Key(Right),
+    Bucket(Right),
+    /// READ on all keys under the prefix asked for.
+    Listing,
+}
+
+#[async_trait]
+impl S3Access for Access {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let op = cx.s3_op().name().to_owned();
+        if let Some(progress) = cx.extensions_mut().get::<Arc<Progress>>() {
+            progress.is(&op);
+        }
+        let caller = cx.extensions_mut().get::<Caller>().cloned().ok_or_else(error::access_denied)?;
+        self.check_rights(&caller, &op, cx)?;
+        unbuilt::check(&op, cx.headers())?;
+        self.check_owner(cx).await
+    }
+}
+
+impl Access {
+    fn check_rights(&self, caller: &Caller, op: &str, cx: &S3AccessContext<'_>) -> S3Result<()> {
+        let (bucket, key) = match cx.s3_path() {
+            S3Path::Root => return Ok(()),
+            S3Path::Bucket { bucket } => (&**bucket, ""),
+            S3Path::Object { bucket, key } => (&**bucket, &**key),
+        };
+        match need(op, cx.method()) {
+            Need::InHandler => Ok(()),
+            Need::Key(right) => caller.must(right, bucket, key),
+            Need::Bucket(right) => caller.must_on_bucket(right, bucket),
+            Need::Listing => caller.must(Right::Read, bucket, &prefix(cx)),
+        }
+    }
+
+    /// `x-amz-expected-bucket-owner` protects a client from writing to somebody else's bucket.
+    async fn check_owner(&self, cx: &S3AccessContext<'_>) -> S3Result<()> {
+        let Some(expected) = cx.headers().get("x-amz-expected-bucket-owner") else { return Ok(()) };
+        let Some(bucket) = cx.s3_path().get_bucket_name() else { return Ok(()) };
+        self.owner_is(bucket, expected.as_bytes()).await
+    }
+
+    async fn owner_is(&self, bucket: &str, expected: &[u8]) -> S3Result<()> {
+        let info = self.site.bucket(&convert::bucket_name(bucket)?).await.map_err(error::from_site)?;
+        allowed(info.owner.as_bytes() == expected)
+    }
+}
+
+fn prefix(cx: &S3AccessContext<'_>) -> String {
+    let found = uri::parameters(cx.uri().query()).find(|(name, _)| *name == "prefix");
+    found.and_then(|(_, value)| uri::decode_form(value)).unwrap_or_default()
+}
+
+fn need(op: &str, method: &http::Method) -> Need {
+    match op {
+        "ListBuckets" | "DeleteObjects" => Need::InHandler,
+        "ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "ListMultipartUploads" => Need::Listing,
+        "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "ListParts" => Need::Key(Right::Read),
+        "PutObject" | "CopyObject" | "PutObjectTagging" | "DeleteObjectTagging" => Need::Key(Right::Write),
+        "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload" | "AbortMultipartUpload" => {
+            Need::Key(Right::Write)
+        }
+        "DeleteObject" => Need::Key(Right::Delete),
+        _ if method == http::Method::GET || method == http::Method::HEAD => Need::Bucket(Right::Read),
+        _ => Need::Bucket(Right::Admin),
+    }
+}
+
+/// The caller that the gate put into a request.
+pub fn caller(extensions: &http::Extensions) -> Result<&Caller, S3Error> {
+    extensions.get::<Caller>().ok_or_else(error::access_denied)
+}

@@ -1,0 +1,9 @@
+//! Who may do what: keys, their rights, and the two questions that s3s asks.
+
+mod access;
+mod keys;
+mod rights;
+
+pub use access::{Access, Caller, caller};
+pub use keys::{Key, Keyring, KeysError, Secret};
+pub use rights::{Grant, Right};

@@ -1,0 +1,130 @@
+//! Buckets: create, delete, look at, list.
+
+use s3s::dto::{
+    Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
+    GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput,
+    HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::list::Token;
+use super::{Face, auth, convert, error};
+use crate::site::{BucketInfo, Error};
+
+/// The region whose buckets S3 shows without a location, and where making one's own bucket again is no error.
+pub const FIRST_REGION: &str = "us-east-1";
+
+const BUCKETS_MAX: usize = 10_000;
+
+/// CreateBucket.
+pub async fn create(face: &Face, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+    let bucket = convert::bucket_name(&req.input.bucket)?;
+    let region = &face.settings.region;
+    if let Some(config) = &req.input.create_bucket_configuration {
+        if config.tags.as_ref().is_some_and(|tags| !tags.is_empty()) || config.bucket.is_some() || config.location.is_some() {
+            return Err(error::not_implemented("bucket tags, types and zones in CreateBucketConfiguration"));
+        }
+        check_location(config.location_constraint.as_ref().map(BucketLocationConstraint::as_str), region)?;
+    }
+    let owner = auth::caller(&req.extensions)?.owner();
+    match face.site.create_bucket(&bucket, owner, region).await {
+        Ok(_) => {}
+        Err(Error::BucketAlreadyOwnedByYou) if region == FIRST_REGION => {}
+        Err(err) => return Err(error::from_site(err)),
+    }
+    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{bucket}")), ..CreateBucketOutput::default() }))
+}
+
+/// A bucket is where its endpoint is.
+fn check_location(constraint: Option<&str>, region: &str) -> S3Result<()> {
+    match constraint {
+        None | Some("") => Ok(()),
+        Some("EU") if region == "eu-west-1" => Ok(()),
+        Some(constraint) if constraint == region => Ok(()),
+        Some(other) => Err(error::illegal_location(other)),
+    }
+}
+
+/// DeleteBucket.
+pub async fn delete(face: &Face, req: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
+    let bucket = convert::bucket_name(&req.input.bucket)?;
+    face.site.delete_bucket(&bucket).await.map_err(error::from_site)?;
+    Ok(S3Response::new(DeleteBucketOutput {}))
+}
+
+/// HeadBucket.
+pub async fn head(face: &Face, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+    let info = info(face, &req.input.bucket).await?;
+    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(info.region), ..HeadBucketOutput::default() }))
+}
+
+/// GetBucketLocation.
+pub async fn location(face: &Face, req: S3Request<GetBucketLocationInput>) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    let info = info(face, &req.input.bucket).await?;
+    let constraint = Some(info.region).filter(|region| region != FIRST_REGION);
+    Ok(S3Response::new(GetBucketLocationOutput { location_constraint: constraint.map(BucketLocationConstraint::from) }))
+}
+
+/// GetBucketVersioning: no bucket has versions, which an empty document says.
+pub async fn versioning(
+    face: &Face,
+    req: S3Request<GetBucketVersioningInput>,
+) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+    info(face, &req.input.bucket).await?;
+    Ok(S3Response::new(GetBucketVersioningOutput::default()))
+}
+
+pub async fn info(face: &Face, bucket: &str) -> S3Result<BucketInfo> {
+    face.site.bucket(&convert::bucket_name(bucket)?).await.map_err(error::from_site)
+}
+
+/// ListBuckets: those the caller may see.
+pub async fn list(face: &Face, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+    let caller = auth::caller(&req.extensions)?;
+    let max = match req.input.max_buckets {
+        Some(asked @ ..=0) => return Err(error::invalid_argument(format!("max-buckets must be at least 1, not {asked}"))),
+        asked => convert::limit(asked, "max-buckets", BUCKETS_MAX)?,
+    };
+    let after = req.input.continuation_token.as_deref().map(Token::read).transpose()?;
+    let all = face.site.buckets().await.map_err(error::from_site)?;
+    let wanted = |info: &BucketInfo| {
+        let name = info.name.as_str();
+        caller.sees(name)
+            && after.as_ref().is_none_or(|after| name > after.as_str())
+            && req.input.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()))
+            && req.input.bucket_region.as_ref().is_none_or(|region| info.region == *region)
+    };
+    let mut found: Vec<_> = all.into_iter().filter(wanted).take(max + 1).collect();
+    let more = found.len() > max;
+    found.truncate(max);
+    let token = found.last().filter(|_| more).map(|info| Token::write(info.name.as_str()));
+    Ok(S3Response::new(ListBucketsOutput {
+        buckets: Some(found.into_iter().map(shown).collect()),
+        continuation_token: token,
+        owner: Some(convert::owner(caller.owner())),
+        prefix: req.input.prefix,
+    }))
+}
+
+fn shown(info: BucketInfo) -> Bucket {
+    Bucket {
+        bucket_region: Some(info.region),
+        creation_date: Some(convert::timestamp(info.created_ms)),
+        name: Some(info.name.as_str().to_owned()),
+        ..Bucket::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_lies_in_the_region_of_its_endpoint() {
+        assert!(check_location(None, "us-east-1").is_ok());
+        assert!(check_location(Some("eu-west-1"), "eu-west-1").is_ok());
+        assert!(check_location(Some("EU"), "eu-west-1").is_ok());
+        let err = check_location(Some("ap-south-1"), "us-east-1").unwrap_err();
+        assert_eq!(err.code().as_str(), "IllegalLocationConstraintException");
+    }
+}

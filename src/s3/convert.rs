@@ -1,0 +1,376 @@
+//! The site's values as S3 shows them: times, ETags, checksums, headers, and back.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use s3s::dto::{self, Timestamp, TimestampFormat};
+use s3s::{S3Error, S3Result};
+
+use super::error;
+use crate::model::{
+    BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, Key, Metadata, ObjectId, Parts, Slot,
+    Stamp,
+};
+use crate::site::Error;
+
+/// Most bytes of user metadata, names and values together.
+const METADATA_BYTES_MAX: usize = 2048;
+
+/// The stamp of what was read or written.
+pub const STAMP: HeaderName = HeaderName::from_static("x-anybucket-stamp");
+
+/// Storage classes a client may name. They are kept and shown; where bytes lie is the route's business.
+const STORAGE_CLASSES: [&str; 8] = [
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "GLACIER_IR",
+    "DEEP_ARCHIVE",
+    "EXPRESS_ONEZONE",
+];
+
+/// The object a request names.
+pub fn object_id(bucket: &str, key: &str) -> S3Result<ObjectId> {
+    ObjectId::parse(bucket, key).map_err(|err| error::from_site(Error::Name(err)))
+}
+
+/// The bucket a request names.
+pub fn bucket_name(bucket: &str) -> S3Result<BucketName> {
+    BucketName::new(bucket).map_err(|err| error::from_site(Error::Name(err)))
+}
+
+/// A key that came in a document.
+pub fn key(text: &str) -> S3Result<Key> {
+    Key::new(text).map_err(|err| error::from_site(Error::Name(err)))
+}
+
+/// The slot that `versionId=` names.
+pub fn slot(version: Option<&str>) -> S3Result<Option<Slot>> {
+    match version {
+        None => Ok(None),
+        Some("null") => Ok(Some(Slot::Null)),
+        Some(id) => match id.parse::<Stamp>() {
+            Ok(stamp) => Ok(Some(Slot::Version(stamp))),
+            Err(_) => Err(error::invalid_argument("Invalid version id specified")),
+        },
+    }
+}
+
+/// Whether `versionId=null` was said; any other version does not exist before buckets have versions.
+pub fn null_version(version: Option<&str>) -> S3Result<bool> {
+    match slot(version)? {
+        None => Ok(false),
+        Some(Slot::Null) => Ok(true),
+        Some(Slot::Version(_)) => Err(error::no_such_version()),
+    }
+}
+
+/// Milliseconds since 1970 as S3 shows them: whole seconds.
+pub fn timestamp(ms: u64) -> Timestamp {
+    let seconds = (ms / 1000).to_string();
+    Timestamp::parse(TimestampFormat::EpochSeconds, &seconds).unwrap_or_default()
+}
+
+/// Milliseconds since 1970; `None` before that.
+pub fn millis(time: &Timestamp) -> Option<u64> {
+    let mut text = Vec::new();
+    time.format(TimestampFormat::EpochSeconds, &mut text).ok()?;
+    let text = String::from_utf8(text).ok()?;
+    let seconds = text.split('.').next()?.parse::<u64>().ok()?;
+    seconds.checked_mul(1000)
+}
+
+/// A date as headers show it.
+pub fn http_date(ms: u64) -> String {
+    let mut text = Vec::new();
+    let written = timestamp(ms).format(TimestampFormat::HttpDate, &mut text);
+    written.ok().and_then(|()| String::from_utf8(text).ok()).unwrap_or_default()
+}
+
+pub fn etag(etag: &ETag) -> dto::ETag {
+    dto::ETag::Strong(etag.as_str().to_owned())
+}
+
+/// A checksum value as S3 writes it; a composite one names its number of parts.
+pub fn checksum_text(checksum: &Checksum, parts: usize) -> String {
+    let value = BASE64.encode(&checksum.value);
+    match checksum.kind {
+        ChecksumKind::Composite => format!("{value}-{parts}"),
+        ChecksumKind::FullObject => value,
+    }
+}
+
+/// The bytes of a checksum value; a composite one may end in its number of parts.
+pub fn parse_checksum(algorithm: ChecksumAlgorithm, text: &str) -> S3Result<Vec<u8>> {
+    let value = text.rsplit_once('-').map_or(text, |(value, _)| value);
+    let bytes = BASE64.decode(value).ok().filter(|bytes| bytes.len() == algorithm.value_len());
+    bytes.ok_or_else(|| error::invalid_request(format!("Value for {} header is invalid.", checksum_header(algorithm))))
+}
+
+pub fn checksum_header(algorithm: ChecksumAlgorithm) -> HeaderName {
+    HeaderName::from_static(match algorithm {
+        ChecksumAlgorithm::Crc32 => "x-amz-checksum-crc32",
+        ChecksumAlgorithm::Crc32c => "x-amz-checksum-crc32c",
+        ChecksumAlgorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
+        ChecksumAlgorithm::Sha1 => "x-amz-checksum-sha1",
+        ChecksumAlgorithm::Sha256 => "x-amz-checksum-sha256",
+    })
+}
+
+/// An algorithm by the name that requests use. Names of algorithms that are not built answer so.
+pub fn algorithm(name: &str) -> S3Result<ChecksumAlgorithm> {
+    let known = ChecksumAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name));
+    known.ok_or_else(|| match name.to_ascii_uppercase().as_str() {
+        "SHA512" | "MD5" | "XXHASH64" | "XXHASH3" | "XXHASH128" => error::not_implemented(&format!("checksum algorithm {name}")),
+        _ => error::invalid_request("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"),
+    })
+}
+
+/// What a checksum covers, by the name that requests use.
+pub fn checksum_kind(name: &str) -> S3Result<ChecksumKind> {
+    match name {
+        "FULL_OBJECT" => Ok(ChecksumKind::FullObject),
+        "COMPOSITE" => Ok(ChecksumKind::Composite),
+        _ => Err(error::invalid_request("Value for x-amz-checksum-type header is invalid.")),
+    }
+}
+
+pub fn checksum_kind_name(kind: ChecksumKind) -> &'static str {
+    match kind {
+        ChecksumKind::FullObject => dto::ChecksumType::FULL_OBJECT,
+        ChecksumKind::Composite => dto::ChecksumType::COMPOSITE,
+    }
+}
+
+/// The checksum of a stored object: that which its client chose, else the CRC-64/NVME.
+pub fn checksum_of(identity: &Identity) -> Checksum {
+    identity.checksum.clone().unwrap_or_else(|| Checksum {
+        algorithm: ChecksumAlgorithm::Crc64Nvme,
+        kind: ChecksumKind::FullObject,
+        value: identity.crc64.to_be_bytes().to_vec(),
+    })
+}
+
+pub fn parts_count(identity: &Identity) -> usize {
+    match identity.parts {
+        Parts::Single => 1,
+        Parts::Mapped { count } => usize::from(count),
+    }
+}
+
+/// Sets the one field of an output that shows this checksum; all outputs name these fields alike.
+macro_rules! show_checksum {
+    ($output:expr, $algorithm:expr, $text:expr) => {{
+        let text = Some($text);
+        match $algorithm {
+            $crate::model::ChecksumAlgorithm::Crc32 => $output.checksum_crc32 = text,
+            $crate::model::ChecksumAlgorithm::Crc32c => $output.checksum_crc32c = text,
+            $crate::model::ChecksumAlgorithm::Crc64Nvme => $output.checksum_crc64nvme = text,
+            $crate::model::ChecksumAlgorithm::Sha1 => $output.checksum_sha1 = text,
+            $crate::model::ChecksumAlgorithm::Sha256 => $output.checksum_sha256 = text,
+        }
+    }};
+}
+pub(super) use show_checksum;
+
+/// The checksums that a part of CompleteMultipartUpload names.
+pub fn part_checksums(part: &dto::CompletedPart) -> S3Result<Vec<(ChecksumAlgorithm, Vec<u8>)>> {
+    let named = [
+        (ChecksumAlgorithm::Crc32, &part.checksum_crc32),
+        (ChecksumAlgorithm::Crc32c, &part.checksum_crc32c),
+        (ChecksumAlgorithm::Crc64Nvme, &part.checksum_crc64nvme),
+        (ChecksumAlgorithm::Sha1, &part.checksum_sha1),
+        (ChecksumAlgorithm::Sha256, &part.checksum_sha256),
+    ];
+    let present = named.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text.as_deref()?)));
+    present.map(|(algorithm, text)| Ok((algorithm, parse_checksum(algorithm, text)?))).collect()
+}
+
+/// Whether a part names a checksum that is not built.
+pub fn has_unbuilt_checksum(part: &dto::CompletedPart) -> bool {
+    part.checksum_md5.is_some()
+        || part.checksum_sha512.is_some()
+        || part.checksum_xxhash3.is_some()
+        || part.checksum_xxhash64.is_some()
+        || part.checksum_xxhash128.is_some()
+}
+
+/// The headers of a request that S3 stores.
+pub fn content_headers(headers: &HeaderMap) -> S3Result<ContentHeaders> {
+    let text = |name: HeaderName| text_of(headers, &name);
+    Ok(ContentHeaders {
+        content_type: text(header::CONTENT_TYPE)?,
+        content_encoding: text(header::CONTENT_ENCODING)?.and_then(|value| without_chunking(&value)),
+        content_disposition: text(header::CONTENT_DISPOSITION)?,
+        content_language: text(header::CONTENT_LANGUAGE)?,
+        cache_control: text(header::CACHE_CONTROL)?,
+        expires: text(header::EXPIRES)?,
+        website_redirect_location: website_redirect(headers)?,
+        storage_class: storage_class(headers)?,
+    })
+}
+
+/// A header's text. S3 takes UTF-8 where HTTP would not.
+pub fn text_of(headers: &HeaderMap, name: &HeaderName) -> S3Result<Option<String>> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let text =
+        std::str::from_utf8(value.as_bytes()).map_err(|_| error::invalid_argument(format!("the header {name} is not UTF-8")))?;
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// `aws-chunked` tells how the body travels, not what it is.
+fn without_chunking(encoding: &str) -> Option<String> {
+    let kept: Vec<_> = encoding.split(',').map(str::trim).filter(|token| !token.is_empty() && *token != "aws-chunked").collect();
+    (!kept.is_empty()).then(|| kept.join(","))
+}
+
+pub fn website_redirect(headers: &HeaderMap) -> S3Result<Option<String>> {
+    let location = text_of(headers, &HeaderName::from_static("x-amz-website-redirect-location"))?;
+    match &location {
+        Some(to) if !["/", "http://", "https://"].iter().any(|start| to.starts_with(start)) => {
+            Err(error::invalid_argument("The website redirect location must have a prefix of 'http://' or 'https://' or '/'."))
+        }
+        _ => Ok(location),
+    }
+}
+
+/// The class a request asks for; STANDARD is `None`.
+pub fn storage_class(headers: &HeaderMap) -> S3Result<Option<String>> {
+    match text_of(headers, &HeaderName::from_static("x-amz-storage-class"))?.as_deref() {
+        None | Some("STANDARD") => Ok(None),
+        Some(class) if STORAGE_CLASSES.contains(&class) => Ok(Some(class.to_owned())),
+        Some(_) => Err(error::invalid_storage_class()),
+    }
+}
+
+/// User metadata, decoded by s3s, in the order of the request.
+pub fn metadata(headers: &HeaderMap, decoded: Option<dto::Metadata>) -> S3Result<Metadata> {
+    let mut decoded = decoded.unwrap_or_default();
+    let names = headers.keys().filter_map(|name| name.as_str().strip_prefix("x-amz-meta-"));
+    let metadata: Metadata = names.filter_map(|name| Some((name.to_owned(), decoded.remove(name)?))).collect();
+    let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > METADATA_BYTES_MAX { Err(error::metadata_too_large()) } else { Ok(metadata) }
+}
+
+pub fn shown_metadata(metadata: &Metadata) -> Option<dto::Metadata> {
+    (!metadata.is_empty()).then(|| metadata.iter().cloned().collect())
+}
+
+/// Adds a header where the value can be one.
+pub fn put_header(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // Stored values came in as headers; one that is none any more is better left out than answered with an error.
+    if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+        headers.insert(name, value);
+    }
+}
+
+/// The response header that names a stamp.
+pub fn stamp_header(stamp: Stamp) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    put_header(&mut headers, STAMP, &stamp.to_string());
+    headers
+}
+
+/// An owner as XML shows it.
+pub fn owner(name: &str) -> dto::Owner {
+    dto::Owner { display_name: Some(name.to_owned()), id: Some(name.to_owned()) }
+}
+
+/// A count or limit of a request: `default` where absent, at most `max`, never negative.
+pub fn limit(asked: Option<i32>, name: &str, max: usize) -> S3Result<usize> {
+    let Some(asked) = asked else { return Ok(max) };
+    let asked = usize::try_from(asked).map_err(|_| negative(name))?;
+    Ok(asked.min(max))
+}
+
+fn negative(name: &str) -> S3Error {
+    error::invalid_argument(format!("Argument {name} must be an integer between 0 and 2147483647"))
+}
+
+/// A size or count in a document.
+pub fn number(value: usize) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// Bytes as the documents count them.
+pub fn size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn times_are_shown_in_whole_seconds_and_read_back() {
+        let time = timestamp(1_790_000_123_456);
+        assert_eq!(millis(&time), Some(1_790_000_123_000));
+        assert_eq!(http_date(784_111_777_999), "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
+    fn only_null_names_a_version_before_there_are_versions() {
+        assert!(!null_version(None).unwrap());
+        assert!(null_version(Some("null")).unwrap());
+        let stamp = "0".repeat(26);
+        assert_eq!(null_version(Some(&stamp)).unwrap_err().code().as_str(), "NoSuchVersion");
+        assert_eq!(null_version(Some("")).unwrap_err().code().as_str(), "InvalidArgument");
+    }
+
+    #[test]
+    fn aws_chunked_is_not_part_of_what_an_object_is() {
+        let of = |value| content_headers(&headers(&[("content-encoding", value)])).unwrap().content_encoding;
+        assert_eq!(of("aws-chunked"), None);
+        assert_eq!(of("gzip, aws-chunked"), Some("gzip".into()));
+        assert_eq!(of("gzip"), Some("gzip".into()));
+    }
+
+    #[test]
+    fn storage_classes_are_known_or_refused() {
+        let of = |class| storage_class(&headers(&[("x-amz-storage-class", class)]));
+        assert_eq!(of("STANDARD").unwrap(), None);
+        assert_eq!(of("STANDARD_IA").unwrap(), Some("STANDARD_IA".into()));
+        assert_eq!(of("FAST").unwrap_err().code().as_str(), "InvalidStorageClass");
+    }
+
+    #[test]
+    fn metadata_past_two_kilobytes_is_refused() {
+        let map = headers(&[("x-amz-meta-a", "1"), ("x-amz-meta-b", "2")]);
+        let decoded = |bytes: usize| Some(dto::Metadata::from([("a".into(), "x".repeat(bytes)), ("b".into(), "2".into())]));
+        assert_eq!(metadata(&map, decoded(2045)).unwrap().len(), 2);
+        assert_eq!(metadata(&map, decoded(2046)).unwrap_err().code().as_str(), "MetadataTooLarge");
+    }
+
+    #[test]
+    fn checksums_are_read_strictly_and_shown_with_their_parts() {
+        let crc = parse_checksum(ChecksumAlgorithm::Crc32, "AAAAAA==").unwrap();
+        assert_eq!(crc, vec![0; 4]);
+        assert_eq!(parse_checksum(ChecksumAlgorithm::Crc32, "AAAAAA==-3").unwrap(), vec![0; 4]);
+        for bad in ["", "AAAA", "AAAAAAAA", "not base64"] {
+            assert!(parse_checksum(ChecksumAlgorithm::Crc32, bad).is_err(), "{bad}");
+        }
+        let composite = Checksum { algorithm: ChecksumAlgorithm::Crc32, kind: ChecksumKind::Composite, value: crc };
+        assert_eq!(checksum_text(&composite, 3), "AAAAAA==-3");
+    }
+
+    #[test]
+    fn algorithms_that_are_not_built_say_so() {
+        assert_eq!(algorithm("crc64nvme").unwrap(), ChecksumAlgorithm::Crc64Nvme);
+        assert_eq!(algorithm("SHA512").unwrap_err().code().as_str(), "NotImplemented");
+        assert_eq!(algorithm("ROT13").unwrap_err().code().as_str(), "InvalidRequest");
+    }
+
+    #[test]
+    fn limits_are_clamped_and_never_negative() {
+        assert_eq!(limit(None, "max-keys", 1000).unwrap(), 1000);
+        assert_eq!(limit(Some(5000), "max-keys", 1000).unwrap(), 1000);
+        assert_eq!(limit(Some(0), "max-keys", 1000).unwrap(), 0);
+        assert!(limit(Some(-1), "max-keys", 1000).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! DeleteObject and DeleteObjects.
+
+use futures::StreamExt;
+use s3s::dto::{
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, Error, ObjectIdentifier,
+};
+use s3s::{S3Error, S3Request, S3Response, S3Result};
+
+use super::auth::{self, Caller, Right};
+use super::gate::Asked;
+use super::{Face, convert, error, xml};
+use crate::model::{self, BucketName, ObjectId, Slot};
+use crate::site::{Deleted, EtagCondition, WriteConditions};
+
+/// Most keys in one DeleteObjects.
+const KEYS_MAX: usize = 1000;
+
+/// Deletes of one request that run at a time: enough to share commits, not enough to crowd others out.
+const AT_A_TIME: usize = 32;
+
+/// DeleteObject.
+pub async fn one(face: &Face, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+    let object = convert::object_id(&req.input.bucket, &req.input.key)?;
+    let asked = req.extensions.get::<Asked>().cloned().unwrap_or_default();
+    let conditions = WriteConditions {
+        if_modified_at_ms: req.input.if_match_last_modified_time.as_ref().and_then(convert::millis),
+        if_size: req.input.if_match_size.map(size).transpose()?,
+        ..asked.conditions.object.of_write()?
+    };
+    let version = req.input.version_id.as_deref();
+    let deleted = remove(face, &object, version, conditions).await?;
+    let output = DeleteObjectOutput { version_id: version.map(str::to_owned), ..DeleteObjectOutput::default() };
+    let headers = deleted.stamp.map(convert::stamp_header).unwrap_or_default();
+    Ok(S3Response::with_headers(output, headers))
+}
+
+/// Deletes the null version, which is the object. A version that never was is deleted already.
+async fn remove(face: &Face, object: &ObjectId, version: Option<&str>, conditions: WriteConditions) -> S3Result<Deleted> {
+    if let Some(Slot::Version(_)) = convert::slot(version)? {
+        face.site.bucket(&object.bucket).await.map_err(error::from_site)?;
+        return Ok(Deleted { stamp: None });
+    }
+    face.site.delete(object, conditions).await.map_err(error::from_site)
+}
+
+fn size(asked: i64) -> S3Result<u64> {
+    u64::try_from(asked).map_err(|_| error::invalid_argument("x-amz-if-match-size is negative"))
+}
+
+/// DeleteObjects: each key has its own outcome.
+pub async fn many(face: &Face, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let bucket = convert::bucket_name(&req.input.bucket)?;
+    let caller = auth::caller(&req.extensions)?;
+    let objects = req.input.delete.objects;
+    if objects.is_empty() || objects.len() > KEYS_MAX {
+        return Err(error::malformed_xml());
+    }
+    face.site.bucket(&bucket).await.map_err(error::from_site)?;
+    let quiet = req.input.delete.quiet.unwrap_or(false);
+    let outcomes = objects.into_iter().map(|named| outcome(face, caller, &bucket, named));
+    let outcomes: Vec<_> = futures::stream::iter(outcomes).buffered(AT_A_TIME).collect().await;
+    let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+    for (named, outcome) in outcomes {
+        match outcome {
+            Ok(()) if quiet => {}
+            Ok(()) => {
+                deleted.push(DeletedObject { key: Some(named.key), version_id: named.version_id, ..DeletedObject::default() })
+            }
+            Err(err) => errors.push(told(named, &err)),
+        }
+    }
+    let odd = deleted.iter().map(|one| &one.key).chain(errors.iter().map(|one| &one.key)).flatten().any(|key| xml::is_odd(key));
+    let output = DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), ..DeleteObjectsOutput::default() };
+    Ok(if odd { xml::replaced(&output) } else { S3Response::new(output) })
+}
+
+async fn outcome(face: &Face, caller: &Caller, bucket: &BucketName, named: ObjectIdentifier) -> (ObjectIdentifier, S3Result<()>) {
+    let result = remove_named(face, caller, bucket, &named).await;
+    (named, result)
+}
+
+async fn remove_named(face: &Face, caller: &Caller, bucket: &BucketName, named: &ObjectIdentifier) -> S3Result<()> {
+    let object = ObjectId { bucket: bucket.clone(), key: convert::key(&named.key)? };
+    caller.must(Right::Delete, bucket.as_str(), &named.key)?;
+    let etag = |etag: &ETag| match etag.value() {
+        "*" => EtagCondition::Any,
+        value => EtagCondition::OneOf(vec![model::ETag::new(value)]),
+    };
+    let conditions = WriteConditions {
+        if_match: named.e_tag.as_ref().map(etag),
+        if_none_match: None,
+        if_modified_at_ms: named.last_modified_time.as_ref().and_then(convert::millis),
+        if_size: named.size.map(size).transpose()?,
+    };
+    remove(face, &object, named.version_id.as_deref(), conditions).await.map(drop)
+}
+
+fn told(named: ObjectIdentifier, err: &S3Error) -> Error {
+    let (code, message) = error::code_and_message(err);
+    Error { code: Some(code), key: Some(named.key), message: Some(message), version_id: named.version_id }
+}

@@ -1,0 +1,304 @@
+//! The only place with S3's error codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+
+use std::error::Error as StdError;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
+use s3s::stream::upload_stream::UploadStreamError;
+use s3s::{S3Error, S3ErrorCode as Code};
+
+use crate::model::{ETag, NameError};
+use crate::site::Error;
+
+fn refuse(code: Code, message: impl Into<String>) -> S3Error {
+    S3Error::with_message(code, message.into())
+}
+
+/// A code that s3s does not know.
+fn own(code: &'static str, status: StatusCode, message: impl Into<String>) -> S3Error {
+    let mut err = refuse(Code::Custom(code.into()), message);
+    err.set_status_code(status);
+    err
+}
+
+fn with_headers(mut err: S3Error, headers: impl IntoIterator<Item = (header::HeaderName, HeaderValue)>) -> S3Error {
+    // s3s replaces its own headers by these.
+    let mut all = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"))]);
+    all.extend(headers);
+    err.set_headers(all);
+    err
+}
+
+pub fn access_denied() -> S3Error {
+    refuse(Code::AccessDenied, "Access Denied")
+}
+
+pub fn unknown_access_key() -> S3Error {
+    refuse(Code::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
+}
+
+pub fn not_implemented(what: &str) -> S3Error {
+    refuse(Code::NotImplemented, format!("A header or query you provided implies functionality that is not implemented: {what}"))
+}
+
+pub fn invalid_argument(message: impl Into<String>) -> S3Error {
+    refuse(Code::InvalidArgument, message)
+}
+
+pub fn invalid_request(message: impl Into<String>) -> S3Error {
+    refuse(Code::InvalidRequest, message)
+}
+
+pub fn signature_v2() -> S3Error {
+    invalid_request("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+}
+
+pub fn invalid_token() -> S3Error {
+    refuse(Code::InvalidToken, "The provided token is malformed or otherwise invalid.")
+}
+
+pub fn malformed_xml() -> S3Error {
+    refuse(Code::MalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+}
+
+pub fn missing_content_length() -> S3Error {
+    refuse(Code::MissingContentLength, "You must provide the Content-Length HTTP header.")
+}
+
+pub fn invalid_digest() -> S3Error {
+    refuse(Code::InvalidDigest, "The Content-MD5 you specified is not valid.")
+}
+
+pub fn bad_digest(what: &str) -> S3Error {
+    refuse(Code::BadDigest, format!("The {what} you specified did not match the calculated checksum."))
+}
+
+pub fn incomplete_body(message: impl Into<String>) -> S3Error {
+    refuse(Code::IncompleteBody, message)
+}
+
+pub fn malformed_trailer(message: impl Into<String>) -> S3Error {
+    own("MalformedTrailerError", StatusCode::BAD_REQUEST, message)
+}
+
+pub fn entity_too_large() -> S3Error {
+    refuse(Code::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size")
+}
+
+pub fn message_too_long() -> S3Error {
+    refuse(Code::MaxMessageLengthExceeded, "Your request was too big.")
+}
+
+pub fn metadata_too_large() -> S3Error {
+    refuse(Code::MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size")
+}
+
+pub fn invalid_storage_class() -> S3Error {
+    refuse(Code::InvalidStorageClass, "The storage class you specified is not valid")
+}
+
+pub fn invalid_tag(message: impl Into<String>) -> S3Error {
+    refuse(Code::InvalidTag, message)
+}
+
+pub fn no_such_version() -> S3Error {
+    refuse(Code::NoSuchVersion, "The specified version does not exist.")
+}
+
+pub fn illegal_location(constraint: &str) -> S3Error {
+    refuse(
+        Code::IllegalLocationConstraintException,
+        format!(
+            "The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
+        ),
+    )
+}
+
+/// A fault of this program, told without its inside.
+pub fn internal() -> S3Error {
+    refuse(Code::InternalError, "We encountered an internal error. Please try again.")
+}
+
+/// Code and message of an error, for the list that DeleteObjects answers.
+pub fn code_and_message(err: &S3Error) -> (String, String) {
+    (err.code().as_str().to_owned(), err.message().unwrap_or_default().to_owned())
+}
+
+/// What the site refused, in S3's words.
+pub fn from_site(err: Error) -> S3Error {
+    let message = err.to_string();
+    match err {
+        Error::Name(NameError::Bucket) => refuse(Code::InvalidBucketName, "The specified bucket is not valid."),
+        Error::Name(NameError::KeyLength(0)) => refuse(Code::UserKeyMustBeSpecified, "A key must be specified."),
+        Error::Name(NameError::KeyLength(_)) => refuse(Code::KeyTooLongError, "Your key is too long"),
+        Error::NoSuchBucket => refuse(Code::NoSuchBucket, "The specified bucket does not exist"),
+        Error::BucketAlreadyOwnedByYou => refuse(
+            Code::BucketAlreadyOwnedByYou,
+            "Your previous request to create the named bucket succeeded and you already own it.",
+        ),
+        Error::BucketAlreadyExists => refuse(Code::BucketAlreadyExists, "The requested bucket name is not available."),
+        Error::BucketNotEmpty(_) => refuse(Code::BucketNotEmpty, message),
+        Error::NoSuchKey => refuse(Code::NoSuchKey, "The specified key does not exist."),
+        Error::NoSuchVersion => no_such_version(),
+        Error::NoSuchUpload => refuse(
+            Code::NoSuchUpload,
+            "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        ),
+        Error::PreconditionFailed(_) => refuse(Code::PreconditionFailed, message),
+        Error::NotModified { etag, modified_ms } => not_modified(&etag, modified_ms),
+        Error::InvalidRange { size } => invalid_range(size),
+        Error::InvalidPartNumber(_) => {
+            own("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, "The requested partnumber is not satisfiable")
+        }
+        Error::InvalidPart { .. } => refuse(Code::InvalidPart, message),
+        Error::InvalidPartOrder => refuse(Code::InvalidPartOrder, message),
+        Error::EntityTooSmall { .. } => refuse(Code::EntityTooSmall, message),
+        Error::EntityTooLarge { .. } => refuse(Code::EntityTooLarge, message),
+        Error::BadContentMd5 { .. } => bad_digest("Content-MD5"),
+        Error::BadChecksum { algorithm, .. } => bad_digest(algorithm.name()),
+        Error::InvalidRequest(_) => invalid_request(message),
+        Error::InvalidArgument { .. } => invalid_argument(message),
+        Error::CopyOntoItself => invalid_request(
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+        ),
+        Error::IncompleteBody(_) => {
+            incomplete_body("You did not provide the number of bytes specified by the Content-Length HTTP header")
+        }
+        Error::UnstorableName(_) => invalid_argument(message),
+        Error::OperationAborted(_) => refuse(Code::OperationAborted, message),
+        err => from_site_fault(err),
+    }
+}
+
+/// What is not the client's fault.
+fn from_site_fault(err: Error) -> S3Error {
+    let message = err.to_string();
+    match err {
+        Error::StoreFull => own("InsufficientStorage", StatusCode::INSUFFICIENT_STORAGE, message),
+        Error::StoreReadOnly(_) => refuse(Code::ServiceUnavailable, "This site takes no writes at present."),
+        Error::Unavailable { retry_after, .. } => {
+            let seconds = HeaderValue::from(retry_after.as_secs().max(1));
+            with_headers(refuse(Code::ServiceUnavailable, message), [(header::RETRY_AFTER, seconds)])
+        }
+        Error::Lost => refuse(Code::InternalError, message),
+        err => {
+            tracing::error!(error = %err, "a request failed inside");
+            internal()
+        }
+    }
+}
+
+fn not_modified(etag: &ETag, modified_ms: u64) -> S3Error {
+    let etag = HeaderValue::from_str(&format!("\"{etag}\""));
+    let modified = HeaderValue::from_str(&super::convert::http_date(modified_ms));
+    let headers = [(header::ETAG, etag), (header::LAST_MODIFIED, modified)];
+    let valid = headers.into_iter().filter_map(|(name, value)| Some((name, value.ok()?)));
+    with_headers(refuse(Code::NotModified, "Not Modified"), valid)
+}
+
+fn invalid_range(size: u64) -> S3Error {
+    let range = HeaderValue::from_str(&format!("bytes */{size}")).expect("digits are legal in headers");
+    with_headers(refuse(Code::InvalidRange, "The requested range is not satisfiable"), [(header::CONTENT_RANGE, range)])
+}
+
+/// Why reading a request's body failed. s3s keeps the reason inside boxes.
+pub fn from_stream(err: &(dyn StdError + 'static)) -> S3Error {
+    let mut cause = Some(err);
+    while let Some(err) = cause {
+        if let Some(known) = of_upload(err).or_else(|| of_chunks(err)) {
+            return known;
+        }
+        cause = err.source();
+    }
+    incomplete_body("The request body terminated unexpectedly")
+}
+
+fn of_upload(err: &(dyn StdError + 'static)) -> Option<S3Error> {
+    match err.downcast_ref::<UploadStreamError>()? {
+        UploadStreamError::Sha256Mismatch => Some(own(
+            "XAmzContentSHA256Mismatch",
+            StatusCode::BAD_REQUEST,
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        )),
+        UploadStreamError::LengthMismatch | UploadStreamError::Incomplete => {
+            Some(incomplete_body("You did not provide the number of bytes specified by the Content-Length HTTP header"))
+        }
+        UploadStreamError::Underlying(_) => None,
+    }
+}
+
+fn of_chunks(err: &(dyn StdError + 'static)) -> Option<S3Error> {
+    match err.downcast_ref::<AwsChunkedStreamError>()? {
+        AwsChunkedStreamError::Underlying(_) => None,
+        AwsChunkedStreamError::SignatureMismatch => Some(refuse(
+            Code::SignatureDoesNotMatch,
+            "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+        )),
+        AwsChunkedStreamError::ChunkMetaTooLarge(..) | AwsChunkedStreamError::ChunkDataTooLarge(..) => Some(entity_too_large()),
+        AwsChunkedStreamError::TrailersTooLarge(..) | AwsChunkedStreamError::TooManyTrailerHeaders(..) => {
+            Some(malformed_trailer("The request contained trailing data that was not well-formed."))
+        }
+        _ => Some(incomplete_body("The request body terminated unexpectedly")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn told(err: Error) -> (String, u16) {
+        let err = from_site(err);
+        (err.code().as_str().to_owned(), err.status_code().unwrap().as_u16())
+    }
+
+    #[test]
+    fn each_refusal_has_the_code_and_status_of_s3() {
+        let cases = [
+            (Error::NoSuchBucket, "NoSuchBucket", 404),
+            (Error::NoSuchKey, "NoSuchKey", 404),
+            (Error::NoSuchUpload, "NoSuchUpload", 404),
+            (Error::BucketNotEmpty(String::new()), "BucketNotEmpty", 409),
+            (Error::PreconditionFailed("If-Match"), "PreconditionFailed", 412),
+            (Error::InvalidRange { size: 3 }, "InvalidRange", 416),
+            (Error::InvalidPartNumber(9), "InvalidPartNumber", 416),
+            (Error::BadContentMd5 { size: 1 }, "BadDigest", 400),
+            (Error::Name(NameError::KeyLength(2000)), "KeyTooLongError", 400),
+            (Error::Name(NameError::Bucket), "InvalidBucketName", 400),
+            (Error::StoreFull, "InsufficientStorage", 507),
+            (Error::Internal("secret path".into()), "InternalError", 500),
+            (Error::IncompleteBody("x".into()), "IncompleteBody", 400),
+        ];
+        for (err, code, status) in cases {
+            assert_eq!(told(err), (code.to_owned(), status));
+        }
+    }
+
+    #[test]
+    fn an_inner_fault_does_not_tell_its_inside() {
+        assert!(!from_site(Error::Internal("/var/secret".into())).message().unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn unavailable_says_when_to_come_back() {
+        let err = from_site(Error::Unavailable { reason: "busy".into(), retry_after: Duration::from_secs(3) });
+        assert_eq!(err.headers().unwrap()[header::RETRY_AFTER], "3");
+        assert_eq!(err.status_code(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    }
+
+    #[test]
+    fn not_modified_carries_what_a_cache_needs() {
+        let err = from_site(Error::NotModified { etag: ETag::new("abc"), modified_ms: 1_000 });
+        assert_eq!(err.headers().unwrap()[header::ETAG], "\"abc\"");
+        assert_eq!(err.headers().unwrap()[header::LAST_MODIFIED], "Thu, 01 Jan 1970 00:00:01 GMT");
+    }
+
+    #[test]
+    fn a_wrapped_stream_error_keeps_its_meaning() {
+        let inner: Box<dyn StdError + Send + Sync> = Box::new(UploadStreamError::Sha256Mismatch);
+        let outer = AwsChunkedStreamError::Underlying(inner);
+        assert_eq!(from_stream(&outer).code().as_str(), "XAmzContentSHA256Mismatch");
+        assert_eq!(from_stream(&AwsChunkedStreamError::SignatureMismatch).code().as_str(), "SignatureDoesNotMatch");
+        assert_eq!(from_stream(&std::io::Error::other("reset")).code().as_str(), "IncompleteBody");
+    }
+}

@@ -1,0 +1,286 @@
+//! The outermost layer of the S3 listener: request ids, complete error documents, spans and counts, and what has to be
+//! refused before s3s sees it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use s3s::service::S3Service;
+use s3s::{Body, S3Error};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::request_id::{RequestId, RequestIds};
+use super::{convert, error, gate, uri};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const SECURITY_TOKEN: &str = "x-amz-security-token";
+
+type StdError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Hears of every request once its answer is sent or given up.
+pub trait Observe: Send + Sync + 'static {
+    /// `op` is S3's name of the operation, or empty where the request did not get that far. `micros` runs from the
+    /// request's head to the last byte of the answer; bytes are those of the bodies as they travelled.
+    fn request(&self, op: &str, status: u16, micros: u64, bytes_in: u64, bytes_out: u64);
+}
+
+/// Hears and forgets.
+#[derive(Debug)]
+pub struct Unobserved;
+
+impl Observe for Unobserved {
+    fn request(&self, _: &str, _: u16, _: u64, _: u64, _: u64) {}
+}
+
+/// What is known of a request while it runs; the operation behind it finds this in the request's extensions.
+#[derive(Debug)]
+pub struct Progress {
+    pub id: RequestId,
+    op: OnceLock<Box<str>>,
+    started: Instant,
+    bytes_in: AtomicU64,
+}
+
+impl Progress {
+    fn new(id: RequestId) -> Self {
+        Self { id, op: OnceLock::new(), started: Instant::now(), bytes_in: AtomicU64::new(0) }
+    }
+
+    /// Notes which operation the request turned out to be.
+    pub fn is(&self, op: &str) {
+        self.op.get_or_init(|| op.into());
+    }
+
+    fn op(&self) -> &str {
+        self.op.get().map_or("", |op| op)
+    }
+}
+
+/// The S3 face as a hyper service; clones share it.
+#[derive(Clone)]
+pub struct S3Layer {
+    service: S3Service,
+    ids: Arc<RequestIds>,
+    observe: Arc<dyn Observe>,
+}
+
+impl S3Layer {
+    pub(super) fn new(service: S3Service, ids: RequestIds, observe: Arc<dyn Observe>) -> Self {
+        Self { service, ids: Arc::new(ids), observe }
+    }
+
+    /// Answers one request.
+    async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
+        let progress = Arc::new(Progress::new(self.ids.next()));
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let span = tracing::info_span!("request", id = %progress.id, %method, path, op = tracing::field::Empty);
+        let counted = Arc::clone(&progress);
+        let mut request = request.map(|body| count_body(body, counted));
+        request.extensions_mut().insert(Arc::clone(&progress));
+        let mut response = self.serve(request).instrument(span.clone()).await;
+        complete(&mut response, &method, &path, &progress.id);
+        span.record("op", progress.op());
+        span.in_scope(|| note(&response, &progress));
+        let status = response.status().as_u16();
+        response.map(|body| Answer { body, sent: 0, status, progress, observe: self.observe })
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Response<Body> {
+        if let Err(refused) = refuse_early(request.method(), request.uri().query(), request.headers()) {
+            return document_of(refused);
+        }
+        match self.service.call(request).await {
+            Ok(response) => response,
+            Err(err) => document_of(gate::of_http_error(err)),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for S3Layer {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let layer = self.clone();
+        Box::pin(async move { Ok(layer.answer(request).await) })
+    }
+}
+
+/// Ways to sign that we do not offer: s3s would ignore a session token, and answer SigV2 in its own words.
+fn refuse_early(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Result<(), S3Error> {
+    let has_token = headers.get(SECURITY_TOKEN).is_some_and(|token| !token.is_empty());
+    if has_token || uri::has_parameter(query, SECURITY_TOKEN) {
+        return Err(error::invalid_token());
+    }
+    let authorization = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    let v2_header = authorization.starts_with(b"AWS ");
+    if v2_header || uri::has_parameter(query, "AWSAccessKeyId") || uri::has_parameter(query, "Signature") {
+        return Err(error::signature_v2());
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if method == Method::POST && content_type.to_ascii_lowercase().starts_with(b"multipart/form-data") {
+        return Err(error::not_implemented("POST form uploads"));
+    }
+    Ok(())
+}
+
+fn document_of(err: S3Error) -> Response<Body> {
+    err.to_http_response().unwrap_or_else(|err| {
+        tracing::error!(error = %err, "an error could not be written");
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+/// Adds what every answer has, and to an error document what S3's have.
+fn complete(response: &mut Response<Body>, method: &Method, path: &str, id: &RequestId) {
+    let headers = response.headers_mut();
+    convert::put_header(headers, REQUEST_ID, id.as_str());
+    convert::put_header(headers, HOST_ID, id.host());
+    headers.insert(header::SERVER, HeaderValue::from_static("anybucket"));
+    let status = response.status();
+    if method == Method::HEAD {
+        let is_error = status.is_client_error() || status.is_server_error();
+        if is_error {
+            *response.body_mut() = Body::empty();
+        }
+        return;
+    }
+    let Some(document) = response.body().bytes().filter(|_| status.is_client_error() || status.is_server_error()) else { return };
+    if let Some(full) = complete_document(&document, path, id) {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(full);
+    }
+}
+
+/// Puts Resource, RequestId and HostId before the end of an error document.
+fn complete_document(document: &[u8], path: &str, id: &RequestId) -> Option<String> {
+    let open = std::str::from_utf8(document).ok()?.strip_suffix("</Error>")?;
+    let resource = path.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let (request, host) = (id.as_str(), id.host());
+    Some(format!("{open}<Resource>{resource}</Resource><RequestId>{request}</RequestId><HostId>{host}</HostId></Error>"))
+}
+
+fn note(response: &Response<Body>, progress: &Progress) {
+    let status = response.status().as_u16();
+    let stamp = response.headers().get(convert::STAMP).and_then(|stamp| stamp.to_str().ok());
+    let micros = micros(progress);
+    if status >= 500 && status != 501 {
+        tracing::warn!(status, stamp, micros, "answered");
+    } else {
+        tracing::debug!(status, stamp, micros, "answered");
+    }
+}
+
+fn micros(progress: &Progress) -> u64 {
+    u64::try_from(progress.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A request's body, counted as it travels. A request without one is left as it is.
+fn count_body(body: Incoming, progress: Arc<Progress>) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::http_body(Counted { body, progress }) }
+}
+
+struct Counted {
+    body: Incoming,
+    progress: Arc<Progress>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            self.progress.bytes_in.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body. Tells the observer when it is sent or given up.
+pub struct Answer {
+    body: Body,
+    sent: u64,
+    status: u16,
+    progress: Arc<Progress>,
+    observe: Arc<dyn Observe>,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => self.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            // hyper closes the connection without a proper end: the client must not take this for the whole.
+            Some(Err(err)) => tracing::warn!(id = %self.progress.id, error = %err, sent = self.sent, "an answer broke off"),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let bytes_in = self.progress.bytes_in.load(Ordering::Relaxed);
+        self.observe.request(self.progress.op(), self.status, micros(&self.progress), bytes_in, self.sent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_document_is_completed_and_its_resource_escaped() {
+        let id = RequestIds::from_seed(7).next();
+        let full = complete_document(b"<Error><Code>X</Code></Error>", "/b/<k>&", &id).unwrap();
+        assert!(full.contains("<Resource>/b/&lt;k&gt;&amp;</Resource>"));
+        assert!(full.contains(&format!("<RequestId>{}</RequestId>", id.as_str())) && full.ends_with("</Error>"));
+        assert_eq!(complete_document(b"<ListBucketResult/>", "/", &id), None);
+    }
+
+    #[test]
+    fn ways_to_sign_that_are_not_offered_are_refused_before_s3s() {
+        let told = |query: Option<&str>, name: &'static str, value: &'static str| {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            refuse_early(&Method::GET, query, &headers).map_err(|err| err.code().as_str().to_owned())
+        };
+        assert_eq!(told(None, "authorization", "AWS key:sig"), Err("InvalidRequest".into()));
+        assert_eq!(told(Some("AWSAccessKeyId=a&Signature=b&Expires=1"), "host", "h"), Err("InvalidRequest".into()));
+        assert_eq!(told(None, "x-amz-security-token", "bogus"), Err("InvalidToken".into()));
+        assert_eq!(told(Some("X-Amz-Security-Token=bogus"), "host", "h"), Err("InvalidToken".into()));
+        assert_eq!(told(Some("X-Amz-Signature=b"), "authorization", "AWS4-HMAC-SHA256 x"), Ok(()));
+    }
+}

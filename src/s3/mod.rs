@@ -1,0 +1,187 @@
+//! The S3 face: what clients speak, translated to the one door and back.
+//!
+//! A request comes through [`layer`] (ids, counts), [`gate`] (signature checked, body and headers put right) and
+//! `auth` (rights) to the one function of its operation. This module knows nothing of stores, rows or stamps' making.
+
+mod auth;
+mod bucket;
+mod conditions;
+mod convert;
+mod copy;
+mod delete;
+mod digest;
+mod error;
+mod gate;
+mod host;
+mod layer;
+mod list;
+mod multipart;
+mod multipart_list;
+mod object;
+mod outgoing;
+mod request_id;
+mod settings;
+mod tagging;
+mod unbuilt;
+mod upload;
+mod uri;
+mod versions;
+mod xml;
+
+#[cfg(test)]
+mod protocol_tests;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use s3s::config::StaticConfigProvider;
+use s3s::dto::*;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+pub use auth::{Grant, Key, Keyring, KeysError, Right, Secret};
+pub use layer::{Answer, Observe, S3Layer, Unobserved};
+pub use settings::{Limits, Settings};
+
+use crate::site::Site;
+
+/// S3 over a site.
+#[derive(Clone)]
+pub struct Face {
+    site: Site,
+    settings: Arc<Settings>,
+}
+
+impl Face {
+    pub fn new(site: Site, settings: Settings) -> Self {
+        Self { site, settings: Arc::new(settings) }
+    }
+}
+
+/// The whole S3 face as a hyper service, ready to be put on connections. `seed` makes request ids differ from those of
+/// other processes. Call [`Settings::check`] first.
+pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) -> S3Layer {
+    let settings = Arc::clone(&face.settings);
+    let hosts = host::Hosts::new(&settings.domains);
+    let gate = gate::Gate {
+        operations: operations(face, &hosts),
+        hosts: hosts.clone(),
+        keys: keys.clone(),
+        xml_bytes_max: settings.limits.xml_bytes_max,
+    };
+    let mut builder = S3ServiceBuilder::new(SignaturesOnly);
+    builder.set_config(Arc::new(StaticConfigProvider::new(settings.for_s3s())));
+    builder.set_host(hosts);
+    builder.set_auth(keys);
+    builder.set_route(gate);
+    S3Layer::new(builder.build(), request_id::RequestIds::from_seed(seed), observe)
+}
+
+/// The second pass: parses and dispatches what the gate has admitted.
+fn operations(face: Face, hosts: &host::Hosts) -> S3Service {
+    let config = face.settings.for_s3s();
+    let access = auth::Access { site: face.site.clone() };
+    let mut builder = S3ServiceBuilder::new(face);
+    builder.set_config(Arc::new(StaticConfigProvider::new(config)));
+    builder.set_host(hosts.clone());
+    // Access is asked only where there is an authority on keys. This one knows none: the gate took the signature out.
+    builder.set_auth(s3s::auth::SimpleAuth::new());
+    builder.set_access(access);
+    builder.build()
+}
+
+/// Stands behind the first pass, which dispatches nothing.
+struct SignaturesOnly;
+
+impl S3 for SignaturesOnly {}
+
+type Req<T> = S3Request<T>;
+type Answered<T> = S3Result<S3Response<T>>;
+
+#[async_trait]
+impl S3 for Face {
+    async fn list_buckets(&self, req: Req<ListBucketsInput>) -> Answered<ListBucketsOutput> {
+        bucket::list(self, req).await
+    }
+    async fn create_bucket(&self, req: Req<CreateBucketInput>) -> Answered<CreateBucketOutput> {
+        bucket::create(self, req).await
+    }
+    async fn delete_bucket(&self, req: Req<DeleteBucketInput>) -> Answered<DeleteBucketOutput> {
+        bucket::delete(self, req).await
+    }
+    async fn head_bucket(&self, req: Req<HeadBucketInput>) -> Answered<HeadBucketOutput> {
+        bucket::head(self, req).await
+    }
+    async fn get_bucket_location(&self, req: Req<GetBucketLocationInput>) -> Answered<GetBucketLocationOutput> {
+        bucket::location(self, req).await
+    }
+    async fn get_bucket_versioning(&self, req: Req<GetBucketVersioningInput>) -> Answered<GetBucketVersioningOutput> {
+        bucket::versioning(self, req).await
+    }
+    async fn list_objects(&self, req: Req<ListObjectsInput>) -> Answered<ListObjectsOutput> {
+        list::v1(self, req).await
+    }
+    async fn list_objects_v2(&self, req: Req<ListObjectsV2Input>) -> Answered<ListObjectsV2Output> {
+        list::v2(self, req).await
+    }
+    async fn list_object_versions(&self, req: Req<ListObjectVersionsInput>) -> Answered<ListObjectVersionsOutput> {
+        versions::list(self, req).await
+    }
+    async fn put_object(&self, req: Req<PutObjectInput>) -> Answered<PutObjectOutput> {
+        object::put(self, req).await
+    }
+    async fn get_object(&self, req: Req<GetObjectInput>) -> Answered<GetObjectOutput> {
+        object::get(self, req).await
+    }
+    async fn head_object(&self, req: Req<HeadObjectInput>) -> Answered<HeadObjectOutput> {
+        object::head(self, req).await
+    }
+    async fn get_object_attributes(&self, req: Req<GetObjectAttributesInput>) -> Answered<GetObjectAttributesOutput> {
+        object::attributes(self, req).await
+    }
+    async fn delete_object(&self, req: Req<DeleteObjectInput>) -> Answered<DeleteObjectOutput> {
+        delete::one(self, req).await
+    }
+    async fn delete_objects(&self, req: Req<DeleteObjectsInput>) -> Answered<DeleteObjectsOutput> {
+        delete::many(self, req).await
+    }
+    async fn copy_object(&self, req: Req<CopyObjectInput>) -> Answered<CopyObjectOutput> {
+        copy::object(self, req).await
+    }
+    async fn get_object_tagging(&self, req: Req<GetObjectTaggingInput>) -> Answered<GetObjectTaggingOutput> {
+        tagging::get(self, req).await
+    }
+    async fn put_object_tagging(&self, req: Req<PutObjectTaggingInput>) -> Answered<PutObjectTaggingOutput> {
+        tagging::put(self, req).await
+    }
+    async fn delete_object_tagging(&self, req: Req<DeleteObjectTaggingInput>) -> Answered<DeleteObjectTaggingOutput> {
+        tagging::delete(self, req).await
+    }
+    async fn create_multipart_upload(&self, req: Req<CreateMultipartUploadInput>) -> Answered<CreateMultipartUploadOutput> {
+        multipart::create(self, req).await
+    }
+    async fn upload_part(&self, req: Req<UploadPartInput>) -> Answered<UploadPartOutput> {
+        multipart::part(self, req).await
+    }
+    async fn upload_part_copy(&self, req: Req<UploadPartCopyInput>) -> Answered<UploadPartCopyOutput> {
+        copy::part(self, req).await
+    }
+    async fn complete_multipart_upload(&self, req: Req<CompleteMultipartUploadInput>) -> Answered<CompleteMultipartUploadOutput> {
+        multipart::complete(self, req).await
+    }
+    async fn abort_multipart_upload(&self, req: Req<AbortMultipartUploadInput>) -> Answered<AbortMultipartUploadOutput> {
+        multipart::abort(self, req).await
+    }
+    async fn list_parts(&self, req: Req<ListPartsInput>) -> Answered<ListPartsOutput> {
+        multipart_list::parts(self, req).await
+    }
+    async fn list_multipart_uploads(&self, req: Req<ListMultipartUploadsInput>) -> Answered<ListMultipartUploadsOutput> {
+        multipart_list::uploads(self, req).await
+    }
+    /// s3s would make a PutObject of it.
+    async fn post_object(&self, _: Req<PostObjectInput>) -> Answered<PostObjectOutput> {
+        Err(error::not_implemented("POST form uploads"))
+    }
+}

@@ -1,0 +1,149 @@
+//! Buckets: made in the store before their row, removed from it after.
+
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use super::types::BucketInfo;
+use super::{CONFLICTS_MAX, Site};
+use crate::backend;
+use crate::model::{BucketName, Event, Origin, Stamp, Unit, Vector};
+use crate::status::tables::{Bucket, Buckets, Objects, Uploads, Versions};
+use crate::status::{Commit, CommitError, Stored};
+
+/// Rows a page of the bucket table has.
+const PAGE_ROWS: usize = 1_000;
+
+impl Site {
+    /// Makes a bucket.
+    pub async fn create_bucket(&self, bucket: &BucketName, owner: &str, region: &str) -> Result<BucketInfo> {
+        for _ in 0..CONFLICTS_MAX {
+            let stored = self.inner.status.get::<Buckets>(bucket).await?;
+            if let Some(live) = stored.as_ref().filter(|stored| stored.row.is_live()) {
+                let mine = live.row.owner == owner;
+                return Err(if mine { Error::BucketAlreadyOwnedByYou } else { Error::BucketAlreadyExists });
+            }
+            self.inner.backend.create_bucket(bucket).await?;
+            let created = self.inner.clock.tick(stored.as_ref().and_then(|stored| stored.row.deleted));
+            let row = Bucket { created, deleted: None, owner: owner.into(), region: region.into(), registers: Vec::new() };
+            let commit = Commit::new()
+                .expect::<Buckets>(bucket, stored.map(|stored| stored.revision))
+                .put::<Buckets>(bucket, &row)
+                .tell(bucket_event(bucket, created));
+            match self.inner.status.commit(commit).await {
+                Ok(_) => {
+                    tracing::info!(stamp = %created, %bucket, "bucket created");
+                    return Ok(info(bucket, &row));
+                }
+                Err(CommitError::Conflict) => self.count_conflict(bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// What is known of a bucket.
+    pub async fn bucket(&self, bucket: &BucketName) -> Result<BucketInfo> {
+        Ok(info(bucket, &self.bucket_row(bucket).await?.row))
+    }
+
+    /// Every bucket, in byte order.
+    pub async fn buckets(&self) -> Result<Vec<BucketInfo>> {
+        let mut all = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.inner.status.page::<Buckets>(&(), after.as_ref(), PAGE_ROWS).await?;
+            let live = page.rows.iter().filter(|(_, stored)| stored.row.is_live());
+            all.extend(live.map(|(bucket, stored)| info(bucket, &stored.row)));
+            after = page.rows.last().map(|(bucket, _)| bucket.clone());
+            if !page.more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Removes an empty bucket. Its unfinished uploads go with it.
+    pub async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
+        let (site, bucket) = (self.clone(), bucket.clone());
+        self.unstoppable(async move { site.delete_bucket_now(&bucket).await }).await
+    }
+
+    async fn delete_bucket_now(&self, bucket: &BucketName) -> Result<()> {
+        for _ in 0..CONFLICTS_MAX {
+            self.forget_bucket(bucket);
+            let stored = self.bucket_row(bucket).await?;
+            self.require_empty(bucket).await?;
+            self.abort_uploads_of(bucket).await?;
+            let deleted = self.inner.clock.tick(Some(stored.row.created));
+            let grave = Bucket { deleted: Some(deleted), registers: Vec::new(), ..stored.row.clone() };
+            let commit = Commit::new()
+                .expect::<Buckets>(bucket, Some(stored.revision))
+                .expect_empty::<Objects>(bucket)
+                .expect_empty::<Versions>(bucket)
+                .expect_empty::<Uploads>(bucket)
+                .put::<Buckets>(bucket, &grave)
+                .tell(bucket_event(bucket, deleted));
+            match self.inner.status.commit(commit).await {
+                Ok(_) => return self.remove_bucket_from_store(bucket, &stored.row).await,
+                Err(CommitError::Conflict) => self.count_conflict(bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    async fn require_empty(&self, bucket: &BucketName) -> Result<()> {
+        let objects = self.inner.status.page::<Objects>(bucket, None, 1).await?;
+        let versions = self.inner.status.page::<Versions>(bucket, None, 1).await?;
+        if objects.rows.is_empty() && versions.rows.is_empty() {
+            return Ok(());
+        }
+        Err(Error::BucketNotEmpty(String::new()))
+    }
+
+    /// A store that still has something of somebody else's keeps the bucket: it comes back, and says so.
+    async fn remove_bucket_from_store(&self, bucket: &BucketName, before: &Bucket) -> Result<()> {
+        self.forget_bucket(bucket);
+        match self.inner.backend.delete_bucket(bucket).await {
+            Ok(()) => {
+                tracing::info!(%bucket, "bucket deleted");
+                Ok(())
+            }
+            Err(refused @ backend::Error::NotEmpty(_)) => {
+                let created = self.inner.clock.tick(None);
+                let row = Bucket { created, deleted: None, ..before.clone() };
+                let back = Commit::new().put::<Buckets>(bucket, &row).tell(bucket_event(bucket, created));
+                self.inner.status.commit(back).await?;
+                Err(refused.into())
+            }
+            // The bucket is gone for clients; an empty folder that could not be removed is only untidy.
+            Err(err) => {
+                tracing::warn!(%bucket, error = %err, "a deleted bucket could not be removed from the store");
+                Ok(())
+            }
+        }
+    }
+
+    /// The row of a live bucket, as last read. A commit has to expect its revision.
+    pub(super) async fn bucket_row(&self, bucket: &BucketName) -> Result<Arc<Stored<Bucket>>> {
+        let known = self.inner.buckets.lock().expect("nothing panics while it holds the buckets").get(bucket).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let stored = self.inner.status.get::<Buckets>(bucket).await?;
+        let live = Arc::new(stored.filter(|stored| stored.row.is_live()).ok_or(Error::NoSuchBucket)?);
+        self.inner.buckets.lock().expect("nothing panics while it holds the buckets").insert(bucket.clone(), live.clone());
+        Ok(live)
+    }
+
+    pub(super) fn forget_bucket(&self, bucket: &BucketName) {
+        self.inner.buckets.lock().expect("nothing panics while it holds the buckets").remove(bucket);
+    }
+}
+
+fn bucket_event(bucket: &BucketName, stamp: Stamp) -> Event {
+    Event { unit: Unit::Bucket(bucket.clone()), vector: Vector::of(stamp), origin: Origin::Local }
+}
+
+fn info(bucket: &BucketName, row: &Bucket) -> BucketInfo {
+    BucketInfo { name: bucket.clone(), owner: row.owner.clone(), region: row.region.clone(), created_ms: row.created.ms() }
+}

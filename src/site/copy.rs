@@ -1,0 +1,131 @@
+//! A copy: staged by the store itself where nothing has to be computed, then landed like any write.
+
+use super::error::{Error, Result};
+use super::land::Landing;
+use super::types::{Claims, CopyRequest, Description, Upload, Written};
+use super::{Site, digest, precondition};
+use crate::backend::{self, GetOptions, Kept, Place, PutOptions};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record};
+
+use super::get::possible_locations;
+
+/// Largest source of a single copy; larger ones are copied part by part.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
+const SOURCE_BYTES_MAX: u64 = 5 << 30;
+
+/// How often a copy starts over because its source was replaced under it.
+const TRIES_MAX: usize = 4;
+
+impl Site {
+    /// Copies an object. The copy keeps the source's ETag, and its parts unless a checksum is to be computed.
+    pub async fn copy(&self, from: &ObjectId, to: &ObjectId, request: CopyRequest) -> Result<Written> {
+        self.refuse_early(to, &request.target).await?;
+        for _ in 0..TRIES_MAX {
+            let source = self.existing(from).await?;
+            let record = &source.row;
+            precondition::copy_source(&request.source, &record.identity.etag, self.modified_ms(record))?;
+            refuse_copy(from, to, record, &request)?;
+            // Read before the bytes are bound: if those still are the record's, so was the map.
+            let mut part_map = self.part_map(from, record).await?;
+            match self.stage_copy(from, record, to, request.checksum).await {
+                Ok((kept, mut identity)) => {
+                    describe(&mut identity, &request);
+                    if identity.parts == Parts::Single {
+                        part_map.clear();
+                    }
+                    let landing = Landing::of(to, kept, identity, request.target).with_part_map(part_map);
+                    return self.land(landing).await;
+                }
+                Err(backend::Error::NotFound | backend::Error::Changed) => self.heal(from, &source).await?,
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(Error::Unavailable {
+            reason: "the source is replaced faster than it can be copied".into(),
+            retry_after: std::time::Duration::from_secs(1),
+        })
+    }
+
+    async fn stage_copy(
+        &self,
+        from: &ObjectId,
+        record: &Record,
+        to: &ObjectId,
+        checksum: Option<ChecksumAlgorithm>,
+    ) -> backend::Result<(Kept, Identity)> {
+        let known = record.identity.checksum.as_ref().map(|checksum| checksum.algorithm);
+        match checksum.filter(|wanted| Some(*wanted) != known && *wanted != ChecksumAlgorithm::Crc64Nvme) {
+            None => Ok((self.copy_bytes(from, record, to).await?, record.identity.clone())),
+            Some(algorithm) => self.copy_hashing(from, record, to, algorithm).await,
+        }
+    }
+
+    async fn copy_bytes(&self, from: &ObjectId, record: &Record, to: &ObjectId) -> backend::Result<Kept> {
+        let mut outcome = Err(backend::Error::NotFound);
+        for location in possible_locations(&record.location) {
+            let place = Place { object: from.clone(), location };
+            let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
+            let put = PutOptions { size: Some(record.identity.size), modified_ms: self.inner.clock.wall_ms() };
+            outcome = self.inner.backend.copy(&place, get, to, put).await;
+            if !matches!(outcome, Err(backend::Error::NotFound | backend::Error::Changed)) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// A checksum that nobody computed yet needs every byte to pass by.
+    async fn copy_hashing(
+        &self,
+        from: &ObjectId,
+        record: &Record,
+        to: &ObjectId,
+        algorithm: ChecksumAlgorithm,
+    ) -> backend::Result<(Kept, Identity)> {
+        let body = self.open_bytes(from, record, 0..record.identity.size).await?;
+        let claims = Claims { compute: Some(algorithm), ..Claims::default() };
+        let options = self.put_options(&body);
+        let (body, receipt) = digest::verified(Upload { body, claims });
+        let kept = self.inner.backend.put(to, body, options).await?;
+        let digests = receipt.take().map_err(|_| backend::Error::Body(backend::BodyError::Refused))?;
+        let value = digests.checksum(algorithm).cloned().unwrap_or_default();
+        let identity = Identity {
+            etag: ETag::of_md5(digests.md5),
+            parts: Parts::Single,
+            checksum: Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value }),
+            ..record.identity.clone()
+        };
+        Ok((kept, identity))
+    }
+}
+
+fn refuse_copy(from: &ObjectId, to: &ObjectId, record: &Record, request: &CopyRequest) -> Result<()> {
+    if record.identity.size > SOURCE_BYTES_MAX {
+        return Err(Error::InvalidRequest(format!(
+            "the copy source has {} bytes, more than the {SOURCE_BYTES_MAX} of one copy: copy it in parts",
+            record.identity.size
+        )));
+    }
+    let same_class = request.storage_class == record.identity.headers.storage_class;
+    let same_redirect = request.website_redirect_location == record.identity.headers.website_redirect_location;
+    if from == to && request.replace.is_none() && same_class && same_redirect {
+        return Err(Error::CopyOntoItself);
+    }
+    Ok(())
+}
+
+fn describe(identity: &mut Identity, request: &CopyRequest) {
+    let source = Description {
+        headers: std::mem::take(&mut identity.headers),
+        metadata: std::mem::take(&mut identity.metadata),
+        tags: std::mem::take(&mut identity.tags),
+    };
+    let (headers, metadata) = request.replace.clone().unwrap_or((source.headers, source.metadata));
+    identity.headers = ContentHeaders {
+        storage_class: request.storage_class.clone(),
+        website_redirect_location: request.website_redirect_location.clone(),
+        ..headers
+    };
+    identity.metadata = metadata;
+    identity.tags = request.replace_tags.clone().unwrap_or(source.tags);
+}

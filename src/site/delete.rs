@@ -1,0 +1,74 @@
+//! A DELETE: a grave and the removal to be redone in one commit, the answer, then the store.
+
+use super::error::Result;
+use super::land::chunks_of;
+use super::settle::Unsettled;
+use super::types::{Deleted, WriteConditions};
+use super::{CONFLICTS_MAX, Site, precondition};
+use crate::model::{Event, Location, ObjectId, Origin, Record, Slot, Stamp, State, Unit, Vector, WriteId};
+use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling};
+use crate::status::{Commit, CommitError};
+
+impl Site {
+    /// Deletes an object. One that is not there is fine, unless a condition wants it.
+    pub async fn delete(&self, object: &ObjectId, conditions: WriteConditions) -> Result<Deleted> {
+        let (site, object) = (self.clone(), object.clone());
+        self.unstoppable(async move { site.delete_locked(&object, &conditions).await }).await
+    }
+
+    async fn delete_locked(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<Deleted> {
+        let _key = self.inner.keys.lock(object).await;
+        for _ in 0..CONFLICTS_MAX {
+            let bucket = self.bucket_row(&object.bucket).await?;
+            let current = self.current(object).await?;
+            precondition::write(conditions, current.as_ref().map(|stored| &stored.row))?;
+            let Some(current) = current else { return Ok(Deleted { stamp: None }) };
+            let stamp = self.inner.clock.tick(Some(current.row.vector.greatest()));
+            let write = self.inner.writes.next();
+            let commit = Commit::new()
+                .expect::<Buckets>(&object.bucket, Some(bucket.revision))
+                .expect::<Objects>(object, Some(current.revision));
+            match self.inner.status.commit(buried(commit, object, &current.row, stamp, write)).await {
+                Ok(_) => {
+                    tracing::debug!(%stamp, %object, "deleted");
+                    self.remove_bytes(object, &current.row, write).await;
+                    return Ok(Deleted { stamp: Some(stamp) });
+                }
+                Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// The delete is durable already: what fails here is tried again by the settler.
+    async fn remove_bytes(&self, object: &ObjectId, record: &Record, write: WriteId) {
+        if record.state != State::Present {
+            return;
+        }
+        let removed = self.inner.backend.delete(&super::plain(object), &record.binding).await;
+        if let Err(err) = &removed {
+            tracing::warn!(%object, error = %err, "the bytes of a deleted object are still in the store");
+        }
+        self.inner.settler.add(Unsettled { write, object: object.clone(), done: removed.is_ok() });
+    }
+}
+
+/// Grave, removal and what the record leaves behind: apart, a crash would bring the object back or leave its bytes.
+fn buried(commit: Commit, object: &ObjectId, record: &Record, stamp: Stamp, write: WriteId) -> Commit {
+    let unit = Unit::Object { object: object.clone(), slot: Slot::Null };
+    let grave = Grave { stamp, base: Some(record.vector.data), told: None };
+    let mut commit = commit.delete::<Objects>(object).put::<Graves>(&(object.clone(), Slot::Null), &grave).tell(Event {
+        unit,
+        vector: Vector::of(stamp),
+        origin: Origin::Local,
+    });
+    for chunk in 0..chunks_of(record) {
+        commit = commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk)));
+    }
+    if record.state == State::Present {
+        let removal = Settling::Remove { object: object.clone(), location: Location::Plain, binding: record.binding.clone() };
+        commit = commit.put::<Settle>(&write, &removal);
+    }
+    commit
+}

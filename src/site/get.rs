@@ -1,0 +1,183 @@
+//! Reads that never lie: headers go out only after the opened bytes matched the record's binding (protocol §5).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crc_fast::CrcAlgorithm;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use super::error::{Error, Result};
+use super::types::{Opened, ReadConditions, Seen, Selection};
+use super::{Site, precondition};
+use crate::backend::{self, Body, BodyError, GetOptions, Place};
+use crate::model::{Location, ObjectId, Record, State};
+use crate::status::Stored;
+
+/// How often a read starts over because the object was replaced under it.
+const READS_MAX: usize = 4;
+
+impl Site {
+    /// Opens an object. Headers and body are of one write.
+    pub async fn get(&self, object: &ObjectId, select: Selection, conditions: &ReadConditions) -> Result<Opened> {
+        for _ in 0..READS_MAX {
+            let stored = self.existing(object).await?;
+            let seen = self.see(object, &stored, select, conditions).await?;
+            match self.open_bytes(object, &stored.row, seen.range.clone()).await {
+                Ok(body) => return Ok(Opened { body: self.verified(object, &seen, body), seen }),
+                Err(backend::Error::NotFound | backend::Error::Changed) => self.heal(object, &stored).await?,
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(Error::Unavailable {
+            reason: "the object is replaced faster than it can be opened".into(),
+            retry_after: std::time::Duration::from_secs(1),
+        })
+    }
+
+    /// What is known of an object: HEAD speaks for the record and opens nothing.
+    pub async fn head(&self, object: &ObjectId, select: Selection, conditions: &ReadConditions) -> Result<Seen> {
+        let stored = self.existing(object).await?;
+        self.see(object, &stored, select, conditions).await
+    }
+
+    async fn see(
+        &self,
+        object: &ObjectId,
+        stored: &Arc<Stored<Record>>,
+        select: Selection,
+        conditions: &ReadConditions,
+    ) -> Result<Seen> {
+        let record = &stored.row;
+        let modified_ms = self.modified_ms(record);
+        precondition::read(conditions, &record.identity.etag, modified_ms)?;
+        let range = match select {
+            Selection::Part(number) => self.part_range(object, record, number).await?,
+            select => byte_range(select, record.identity.size)?,
+        };
+        Ok(Seen { record: stored.clone(), modified_ms, range, partial: select != Selection::All })
+    }
+
+    /// Opens the bytes that a record binds, wherever they are: staged bytes may reach their plain name at any time, and
+    /// move that way only.
+    pub(super) async fn open_bytes(&self, object: &ObjectId, record: &Record, range: Range<u64>) -> backend::Result<Body> {
+        if record.state != State::Present {
+            return Err(backend::Error::NotFound);
+        }
+        let mut outcome = Err(backend::Error::NotFound);
+        for location in possible_locations(&record.location) {
+            let place = Place { object: object.clone(), location };
+            let options = GetOptions { range: Some(range.clone()), expect: Some(record.binding.clone()) };
+            outcome = self.inner.backend.get(&place, options).await;
+            if !matches!(outcome, Err(backend::Error::NotFound | backend::Error::Changed)) {
+                break;
+            }
+        }
+        outcome.map(|fetched| fetched.body)
+    }
+
+    /// A whole object is checked against its CRC-64/NVME while it is sent.
+    fn verified(&self, object: &ObjectId, seen: &Seen, body: Body) -> Body {
+        let identity = &seen.record.identity;
+        if seen.range != (0..identity.size) {
+            return body;
+        }
+        let site = self.clone();
+        let object = object.clone();
+        let alarm = move || {
+            site.inner.counters.rotten.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tracing::error!(%object, "the stored bytes do not have the checksum of their record: the answer was broken off");
+        };
+        Body { size: body.size, stream: checked(body.stream, identity.crc64, alarm) }
+    }
+}
+
+/// Where bytes recorded at `location` can be by now.
+pub(super) fn possible_locations(location: &Location) -> Vec<Location> {
+    match location {
+        Location::Staged(_) => vec![Location::Plain, location.clone(), Location::Plain],
+        settled => vec![settled.clone()],
+    }
+}
+
+fn byte_range(select: Selection, size: u64) -> Result<Range<u64>> {
+    let unsatisfiable = Error::InvalidRange { size };
+    match select {
+        Selection::Bytes { first, .. } if first >= size => Err(unsatisfiable),
+        Selection::Bytes { first, last } => Ok(first..last.map_or(size, |last| last.saturating_add(1).min(size))),
+        Selection::Suffix(0) => Err(unsatisfiable),
+        Selection::Suffix(_) if size == 0 => Err(unsatisfiable),
+        Selection::Suffix(length) => Ok(size.saturating_sub(length)..size),
+        Selection::All | Selection::Part(_) => Ok(0..size),
+    }
+}
+
+/// Holds back the last chunk until everything has the checksum: rotten bytes never end in a complete answer.
+fn checked(
+    body: BoxStream<'static, Result<Bytes, BodyError>>,
+    crc64: u64,
+    alarm: impl FnOnce() + Send + 'static,
+) -> BoxStream<'static, Result<Bytes, BodyError>> {
+    struct Checked<A> {
+        body: BoxStream<'static, Result<Bytes, BodyError>>,
+        digest: crc_fast::Digest,
+        held: Option<Bytes>,
+        alarm: Option<A>,
+    }
+    let start = Checked { body, digest: crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme), held: None, alarm: Some(alarm) };
+    stream::unfold(start, move |mut state| async move {
+        loop {
+            match state.body.next().await {
+                Some(Ok(chunk)) => {
+                    state.digest.update(&chunk);
+                    if let Some(ready) = state.held.replace(chunk) {
+                        return Some((Ok(ready), state));
+                    }
+                }
+                Some(Err(err)) => return Some((Err(err), state)),
+                None if state.digest.finalize() == crc64 => {
+                    let last = state.held.take()?;
+                    return Some((Ok(last), state));
+                }
+                None => {
+                    let alarm = state.alarm.take()?;
+                    alarm();
+                    return Some((Err(BodyError::Read("checksum mismatch".into())), state));
+                }
+            }
+        }
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_cut_to_the_object() {
+        let bytes = |first, last| Selection::Bytes { first, last };
+        assert_eq!(byte_range(bytes(2, Some(99)), 10).unwrap(), 2..10);
+        assert_eq!(byte_range(bytes(2, Some(u64::MAX)), 10).unwrap(), 2..10);
+        assert_eq!(byte_range(bytes(0, Some(0)), 10).unwrap(), 0..1);
+        assert_eq!(byte_range(Selection::Suffix(4), 10).unwrap(), 6..10);
+        assert_eq!(byte_range(Selection::Suffix(40), 10).unwrap(), 0..10);
+        assert!(byte_range(bytes(10, None), 10).is_err());
+        assert!(byte_range(Selection::Suffix(0), 10).is_err());
+        assert!(byte_range(Selection::Suffix(1), 0).is_err());
+        assert_eq!(byte_range(Selection::All, 0).unwrap(), 0..0);
+    }
+
+    #[tokio::test]
+    async fn rotten_bytes_never_end_in_a_complete_answer() {
+        let chunks = || stream::iter([Ok(Bytes::from_static(b"1234")), Ok(Bytes::from_static(b"56789"))]).boxed();
+        let sound = Body::new(None, checked(chunks(), 0xae8b_1486_0a79_9888, || panic!("no alarm is due")));
+        assert_eq!(sound.collect(100).await.unwrap(), "123456789");
+        let (alarm, alarmed) = std::sync::mpsc::channel();
+        let rotten = checked(chunks(), 1, move || alarm.send(()).unwrap());
+        let answered: Vec<_> = rotten.collect().await;
+        assert!(matches!(answered.as_slice(), [Ok(first), Err(_)] if first == "1234"));
+        assert!(alarmed.try_recv().is_ok());
+    }
+}

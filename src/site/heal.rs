@@ -1,0 +1,122 @@
+//! Bytes that are not where, or not what, their record says: found out under the key lock, never guessed (protocol §5).
+//!
+//! A lone site takes over what was changed behind its back, since nobody else can be spoiled by it and whoever edits a
+//! file expects to see it. Bytes that are gone make the record Wanted: absence is never a delete.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use super::digest::{self, Digests};
+use super::error::{Error, Result};
+use super::land::chunks_of;
+use super::types::{Claims, Upload};
+use super::{Site, plain};
+use crate::backend::{self, Found, GetOptions};
+use crate::model::{ETag, Event, Identity, Location, ObjectId, Origin, Parts, Record, Slot, State, Unit, Vector};
+use crate::status::tables::{Objects, PartMaps};
+use crate::status::{Commit, Stored};
+
+/// How long a read waits for a write of the same key that is in flight.
+const IN_FLIGHT_WAIT: Duration = Duration::from_secs(2);
+
+impl Site {
+    /// A read found other bytes than those of `seen`, or none. `Ok` means: start over, something is different now.
+    pub(super) async fn heal(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<()> {
+        let (site, object, seen) = (self.clone(), object.clone(), seen.clone());
+        self.unstoppable(async move {
+            let key = tokio::time::timeout(IN_FLIGHT_WAIT, site.inner.keys.lock(&object)).await;
+            let _key = key.map_err(|_| Error::Unavailable {
+                reason: "a write of this key is in flight".into(),
+                retry_after: Duration::from_secs(1),
+            })?;
+            site.heal_locked(&object, &seen).await
+        })
+        .await
+    }
+
+    async fn heal_locked(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<()> {
+        let Some(now) = self.current(object).await? else { return Ok(()) };
+        if now.revision != seen.revision || self.open_bytes(object, &now.row, 0..0).await.is_ok() {
+            return Ok(());
+        }
+        match self.inner.backend.head(&plain(object)).await {
+            Ok(found) if found.binding == now.row.binding => self.found_again(object, &now).await,
+            Ok(found) => self.adopt(object, &now, found).await,
+            Err(backend::Error::NotFound) => self.mark_wanted(object, &now).await,
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// The very bytes of the record are back at their plain name.
+    async fn found_again(&self, object: &ObjectId, now: &Stored<Record>) -> Result<()> {
+        tracing::warn!(stamp = %now.row.vector.data, %object, "lost bytes are back");
+        let record = Record { state: State::Present, location: Location::Plain, ..now.row.clone() };
+        self.replace_record(object, now, record, Commit::new()).await
+    }
+
+    /// Other bytes are there: they become the object, as a new write that keeps headers and metadata.
+    async fn adopt(&self, object: &ObjectId, now: &Stored<Record>, found: Found) -> Result<()> {
+        let digests = self.hash_found(object, &found).await?;
+        let stamp = self.inner.clock.tick(Some(now.row.vector.greatest()));
+        tracing::warn!(%stamp, %object, size = found.size, "took over bytes that were changed behind the site's back");
+        self.inner.counters.adopted.fetch_add(1, Ordering::Relaxed);
+        let record = Record {
+            vector: Vector::of(stamp),
+            state: State::Present,
+            identity: adopted_identity(&now.row.identity, &digests),
+            location: Location::Plain,
+            binding: found.binding,
+            write: self.inner.writes.next(),
+            base: Some(now.row.vector.data),
+        };
+        let unit = Unit::Object { object: object.clone(), slot: Slot::Null };
+        let told = Commit::new().tell(Event { unit, vector: record.vector, origin: Origin::Local });
+        self.replace_record(object, now, record, told).await
+    }
+
+    async fn hash_found(&self, object: &ObjectId, found: &Found) -> Result<Digests> {
+        let options = GetOptions { range: None, expect: Some(found.binding.clone()) };
+        let fetched = self.inner.backend.get(&plain(object), options).await?;
+        let (mut body, receipt) = digest::verified(Upload { body: fetched.body, claims: Claims::default() });
+        while let Some(chunk) = body.stream.next().await {
+            chunk.map_err(backend::Error::Body)?;
+        }
+        receipt.take()
+    }
+
+    async fn mark_wanted(&self, object: &ObjectId, now: &Stored<Record>) -> Result<()> {
+        if now.row.state == State::Present {
+            tracing::error!(stamp = %now.row.vector.data, %object, "the bytes of an object are gone from the store");
+            self.inner.counters.lost.fetch_add(1, Ordering::Relaxed);
+            let record = Record { state: State::Wanted, location: Location::Plain, ..now.row.clone() };
+            self.replace_record(object, now, record, Commit::new()).await?;
+        }
+        Err(Error::Lost)
+    }
+
+    async fn replace_record(&self, object: &ObjectId, now: &Stored<Record>, record: Record, commit: Commit) -> Result<()> {
+        let mut commit = commit.expect::<Objects>(object, Some(now.revision)).put::<Objects>(object, &record);
+        if record.identity.parts == Parts::Single {
+            for chunk in 0..chunks_of(&now.row) {
+                commit = commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk)));
+            }
+        }
+        self.inner.status.commit(commit).await?;
+        Ok(())
+    }
+}
+
+fn adopted_identity(before: &Identity, digests: &Digests) -> Identity {
+    Identity {
+        size: digests.size,
+        etag: ETag::of_md5(digests.md5),
+        parts: Parts::Single,
+        crc64: digests.crc64,
+        checksum: None,
+        headers: before.headers.clone(),
+        metadata: before.metadata.clone(),
+        tags: before.tags.clone(),
+    }
+}

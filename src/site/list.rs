@@ -1,0 +1,13 @@
+//! LIST: one look-up in the rows, in byte order, whatever the store behind does.
+
+use super::Site;
+use super::error::Result;
+use crate::status::{ListPage, ListQuery};
+
+impl Site {
+    /// One page of a bucket's objects.
+    pub async fn list(&self, query: ListQuery) -> Result<ListPage> {
+        self.bucket_row(&query.bucket).await?;
+        Ok(self.inner.status.list(query).await?)
+    }
+}

@@ -1,0 +1,240 @@
+//! Multipart uploads up to their Complete: parts are staged bytes with a row each (protocol §4).
+
+use super::complete::part_etag;
+use super::digest::Digests;
+use super::error::{Error, Result};
+use super::types::{PartInfo, ReadConditions, Selection, StartUpload, Upload, UploadInfo};
+use super::{CONFLICTS_MAX, Site, precondition};
+use crate::backend::{self, Kept};
+use crate::model::{ChecksumAlgorithm, ObjectId, WriteId};
+use crate::status::tables::{self, Buckets, UploadPart, UploadParts, UploadState, Uploads};
+use crate::status::{Commit, CommitError, Stored};
+
+/// Highest part number.
+pub(super) const PART_NUMBER_MAX: u16 = 10_000;
+
+/// An upload's row with the key it was found under.
+pub(super) type UploadKey = (ObjectId, WriteId);
+
+impl Site {
+    /// Starts a multipart upload.
+    pub async fn start_upload(&self, object: &ObjectId, start: StartUpload) -> Result<UploadInfo> {
+        let key = (object.clone(), self.inner.writes.next());
+        let row = tables::Upload {
+            state: UploadState::Open,
+            initiated_ms: self.inner.clock.wall_ms(),
+            owner: start.owner,
+            headers: start.description.headers,
+            metadata: start.description.metadata,
+            tags: start.description.tags,
+            checksum: start.checksum,
+        };
+        for _ in 0..CONFLICTS_MAX {
+            let bucket = self.bucket_row(&object.bucket).await?;
+            let commit = Commit::new().expect::<Buckets>(&object.bucket, Some(bucket.revision)).put::<Uploads>(&key, &row);
+            match self.inner.status.commit(commit).await {
+                Ok(_) => return Ok(upload_info(&key, &row)),
+                Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// Stores a part, in place of one that was sent under the same number before.
+    pub async fn put_part(&self, object: &ObjectId, upload_id: &str, number: u16, mut upload: Upload) -> Result<PartInfo> {
+        let (key, row) = self.open_upload(object, upload_id).await?;
+        check_number(number)?;
+        let algorithm = part_checksum(&mut upload, &row.row)?;
+        let options = self.put_options(&upload.body);
+        let (body, receipt) = super::digest::verified(upload);
+        let kept = match self.inner.backend.put_part(object, body, options).await {
+            Ok(kept) => kept,
+            Err(backend::Error::Body(backend::BodyError::Refused)) => {
+                return Err(receipt.take().err().unwrap_or(Error::BodyRefused));
+            }
+            Err(err) => return Err(err.into()),
+        };
+        let part = self.part_row(kept, receipt.take()?, algorithm);
+        let site = self.clone();
+        self.unstoppable(async move { site.commit_part(&key, number, part).await }).await
+    }
+
+    /// Stores a part copied from an object: the whole, or the bytes from `first` to `last`, both included.
+    pub async fn copy_part(
+        &self,
+        from: &ObjectId,
+        range: Option<(u64, u64)>,
+        source: ReadConditions,
+        to: &ObjectId,
+        upload_id: &str,
+        number: u16,
+    ) -> Result<PartInfo> {
+        self.open_upload(to, upload_id).await?;
+        let seen = self.head(from, Selection::All, &ReadConditions::default()).await?;
+        precondition::copy_source(&source, &seen.record.identity.etag, seen.modified_ms)?;
+        let size = seen.record.identity.size;
+        let select = match range {
+            None => Selection::All,
+            Some((first, last)) if first <= last && last < size => Selection::Bytes { first, last: Some(last) },
+            Some((first, last)) => {
+                let reason = format!("bytes {first} to {last} are not all in the source, which has {size}");
+                return Err(Error::InvalidArgument { argument: "x-amz-copy-source-range", reason });
+            }
+        };
+        // The source as seen, or the copy would mix two writes.
+        let pinned =
+            ReadConditions { if_match: Some(super::EtagCondition::OneOf(vec![seen.record.identity.etag.clone()])), ..source };
+        let opened = self.get(from, select, &pinned).await?;
+        self.put_part(to, upload_id, number, Upload { body: opened.body, claims: Default::default() }).await
+    }
+
+    /// Gives up an upload and everything it stored.
+    pub async fn abort_upload(&self, object: &ObjectId, upload_id: &str) -> Result<()> {
+        let key = (object.clone(), parse_upload_id(upload_id)?);
+        let site = self.clone();
+        self.unstoppable(async move {
+            let _upload = site.inner.uploads.lock(&key.1).await;
+            site.abort_locked(&key).await
+        })
+        .await
+    }
+
+    async fn abort_locked(&self, key: &UploadKey) -> Result<()> {
+        for _ in 0..CONFLICTS_MAX {
+            let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
+            if matches!(row.row.state, UploadState::Done { .. }) {
+                return Err(Error::NoSuchUpload);
+            }
+            let parts = self.stored_parts(key.1).await?;
+            let mut commit = Commit::new().expect::<Uploads>(key, Some(row.revision)).delete::<Uploads>(key);
+            for (number, part) in &parts {
+                let part_key = (key.1, *number);
+                commit = commit.expect::<UploadParts>(&part_key, Some(part.revision)).delete::<UploadParts>(&part_key);
+            }
+            match self.inner.status.commit(commit).await {
+                Ok(_) => {
+                    for (_, part) in parts {
+                        self.inner.backend.release(part.row.location).await;
+                    }
+                    return Ok(());
+                }
+                Err(CommitError::Conflict) => self.count_conflict(&key.0.bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    fn part_row(&self, kept: Kept, digests: Digests, algorithm: Option<ChecksumAlgorithm>) -> UploadPart {
+        let checksum = algorithm.and_then(|algorithm| Some((algorithm, digests.checksum(algorithm)?.clone())));
+        UploadPart {
+            size: digests.size,
+            md5: digests.md5,
+            crc64: digests.crc64,
+            checksum,
+            location: kept.location,
+            binding: kept.binding,
+            modified_ms: self.inner.clock.wall_ms(),
+        }
+    }
+
+    /// The part counts only while its upload is open, which the guard on the upload's row decides.
+    async fn commit_part(&self, key: &UploadKey, number: u16, part: UploadPart) -> Result<PartInfo> {
+        let outcome = self.try_commit_part(key, number, &part).await;
+        match outcome {
+            Ok(replaced) => {
+                if let Some(replaced) = replaced {
+                    self.inner.backend.release(replaced.row.location).await;
+                }
+                Ok(part_info(number, &part))
+            }
+            Err(err) => {
+                if !matches!(err, Error::Internal(_)) {
+                    self.inner.backend.release(part.location).await;
+                }
+                Err(err)
+            }
+        }
+    }
+
+    async fn try_commit_part(&self, key: &UploadKey, number: u16, part: &UploadPart) -> Result<Option<Stored<UploadPart>>> {
+        let part_key = (key.1, number);
+        for _ in 0..CONFLICTS_MAX {
+            let upload = self.open_row(key).await?;
+            let before = self.inner.status.get::<UploadParts>(&part_key).await?;
+            let commit = Commit::new()
+                .expect::<Uploads>(key, Some(upload.revision))
+                .expect::<UploadParts>(&part_key, before.as_ref().map(|before| before.revision))
+                .put::<UploadParts>(&part_key, part);
+            match self.inner.status.commit(commit).await {
+                Ok(_) => return Ok(before),
+                Err(CommitError::Conflict) => self.count_conflict(&key.0.bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    async fn open_upload(&self, object: &ObjectId, upload_id: &str) -> Result<(UploadKey, Stored<tables::Upload>)> {
+        self.bucket_row(&object.bucket).await?;
+        let key = (object.clone(), parse_upload_id(upload_id)?);
+        let row = self.open_row(&key).await?;
+        Ok((key, row))
+    }
+
+    async fn open_row(&self, key: &UploadKey) -> Result<Stored<tables::Upload>> {
+        let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
+        match row.row.state {
+            UploadState::Open => Ok(row),
+            UploadState::Completing { .. } => Err(Error::OperationAborted("the upload is being completed".into())),
+            UploadState::Done { .. } => Err(Error::NoSuchUpload),
+        }
+    }
+}
+
+/// Upload ids are opaque to clients; anything that is not one of ours names no upload.
+pub(super) fn parse_upload_id(upload_id: &str) -> Result<WriteId> {
+    upload_id.parse().map_err(|_| Error::NoSuchUpload)
+}
+
+fn check_number(number: u16) -> Result<()> {
+    if (1..=PART_NUMBER_MAX).contains(&number) {
+        return Ok(());
+    }
+    let reason = format!("part numbers go from 1 to {PART_NUMBER_MAX}, this one is {number}");
+    Err(Error::InvalidArgument { argument: "partNumber", reason })
+}
+
+/// The algorithm a part is hashed in: the upload's, which a part must not contradict, else what came with the part.
+fn part_checksum(upload: &mut Upload, row: &tables::Upload) -> Result<Option<ChecksumAlgorithm>> {
+    let claims = &mut upload.claims;
+    let sent = claims.checksums.first().map(|(algorithm, _)| *algorithm).or(claims.compute);
+    let Some((wanted, _)) = row.checksum else { return Ok(sent) };
+    match sent {
+        Some(sent) if sent != wanted => Err(Error::InvalidRequest(format!(
+            "the upload was started with {} checksums, this part comes with {}",
+            wanted.name(),
+            sent.name()
+        ))),
+        _ => {
+            claims.compute.get_or_insert(wanted);
+            Ok(Some(wanted))
+        }
+    }
+}
+
+pub(super) fn upload_info(key: &UploadKey, row: &tables::Upload) -> UploadInfo {
+    UploadInfo {
+        object: key.0.clone(),
+        upload_id: key.1.to_string(),
+        initiated_ms: row.initiated_ms,
+        owner: row.owner.clone(),
+        storage_class: row.headers.storage_class.clone(),
+        checksum: row.checksum,
+    }
+}
+
+pub(super) fn part_info(number: u16, part: &UploadPart) -> PartInfo {
+    PartInfo { number, size: part.size, etag: part_etag(part), checksum: part.checksum.clone(), modified_ms: part.modified_ms }
+}

@@ -1,0 +1,87 @@
+//! A PUT: the body is staged and verified first, with no lock held; then it lands.
+
+use std::time::Duration;
+
+use super::digest::{self, Digests};
+use super::error::{Error, Result};
+use super::land::Landing;
+use super::settle::UNSETTLED_MAX;
+use super::types::{Description, Upload, WriteConditions, Written};
+use super::{Site, precondition};
+use crate::backend::{self, Body, Kept, PutOptions};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Identity, ObjectId, Parts};
+
+impl Site {
+    /// Stores an object: durable, verified and visible when it answers.
+    pub async fn put(
+        &self,
+        object: &ObjectId,
+        upload: Upload,
+        description: Description,
+        conditions: WriteConditions,
+    ) -> Result<Written> {
+        self.refuse_early(object, &conditions).await?;
+        let wanted = wanted_checksum(&upload);
+        let (kept, digests) = self.stage(object, upload).await?;
+        let identity = identity(&digests, wanted, description);
+        self.land(Landing::of(object, kept, identity, conditions)).await
+    }
+
+    /// Before the body is received: what would fail anyway fails now. Nothing here is binding; landing decides again.
+    pub(super) async fn refuse_early(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<()> {
+        self.refuse_when_behind()?;
+        self.bucket_row(&object.bucket).await?;
+        if *conditions == WriteConditions::default() {
+            return Ok(());
+        }
+        let current = self.current(object).await?;
+        precondition::write(conditions, current.as_ref().map(|stored| &stored.row))
+    }
+
+    /// A store that cannot keep up with what is to be settled takes no new writes.
+    fn refuse_when_behind(&self) -> Result<()> {
+        let unsettled = self.unsettled();
+        if unsettled < UNSETTLED_MAX {
+            return Ok(());
+        }
+        let reason = format!("{unsettled} writes are still to be settled in the store");
+        Err(Error::Unavailable { reason, retry_after: Duration::from_secs(1) })
+    }
+
+    /// Brings a body to the store, hashed on the way. An upload that is not what its claims say leaves nothing behind.
+    pub(super) async fn stage(&self, object: &ObjectId, upload: Upload) -> Result<(Kept, Digests)> {
+        let options = self.put_options(&upload.body);
+        let (body, receipt) = digest::verified(upload);
+        match self.inner.backend.put(object, body, options).await {
+            Ok(kept) => Ok((kept, receipt.take()?)),
+            Err(backend::Error::Body(backend::BodyError::Refused)) => Err(receipt.take().err().unwrap_or(Error::BodyRefused)),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    pub(super) fn put_options(&self, body: &Body) -> PutOptions {
+        PutOptions { size: body.size, modified_ms: self.inner.clock.wall_ms() }
+    }
+}
+
+/// The algorithm that the client chose, by a header ahead or a trailer behind.
+fn wanted_checksum(upload: &Upload) -> Option<ChecksumAlgorithm> {
+    upload.claims.checksums.first().map(|(algorithm, _)| *algorithm).or(upload.claims.compute)
+}
+
+fn identity(digests: &Digests, wanted: Option<ChecksumAlgorithm>, description: Description) -> Identity {
+    let checksum = wanted.and_then(|algorithm| {
+        let value = digests.checksum(algorithm)?.clone();
+        Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value })
+    });
+    Identity {
+        size: digests.size,
+        etag: ETag::of_md5(digests.md5),
+        parts: Parts::Single,
+        crc64: digests.crc64,
+        checksum,
+        headers: description.headers,
+        metadata: description.metadata,
+        tags: description.tags,
+    }
+}

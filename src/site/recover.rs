@@ -1,0 +1,92 @@
+//! What a crash left: redone before the first request (protocol §4).
+//!
+//! Bytes that no row names are garbage; rows without bytes cannot be, since bytes come before rows.
+
+use super::Site;
+use super::error::Result;
+use super::settle::{SettleWorker, Unsettled};
+use crate::model::{Location, WriteId};
+use crate::status::tables::{Settle, Settling, Upload, UploadParts, UploadState, Uploads};
+use crate::status::{Commit, Page, Table};
+
+/// Rows read at once.
+const PAGE_ROWS: usize = 4_096;
+
+impl Site {
+    /// Redoes, makes durable and drops what it can; the settle worker goes on with the rest.
+    pub(super) async fn recover(&self) -> Result<()> {
+        self.reopen_uploads().await?;
+        let redone = self.redo_all().await?;
+        let keep = self.staged_locations().await?;
+        self.inner.backend.recover(&keep).await?;
+        if redone > 0 {
+            tracing::info!(redone, unsettled = self.unsettled(), kept = keep.len(), "recovered");
+        }
+        Ok(())
+    }
+
+    async fn redo_all(&self) -> Result<usize> {
+        let worker = SettleWorker::new(self.clone());
+        let mut redone = 0;
+        let mut after = None;
+        loop {
+            let page: Page<Settle> = self.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
+            let batch: Vec<_> = page.rows.iter().map(|(write, row)| unsettled(*write, &row.row)).collect();
+            redone += batch.len();
+            if let Err(reason) = worker.settle_again(batch).await {
+                tracing::warn!(reason, "not everything could be redone yet");
+            }
+            after = page.rows.last().map(|(write, _)| *write);
+            if !page.more {
+                return Ok(redone);
+            }
+        }
+    }
+
+    /// Staging files that rows still name.
+    async fn staged_locations(&self) -> Result<Vec<Location>> {
+        let mut keep = Vec::new();
+        self.each_row::<Settle>(|_, row| {
+            if let Settling::Publish { from, .. } = row {
+                keep.push(Location::Staged(*from));
+            }
+        })
+        .await?;
+        self.each_row::<UploadParts>(|_, part| keep.push(part.location.clone())).await?;
+        Ok(keep)
+    }
+
+    /// A Complete that a crash interrupted did not happen: its object's commit would have made the upload Done.
+    async fn reopen_uploads(&self) -> Result<()> {
+        let mut interrupted = Vec::new();
+        self.each_row::<Uploads>(|key, upload| {
+            if matches!(upload.state, UploadState::Completing { .. }) {
+                interrupted.push((key.clone(), upload.clone()));
+            }
+        })
+        .await?;
+        for (key, upload) in interrupted {
+            let open = Upload { state: UploadState::Open, ..upload };
+            self.inner.status.commit(Commit::new().put::<Uploads>(&key, &open)).await?;
+        }
+        Ok(())
+    }
+
+    /// Visits every row of a table, page by page.
+    pub(super) async fn each_row<T: Table>(&self, mut visit: impl FnMut(&T::Key, &T::Row)) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page: Page<T> = self.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
+            page.rows.iter().for_each(|(key, stored)| visit(key, &stored.row));
+            after = page.rows.last().map(|(key, _)| key.clone());
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn unsettled(write: WriteId, row: &Settling) -> Unsettled {
+    let (Settling::Publish { object, .. } | Settling::Remove { object, .. } | Settling::Prepared { object, .. }) = row;
+    Unsettled { write, object: object.clone(), done: false }
+}

@@ -1,0 +1,61 @@
+//! Sites for tests: the production door on a store and a status store in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Claims, Description, Parts, Selection, Site, Upload, WriteConditions, Written};
+use crate::backend::memory::Memory;
+use crate::backend::{Backend, Body};
+use crate::clock::{Clock, SystemClock};
+use crate::model::{BucketName, ObjectId, SiteId, SiteNumber};
+use crate::status::{Options, Status};
+use crate::tasks::Worker;
+
+/// A site that nothing else knows; its workers do not run.
+pub async fn site() -> Site {
+    open(Arc::new(Memory::new()), status(Options::default())).await.0
+}
+
+/// A status store.
+pub fn status(options: Options) -> Status {
+    Status::open(options).expect("a store in memory opens")
+}
+
+/// A site on this store and status store, with its workers for the test to step.
+pub async fn open(backend: Arc<dyn Backend>, status: Status) -> (Site, Vec<Box<dyn Worker>>) {
+    let facts = status.facts();
+    let number = SiteNumber(1);
+    let clock = Clock::new(Arc::new(SystemClock), number, facts.incarnation, facts.clock_ms);
+    let id = SiteId { name: "test".into(), number };
+    Site::open(Parts { id, backend, status, clock }).await.expect("the site opens")
+}
+
+/// An object in the bucket that [`with_bucket`] makes.
+pub fn object(key: &str) -> ObjectId {
+    ObjectId::parse("bucket", key).expect("a good name")
+}
+
+/// Makes the bucket that [`object`] names.
+pub async fn with_bucket(site: Site) -> Site {
+    let bucket = BucketName::new("bucket").expect("a good name");
+    site.create_bucket(&bucket, "owner", "us-east-1").await.expect("a new bucket");
+    site
+}
+
+/// A body with nothing claimed of it.
+pub fn upload(bytes: impl Into<Bytes>) -> Upload {
+    Upload { body: Body::from(bytes.into()), claims: Claims::default() }
+}
+
+/// Stores bytes under a key, without conditions.
+pub async fn put(site: &Site, key: &str, bytes: impl Into<Bytes>) -> Written {
+    let (description, conditions) = (Description::default(), WriteConditions::default());
+    site.put(&object(key), upload(bytes), description, conditions).await.expect("a plain PUT succeeds")
+}
+
+/// The bytes of a key, as a client gets them.
+pub async fn get(site: &Site, key: &str) -> super::Result<Bytes> {
+    let opened = site.get(&object(key), Selection::All, &Default::default()).await?;
+    Ok(opened.body.collect(64 << 20).await.expect("the body is sound"))
+}

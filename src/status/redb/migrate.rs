@@ -1,0 +1,153 @@
+//! What a store says of itself when it is opened: its schema, and the facts that outlive a process.
+
+use ::redb::{Database, ReadableDatabase, TableError, TableHandle, WriteTransaction};
+
+use super::encode::{Header, decode};
+use super::read::definition;
+use crate::model::{Incarnation, Seq};
+use crate::status::tables::{Meta, NAMES};
+use crate::status::{Revision, Table, TableKey};
+
+/// The schema this program writes. It knows how to come here from every one before, and refuses what is newer.
+pub(super) const SCHEMA: u64 = 1;
+
+/// Greatest start: it has 24 bits in a write id.
+const START_MAX: u64 = (1 << 24) - 1;
+
+/// Rows of `meta`. On disk for ever.
+pub(super) mod name {
+    pub const SCHEMA: &str = "schema";
+    pub const REVISION: &str = "revision";
+    pub const SEQ: &str = "seq";
+    pub const CLOCK_MS: &str = "clock_ms";
+    pub const INCARNATION: &str = "incarnation";
+    pub const START: &str = "start";
+}
+
+/// What was true when the store was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// This life of the site's data: with `start` it makes write ids unique.
+    pub incarnation: Incarnation,
+    /// How often this store was opened, this time included.
+    pub start: u32,
+    /// Greatest millisecond of a stamp that was committed: the clock starts above it.
+    pub clock_ms: u64,
+    /// The last event told.
+    pub seq: Seq,
+    pub revision: Revision,
+    /// Whether this opening made the store: nothing in it proves an absence yet.
+    pub new: bool,
+}
+
+/// The store is not one that this program can open.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("it has schema {found}, this program knows up to {SCHEMA}; start the version that wrote it, or a newer one")]
+    Newer { found: u64 },
+    #[error("it is not a status store: it holds a table `{table}`")]
+    Foreign { table: String },
+    #[error("row `{name}` of `meta` is missing or cannot be read")]
+    Damaged { name: &'static str },
+    #[error("it was opened {START_MAX} times, and write ids have no room for more")]
+    WornOut,
+    #[error(transparent)]
+    Engine(#[from] ::redb::Error),
+}
+
+/// Makes the tables of a new store that nobody has opened yet. Durable when it returns.
+pub(super) fn make(db: &Database, now_s: u32) -> Result<(), Refused> {
+    write_facts(db, &unopened(now_s))
+}
+
+/// Makes what is missing, brings an old store up to date, and counts this start. Durable when it returns.
+pub(super) fn prepare(db: &Database, now_s: u32) -> Result<Facts, Refused> {
+    let before = read_facts(db)?.unwrap_or_else(|| unopened(now_s));
+    let facts = Facts { start: before.start + 1, new: before.start == 0, ..before };
+    if u64::from(facts.start) > START_MAX {
+        return Err(Refused::WornOut);
+    }
+    write_facts(db, &facts)?;
+    Ok(facts)
+}
+
+/// A new store. Its incarnation is the second it was made in, so that one made later has a greater one.
+fn unopened(now_s: u32) -> Facts {
+    let incarnation = Incarnation(now_s.max(1));
+    Facts { incarnation, start: 0, clock_ms: 0, seq: Seq(0), revision: Revision(0), new: true }
+}
+
+/// `None`: the store is new.
+fn read_facts(db: &Database) -> Result<Option<Facts>, Refused> {
+    let txn = db.begin_read().map_err(::redb::Error::from)?;
+    let meta = match txn.open_table(definition(Meta::INDEX)) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) => return none_unless_foreign(&txn),
+        Err(err) => return Err(::redb::Error::from(err).into()),
+    };
+    let found = number(&meta, name::SCHEMA)?;
+    if found > SCHEMA {
+        return Err(Refused::Newer { found });
+    }
+    let narrow = |name| u32::try_from(number(&meta, name)?).map_err(|_| Refused::Damaged { name });
+    Ok(Some(Facts {
+        incarnation: Incarnation(narrow(name::INCARNATION)?),
+        start: narrow(name::START)?,
+        clock_ms: number(&meta, name::CLOCK_MS)?,
+        seq: Seq(number(&meta, name::SEQ)?),
+        revision: Revision(number(&meta, name::REVISION)?),
+        new: false,
+    }))
+}
+
+/// Our first transaction makes every table, so a file with some but without `meta` is somebody else's.
+fn none_unless_foreign(txn: &::redb::ReadTransaction) -> Result<Option<Facts>, Refused> {
+    match txn.list_tables().map_err(::redb::Error::from)?.next() {
+        Some(table) => Err(Refused::Foreign { table: table.name().to_owned() }),
+        None => Ok(None),
+    }
+}
+
+fn number(meta: &super::read::Rows, name: &'static str) -> Result<u64, Refused> {
+    let row = meta.get(&*meta_key(name)).map_err(::redb::Error::from)?.ok_or(Refused::Damaged { name })?;
+    let stored = decode::<Meta>(row.value()).map_err(|_| Refused::Damaged { name })?;
+    Ok(stored.row)
+}
+
+/// The encoded key of a fact.
+pub(super) fn meta_key(name: &str) -> Vec<u8> {
+    name.to_owned().to_bytes()
+}
+
+/// A fact as a row.
+pub(super) fn meta_row(value: u64, revision: Revision) -> Vec<u8> {
+    let header = Header { version: Meta::VERSION, revision, seq: Seq(0) };
+    header.row(&Meta::encode(&value), &mut Vec::new()).to_vec()
+}
+
+fn write_facts(db: &Database, facts: &Facts) -> Result<(), Refused> {
+    let mut txn = db.begin_write().map_err(::redb::Error::from)?;
+    txn.set_quick_repair(true);
+    fill(&txn, facts)?;
+    txn.commit().map_err(::redb::Error::from)?;
+    Ok(())
+}
+
+fn fill(txn: &WriteTransaction, facts: &Facts) -> Result<(), ::redb::Error> {
+    for index in 0..NAMES.len() {
+        txn.open_table(definition(index))?;
+    }
+    let mut meta = txn.open_table(definition(Meta::INDEX))?;
+    let rows = [
+        (name::SCHEMA, SCHEMA),
+        (name::REVISION, facts.revision.0),
+        (name::SEQ, facts.seq.0),
+        (name::CLOCK_MS, facts.clock_ms),
+        (name::INCARNATION, facts.incarnation.0.into()),
+        (name::START, facts.start.into()),
+    ];
+    for (name, value) in rows {
+        meta.insert(&*meta_key(name), &*meta_row(value, facts.revision))?;
+    }
+    Ok(())
+}

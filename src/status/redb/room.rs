@@ -1,0 +1,88 @@
+//! Room on the disk, asked before every batch: an engine that runs out of it inside a transaction takes no further write
+//! until a restart, so we stop before it does.
+
+use std::path::{Path, PathBuf};
+
+use crate::status::{Commit, CommitError};
+
+/// Free bytes below which rows are not added any more.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// Small disks: not more than one part in this many is held back.
+const HELD_BACK_PART: u64 = 16;
+
+/// Commits that take rows away may use what is held back, down to one part in this many of it: who is out of room
+/// deletes.
+const LAST_PART: u64 = 4;
+
+/// Where the store lies; `None` is memory.
+#[derive(Debug)]
+pub(super) struct Room(Option<PathBuf>);
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Enough,
+    /// Only to take rows away.
+    Little {
+        free: u64,
+    },
+    None {
+        free: u64,
+    },
+}
+
+impl Room {
+    pub fn on_disk(path: &Path) -> Self {
+        Self(Some(path.to_owned()))
+    }
+
+    pub fn in_memory() -> Self {
+        Self(None)
+    }
+
+    /// Unknown counts as enough: the engine will tell.
+    pub fn left(&self) -> Left {
+        let Some(disk) = self.0.as_ref().and_then(|path| rustix::fs::statvfs(path).ok()) else { return Left::Enough };
+        left(disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize))
+    }
+}
+
+fn left(free: u64, total: u64) -> Left {
+    let held_back = FREE_BYTES_MIN.min(total / HELD_BACK_PART);
+    match free {
+        free if free >= held_back => Left::Enough,
+        free if free >= held_back / LAST_PART => Left::Little { free },
+        free => Left::None { free },
+    }
+}
+
+impl Left {
+    /// Why this commit is not taken now.
+    pub fn refusal(self, commit: &Commit) -> Option<CommitError> {
+        let takes_away = || commit.writes.iter().any(|write| write.row.is_none());
+        match self {
+            Self::Enough => None,
+            Self::Little { .. } if takes_away() => None,
+            Self::Little { free } | Self::None { free } => Some(CommitError::Full(format!("{free} bytes are left on its disk"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::tables::Meta;
+
+    #[test]
+    fn the_last_room_is_for_commits_that_take_rows_away() {
+        let (gib, mib) = (1 << 30, 1 << 20);
+        let put = Commit::new().put::<Meta>(&"a".into(), &1);
+        let delete = Commit::new().put::<Meta>(&"a".into(), &1).delete::<Meta>(&"b".into());
+        let refused = |free, commit: &Commit| left(free, 100 * gib).refusal(commit).is_some();
+        assert!(!refused(64 * mib, &put) && !refused(64 * mib, &delete));
+        assert!(refused(63 * mib, &put) && !refused(63 * mib, &delete));
+        assert!(refused(15 * mib, &put) && refused(15 * mib, &delete));
+        assert_eq!(left(4 * mib, 32 * mib), Left::Enough);
+    }
+}
