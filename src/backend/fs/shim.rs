@@ -11,6 +11,7 @@
 //!     let after = shim.crash(seed);              // what a restart finds; the shim crashed is left as it was
 //!     let fs = Fs::on_shim(&after).unwrap();
 //! }
+//! shim.restart();                                // or: only the process was killed, the machine lives on
 //! ```
 //!
 //! The model. *Files*: data, length, mtime and mode that no fsync of the file covered may be gone, each without the
@@ -128,6 +129,12 @@ impl Shim {
     /// Whether the crash asked for has happened.
     pub fn crashed(&self) -> bool {
         self.state().crashed
+    }
+
+    /// Only the process died: calls work again, nothing is forgotten, and what was not synced may be at a later crash.
+    pub fn restart(&self) {
+        let mut state = self.state();
+        (state.crash_at, state.crashed) = (None, false);
     }
 
     /// What a restart finds after a crash now.
