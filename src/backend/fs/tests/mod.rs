@@ -25,12 +25,13 @@ mod on_disk_recycling_at_once {
     crate::backend::conformance::passes_conformance!(super::altered(super::Limits::TINY, |_| ()));
 }
 
-/// A file system without the newer rename flags, whose renames may be torn: NFS, say.
+/// A file system without the newer calls, whose renames may be torn: NFS, say.
 mod on_poor_disk {
     crate::backend::conformance::passes_conformance!(super::altered(super::Limits::SERVER, |core| {
         core.nature.exchange = false;
         core.nature.no_replace = false;
         core.nature.volume.renames_whole = false;
+        core.nature.cached_opens = false;
     }));
 }
 
