@@ -5,6 +5,7 @@
 pub mod model;
 
 pub mod tasks;
+pub mod telemetry;
 
 pub mod backend;
 pub mod clock;
@@ -12,6 +13,14 @@ pub mod status;
 
 pub mod site;
 
+pub mod admin;
 pub mod s3;
 
 pub mod config;
+
+pub mod app;
+
+pub mod cli;
+
+#[cfg(test)]
+mod sim;

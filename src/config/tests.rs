@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-use super::section::Report;
+use super::section::{Report, Section};
 use super::*;
 
 /// The file shown to users.
@@ -117,7 +117,7 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
         ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),
         ("[log]\nlevel = 'verbose'", &["log.level: found \"verbose\"", "error, warn, info"]),
         ("[lifecycle]\nday = 24", &["lifecycle.day: found 24", "24h"]),
-        ("[status]\npage_cache = 'big'", &["status.page_cache: found \"big\"", "64MiB"]),
+        ("[status]\npage_cache_bytes = 'big'", &["status.page_cache_bytes: found \"big\"", "64MiB"]),
     ];
     for (text, words) in cases {
         let said = refusal(text);
@@ -215,7 +215,7 @@ fn a_secret_never_shows_in_a_refusal() {
 #[test]
 fn what_lies_in_the_data_directory_follows_it() {
     let config = load("", &[], &[("data", "/srv/bucket")]).unwrap();
-    assert_eq!(config.access.keys_file, Path::new("/srv/bucket/keys.toml"));
+    assert_eq!(config.access.keys_file, std::path::Path::new("/srv/bucket/keys.toml"));
     assert_eq!(config.admin.token, Secret::File("/srv/bucket/admin-token".into()));
-    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.path == Path::new("/srv/bucket/objects")));
+    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.path == std::path::Path::new("/srv/bucket/objects")));
 }

@@ -25,30 +25,26 @@ pub trait Setting: Sized {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
-/// A number of bytes, such as `64MiB`.
+/// A number of bytes, such as `64MiB`; never zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// Declares an enum whose variants are written as words.
-macro_rules! choice {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? } allowed $allowed:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $crate::config::value::Setting for $name {
+/// Reads an enum whose variants are written as words.
+macro_rules! words {
+    ($type:ty, allowed $allowed:literal: $($word:literal => $value:expr),+ $(,)?) => {
+        impl Setting for $type {
             const ALLOWED: &'static str = $allowed;
 
             fn read(value: &toml::Value) -> Option<Self> {
                 match value.as_str()? {
-                    $($word => Some(Self::$variant),)+
+                    $($word => Some($value),)+
                     _ => None,
                 }
             }
         }
     };
 }
-pub(super) use choice;
+pub(super) use words;
 
 impl Setting for String {
     const ALLOWED: &'static str = "a text that is not empty";
@@ -127,12 +123,14 @@ impl Setting for ByteSize {
     const ALLOWED: &'static str = "a number of bytes, such as 1048576, \"512KiB\", \"64MiB\" or \"1GiB\"";
 
     fn read(value: &Value) -> Option<Self> {
-        if let Some(bytes) = value.as_integer() {
-            return bytes.try_into().ok().map(Self);
-        }
-        let (count, unit) = number_and_unit(value.as_str()?)?;
-        let unit_bytes = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?.1;
-        count.checked_mul(unit_bytes).map(Self)
+        let bytes = match value.as_integer() {
+            Some(bytes) => bytes.try_into().ok(),
+            None => {
+                let (count, unit) = number_and_unit(value.as_str()?)?;
+                count.checked_mul(SIZE_UNITS.iter().find(|(name, _)| *name == unit)?.1)
+            }
+        };
+        bytes.filter(|bytes| *bytes > 0).map(Self)
     }
 }
 
@@ -177,7 +175,7 @@ mod tests {
         {
             assert_eq!(ByteSize::read(&value), Some(ByteSize(bytes)), "{value}");
         }
-        for bad in ["64MB", "64", "-1B", "99999999999GiB"] {
+        for bad in ["64MB", "64", "-1B", "0MiB", "99999999999GiB"] {
             assert_eq!(ByteSize::read(&bad.into()), None, "{bad}");
         }
     }

@@ -161,3 +161,6 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

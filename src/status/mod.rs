@@ -19,7 +19,7 @@ pub use tables::Table;
 use crate::model::Seq;
 
 /// Names one state of one row; a commit can be made to depend on it. Grows with every commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
 /// A row and what the store knows about it.

@@ -55,25 +55,26 @@ pub(super) enum Refused {
     Engine(#[from] ::redb::Error),
 }
 
-/// Makes the tables of a new store, brings an old one up to date, and counts this start: all durable before it returns.
+/// Makes the tables of a new store that nobody has opened yet. Durable when it returns.
+pub(super) fn make(db: &Database, now_s: u32) -> Result<(), Refused> {
+    write_facts(db, &unopened(now_s))
+}
+
+/// Makes what is missing, brings an old store up to date, and counts this start. Durable when it returns.
 pub(super) fn prepare(db: &Database, now_s: u32) -> Result<Facts, Refused> {
-    let facts = match read_facts(db)? {
-        Some(before) => Facts { start: before.start + 1, new: false, ..before },
-        None => first_facts(now_s),
-    };
+    let before = read_facts(db)?.unwrap_or_else(|| unopened(now_s));
+    let facts = Facts { start: before.start + 1, new: before.start == 0, ..before };
     if u64::from(facts.start) > START_MAX {
         return Err(Refused::WornOut);
     }
-    let txn = db.begin_write().map_err(::redb::Error::from)?;
-    write_facts(&txn, &facts)?;
-    txn.commit().map_err(::redb::Error::from)?;
+    write_facts(db, &facts)?;
     Ok(facts)
 }
 
-/// A new store: its incarnation is the second it was made in, so that a later one's is greater.
-fn first_facts(now_s: u32) -> Facts {
+/// A new store. Its incarnation is the second it was made in, so that one made later has a greater one.
+fn unopened(now_s: u32) -> Facts {
     let incarnation = Incarnation(now_s.max(1));
-    Facts { incarnation, start: 1, clock_ms: 0, seq: Seq(0), revision: Revision(0), new: true }
+    Facts { incarnation, start: 0, clock_ms: 0, seq: Seq(0), revision: Revision(0), new: true }
 }
 
 /// `None`: the store is new.
@@ -124,7 +125,15 @@ pub(super) fn meta_row(value: u64, revision: Revision) -> Vec<u8> {
     header.row(&Meta::encode(&value), &mut Vec::new()).to_vec()
 }
 
-fn write_facts(txn: &WriteTransaction, facts: &Facts) -> Result<(), ::redb::Error> {
+fn write_facts(db: &Database, facts: &Facts) -> Result<(), Refused> {
+    let mut txn = db.begin_write().map_err(::redb::Error::from)?;
+    txn.set_quick_repair(true);
+    fill(&txn, facts)?;
+    txn.commit().map_err(::redb::Error::from)?;
+    Ok(())
+}
+
+fn fill(txn: &WriteTransaction, facts: &Facts) -> Result<(), ::redb::Error> {
     for index in 0..NAMES.len() {
         txn.open_table(definition(index))?;
     }

@@ -2,7 +2,10 @@
 
 mod batch;
 mod chance;
+mod create;
 mod encode;
+#[cfg(test)]
+pub(crate) mod forgetful;
 mod list;
 mod migrate;
 mod open;

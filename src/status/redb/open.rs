@@ -1,6 +1,6 @@
 //! Opening a store. Blocks: for start-up only.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -10,6 +10,7 @@ use ::redb::{Builder, Database, DatabaseError, StorageBackend};
 
 use super::batch::Counts;
 use super::chance::Chance;
+use super::create::{CreateError, create};
 use super::migrate::{Facts, prepare};
 use super::room::Room;
 use super::stats::Counters;
@@ -70,17 +71,13 @@ pub(super) fn open(options: &Options) -> Result<(WriterState, Facts), OpenError>
     let Some(path) = options.path.as_deref() else {
         return open_on(InMemoryBackend::new(), Room::in_memory(), options);
     };
-    let file = open_file(path).map_err(|err| OpenError::engine(path, err))?;
+    create(path, options.now_s).map_err(|err| match err {
+        CreateError::InUse => OpenError::InUse { path: path.to_owned() },
+        err => OpenError::engine(path, err),
+    })?;
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|err| OpenError::engine(path, err))?;
     let storage = FileBackend::new(file).map_err(|err| OpenError::engine(path, err))?;
     open_on(storage, Room::on_disk(path), options)
-}
-
-/// A file whose name is durable before anything in it is promised.
-fn open_file(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()?;
-    Ok(file)
 }
 
 /// Opens the store that a storage holds.

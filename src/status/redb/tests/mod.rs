@@ -1,5 +1,8 @@
 //! Promises of the store, on the engine in memory and on disk.
 
+mod crash;
+mod linear;
+mod model;
 mod promises;
 
 use crate::model::{

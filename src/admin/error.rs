@@ -1,0 +1,62 @@
+//! What the admin face refuses, as JSON: `{"error": {"code": …, "message": …}}`.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde_json::json;
+
+use crate::site;
+
+/// A refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("an admin token is needed: send `Authorization: Bearer TOKEN`")]
+    NoToken,
+    #[error("the token is wrong")]
+    WrongToken,
+    /// The Host header names somebody else: a page in a browser may have been led here.
+    #[error("not to be asked as {0:?}: use an IP address or localhost, or add the name to admin.hosts")]
+    Host(String),
+    #[error("there is nothing at {0}; GET /v1/openapi.json lists what there is")]
+    NoSuchPath(String),
+    #[error("only GET is understood here")]
+    Method,
+    #[error(transparent)]
+    Site(#[from] site::Error),
+}
+
+impl Error {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
+            Self::Host(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Site(site::Error::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Site(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoToken => "token_needed",
+            Self::WrongToken => "token_wrong",
+            Self::Host(_) => "host_refused",
+            Self::NoSuchPath(_) => "no_such_path",
+            Self::Method => "method_not_allowed",
+            Self::Site(site::Error::Unavailable { .. }) => "unavailable",
+            Self::Site(_) => "internal",
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": { "code": self.code(), "message": self.to_string() } });
+        let mut response = (self.status(), Json(body)).into_response();
+        if self.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,209 @@
+//! The composition root: settings in, a running proxy out, and its end in order.
+
+mod data;
+mod face;
+mod greeting;
+mod meters;
+mod server;
+mod signals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::admin::{self, Probe, Readiness, Token};
+use crate::backend::Backend;
+use crate::backend::memory::Memory;
+use crate::clock::{Clock, SystemClock, WallClock};
+use crate::config::{self, ByteSize, Config};
+use crate::model::{SiteId, SiteNumber};
+use crate::site::{self, Site};
+use crate::status::{self, Status};
+use crate::tasks::{Runner, Worker, Workers};
+use crate::telemetry::Metrics;
+use data::DataDir;
+use face::Keys;
+use server::Server;
+use signals::{Signal, Signals};
+
+/// For the last moves at the store to become durable at the end; what is left is redone at the next start.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+/// For workers to end the step they are in.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(10);
+/// People and probes need few connections and no patience.
+const ADMIN_CONNECTIONS: server::Settings =
+    server::Settings { connections_max: 128, header_timeout: Duration::from_secs(10), drain: Duration::from_secs(1) };
+
+/// A running proxy. Dropping it is a crash: [`App::stop`] is the orderly end.
+#[derive(Debug)]
+pub struct App {
+    s3: Server,
+    admin: Server,
+    parts: Arc<admin::Parts>,
+    runner: Runner,
+    keys: Keys,
+    /// Given back last.
+    _data: DataDir,
+}
+
+/// Runs a site until the process is told to stop.
+pub async fn serve(config: &Config) -> Result<()> {
+    // Before anything else, so that a signal during the start is an orderly end too.
+    let mut signals = Signals::listen()?;
+    signals::raise_file_limit();
+    let app = App::start(config).await?;
+    greeting::say(config, &app);
+    loop {
+        match signals.next().await {
+            Signal::Reload => app.keys.reload(),
+            Signal::Stop => break,
+        }
+    }
+    signals::exit_on_next(signals);
+    app.stop().await;
+    Ok(())
+}
+
+impl App {
+    /// Everything up and answering. What an earlier crash left undone is redone before.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let data = DataDir::own(&config.data)?;
+        let token = Token::new(&data::admin_token(&config.admin.token)?);
+        let keys = Keys::open(config)?;
+        let s3_listener = listen("s3.listen", config.s3.listen).await?;
+        let admin_listener = listen("admin.listen", config.admin.listen).await?;
+        let (site, workers) = open_site(config).await?;
+        let mut runner = Runner::new(seed()?);
+        workers.into_iter().for_each(|worker| runner.spawn(worker));
+        let metrics = Metrics::new();
+        meters::attach(&metrics, &site, &runner.workers());
+        let parts = Arc::new(admin::Parts {
+            site_id: site.id().clone(),
+            readiness: readiness(&site, runner.workers()),
+            site: site.clone(),
+            workers: runner.workers(),
+            metrics: metrics.clone(),
+            started: Instant::now(),
+            token,
+            hosts: config.admin.hosts.clone(),
+            open_metrics: config.admin.open_metrics,
+        });
+        let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics, seed()?)?, s3_connections(config))?;
+        let admin = Server::start(admin_listener, TowerToHyperService::new(admin::router(parts.clone())), ADMIN_CONNECTIONS)?;
+        Ok(Self { s3, admin, parts, runner, keys, _data: data })
+    }
+
+    /// Where S3 is spoken, with the port really taken.
+    pub fn s3_address(&self) -> SocketAddr {
+        self.s3.address()
+    }
+
+    /// Where admin answers, with the port really taken.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// The end in order: nobody is sent here any more, requests in flight end, their last moves at the store become
+    /// durable, workers end their step, the status store closes.
+    pub async fn stop(self) {
+        info!("stopping: requests in flight may end");
+        self.parts.readiness.drain();
+        self.s3.stop().await;
+        settle(&self.parts.site).await;
+        self.runner.stop(Instant::now() + WORKERS_PATIENCE).await;
+        self.admin.stop().await;
+        info!("stopped");
+    }
+}
+
+/// Opens the store and what is known of it, and redoes what a crash left undone.
+async fn open_site(config: &Config) -> Result<(Site, Vec<Box<dyn Worker>>)> {
+    let wall = Arc::new(SystemClock);
+    let status = Status::open(status_options(config, wall.millis())).context("cannot open the status store")?;
+    let facts = status.facts();
+    let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
+    let clock = Clock::new(wall, id.number, facts.incarnation, facts.clock_ms);
+    let backend = open_backend(config.backend()).await?;
+    Site::open(site::Parts { id, backend, status, clock }).await.context("cannot recover the site")
+}
+
+fn status_options(config: &Config, now_ms: u64) -> status::Options {
+    let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    // What is known of objects in memory must go with them.
+    let path = matches!(config.backend(), config::Backend::Fs(_)).then(|| config.data.join("status.redb"));
+    status::Options {
+        path,
+        page_cache_bytes: bytes(config.status.page_cache_bytes),
+        cached_rows_max: bytes(ByteSize(config.status.cached_rows_max.get().into())),
+        cached_bytes_max: bytes(config.status.cached_bytes_max),
+        now_s: u32::try_from(now_ms / 1000).unwrap_or(u32::MAX),
+        conflict_seed: None,
+    }
+}
+
+/// The store that settings describe.
+pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>> {
+    match settings {
+        config::Backend::Fs(fs) => {
+            let _ = fs;
+            anyhow::bail!("fs is not merged")
+        }
+        config::Backend::Memory => {
+            warn!("objects are kept in memory and go with this process");
+            Ok(Arc::new(Memory::new()))
+        }
+    }
+}
+
+fn s3_connections(config: &Config) -> server::Settings {
+    let config::S3 { connections_max, header_timeout, drain, .. } = &config.s3;
+    server::Settings {
+        connections_max: usize::try_from(connections_max.get()).unwrap_or(usize::MAX),
+        header_timeout: header_timeout.0,
+        drain: drain.0,
+    }
+}
+
+async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("cannot listen on {address} ({setting}); is another process there?"))
+}
+
+/// Waits until nothing is left to be redone at the next start, within bounds.
+async fn settle(site: &Site) {
+    let deadline = Instant::now() + SETTLE_PATIENCE;
+    while site.unsettled() > 0 && Instant::now() < deadline {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let left = site.unsettled();
+    if left > 0 {
+        warn!(left, "some moves at the store are left to the next start");
+    }
+}
+
+fn readiness(site: &Site, workers: Workers) -> Readiness {
+    let (status, backend) = (site.status().clone(), site.backend().clone());
+    let status_works = move || {
+        let healthy = status.healthy();
+        async move { if healthy { Ok(()) } else { Err("it failed and takes no writes until a restart".to_owned()) } }
+    };
+    let store_works = move || {
+        let backend = backend.clone();
+        async move { backend.check().await.map_err(|err| err.to_string()) }
+    };
+    Readiness::new(vec![Probe::new("status store", status_works), Probe::new("store", store_works)], workers)
+}
+
+/// Spreads the pauses of workers.
+fn seed() -> Result<u64> {
+    getrandom::u64().context("the system gives no random numbers")
+}
+
+#[cfg(test)]
+mod tests;

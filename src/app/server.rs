@@ -1,0 +1,254 @@
+//! A listener and its connections: accepted up to a limit, ended in peace.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::tasks::{Shutdown, Trigger};
+
+/// How a listener treats its connections.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Open connections; more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// For the headers of a request to arrive whole.
+    pub header_timeout: Duration,
+    /// For requests in flight to end, once told to stop.
+    pub drain: Duration,
+}
+
+/// A listener at work.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    trigger: Trigger,
+    /// Answers how many connections had to be cut.
+    task: JoinHandle<usize>,
+}
+
+/// What can be asked of a service: whatever hyper asks.
+pub trait HttpService<B>:
+    Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError> + Send, Future: Send + 'static> + Clone + Send + 'static
+{
+}
+
+impl<B, S> HttpService<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError> + Send, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Wait after a failed accept: the process is out of file descriptors, and trying at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Server {
+    /// Answers on `listener`, with a clone of `service` for each connection.
+    pub fn start<S, B>(listener: TcpListener, service: S, settings: Settings) -> std::io::Result<Self>
+    where
+        S: HttpService<B>,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        let address = listener.local_addr()?;
+        let (trigger, shutdown) = Trigger::new();
+        let task = tokio::spawn(serve(listener, service, settings, shutdown));
+        Ok(Self { address, trigger, task })
+    }
+
+    /// Where it listens, with the port it really got.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more connections and returns once those in flight have ended, or were cut after the drain time.
+    pub async fn stop(self) {
+        self.trigger.stop();
+        let cut = self.task.await.unwrap_or_default();
+        if cut > 0 {
+            warn!(address = %self.address, connections = cut, "cut requests that did not end in time");
+        }
+    }
+}
+
+async fn serve<S, B>(listener: TcpListener, service: S, settings: Settings, mut shutdown: Shutdown) -> usize
+where
+    S: HttpService<B>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let http = protocol(&settings);
+    let limit = Arc::new(Semaphore::new(settings.connections_max));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, turn) = tokio::select! {
+            accepted = accept(&listener, &limit) => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = shutdown.stopping() => break,
+        };
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()).into_owned());
+        connections.spawn(async move {
+            let _turn = turn;
+            if let Err(error) = connection.await {
+                debug!(error, "a connection ended early");
+            }
+        });
+    }
+    // Nobody is kept waiting in the queue of a process that is going.
+    drop(listener);
+    drain(graceful, connections, settings.drain).await
+}
+
+fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(settings.header_timeout);
+    http
+}
+
+/// The next connection, once there may be one more. May be dropped at any point.
+async fn accept(listener: &TcpListener, limit: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let turn = limit.clone().acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    debug!(%error, "a connection was gone before it began");
+                }
+                return (stream, turn);
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// How many connections had to be cut.
+async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, patience: Duration) -> usize {
+    let _ = timeout(patience, graceful.shutdown()).await;
+    while connections.try_join_next().is_some() {}
+    let cut = connections.len();
+    connections.shutdown().await;
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    const SETTINGS: Settings =
+        Settings { connections_max: 2, header_timeout: Duration::from_secs(5), drain: Duration::from_millis(300) };
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// Answers each request when told to; `arrived` hears of it before.
+    async fn slow_server(arrived: &Arc<Notify>, answer: &Arc<Notify>, settings: Settings) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (arrived, answer) = (arrived.clone(), answer.clone());
+        let service = service_fn(move |_: Request<Incoming>| {
+            let (arrived, answer) = (arrived.clone(), answer.clone());
+            async move {
+                arrived.notify_one();
+                answer.notified().await;
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
+            }
+        });
+        Server::start(listener, service, settings).unwrap()
+    }
+
+    async fn ask(server: &Server) -> TcpStream {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
+        stream
+    }
+
+    async fn answer_of(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        // A cut connection may show as an error: whatever came before is the answer.
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_answered_although_the_server_stops() {
+        let (arrived, answer) = (Arc::default(), Arc::default());
+        let server = slow_server(&arrived, &answer, SETTINGS).await;
+        let address = server.address();
+        let stream = ask(&server).await;
+        arrived.notified().await;
+        let stopping = tokio::spawn(server.stop());
+        sleep(Duration::from_millis(50)).await;
+        assert!(TcpStream::connect(address).await.is_err(), "no new connection is taken");
+        assert!(!stopping.is_finished());
+        answer.notify_one();
+        assert!(answer_of(stream).await.ends_with("done"));
+        stopping.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_never_ends_does_not_hold_the_process_for_ever() {
+        let (arrived, answer) = (Arc::default(), Arc::default());
+        let server = slow_server(&arrived, &answer, SETTINGS).await;
+        let stream = ask(&server).await;
+        arrived.notified().await;
+        timeout(Duration::from_secs(5), server.stop()).await.unwrap();
+        assert_eq!(answer_of(stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn idle_connections_do_not_delay_the_end() {
+        let settings = Settings { drain: Duration::from_secs(60), ..SETTINGS };
+        let server = slow_server(&Arc::default(), &Arc::default(), settings).await;
+        let idle = TcpStream::connect(server.address()).await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        timeout(Duration::from_secs(5), server.stop()).await.unwrap();
+        assert_eq!(answer_of(idle).await, "");
+    }
+
+    #[tokio::test]
+    async fn one_connection_too_many_waits_for_its_turn() {
+        let (arrived, answer) = (Arc::default(), Arc::default());
+        let server = slow_server(&arrived, &answer, SETTINGS).await;
+        let (first, _second, third) = (ask(&server).await, ask(&server).await, ask(&server).await);
+        arrived.notified().await;
+        arrived.notified().await;
+        assert!(timeout(Duration::from_millis(100), arrived.notified()).await.is_err(), "the third is not heard yet");
+        answer.notify_waiters();
+        drop(first);
+        arrived.notified().await;
+        answer.notify_one();
+        drop(third);
+    }
+
+    #[tokio::test]
+    async fn headers_that_dribble_in_are_cut_off() {
+        let settings = Settings { header_timeout: Duration::from_millis(100), ..SETTINGS };
+        let server = slow_server(&Arc::default(), &Arc::default(), settings).await;
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
+        timeout(Duration::from_secs(5), answer_of(stream)).await.unwrap();
+    }
+}

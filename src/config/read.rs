@@ -1,0 +1,228 @@
+//! Reads the sections into their types; what is not set gets its default here.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::section::{NOT_YET, Section};
+use super::value::{Setting, words};
+use super::{
+    Access, Admin, Backend, ByteSize, Config, Durability, FsBackend, Lifecycle, Limits, Period, Route, S3, Secret, Site, Sources,
+    Status,
+};
+use crate::telemetry;
+
+impl Default for Config {
+    fn default() -> Self {
+        Sources::default().load().expect("the defaults are good, or no test would pass")
+    }
+}
+
+impl Config {
+    /// Reads everything there is to set; the reader's report says what is wrong with it.
+    pub(super) fn read(all: &mut Section<'_>) -> Self {
+        let data = all.value("data", PathBuf::from("./anybucket-data"));
+        refuse_later_stages(all);
+        Self {
+            site: all.within("site", Site::read),
+            s3: all.within("s3", S3::read),
+            admin: all.within("admin", |admin| Admin::read(admin, &data)),
+            access: all.within("access", |access| Access { keys_file: access.value("keys_file", data.join("keys.toml")) }),
+            backends: read_backends(all, &data),
+            routes: all.list("route", Route::read).unwrap_or_else(|| vec![Route::default()]),
+            status: all.within("status", Status::read),
+            lifecycle: all.within("lifecycle", |lifecycle| Lifecycle { day: lifecycle.value("day", hours(24)) }),
+            log: all.within("log", read_log),
+            data,
+        }
+    }
+
+    /// The store behind every bucket: as long as one route is all there can be, there is one.
+    pub fn backend(&self) -> &Backend {
+        let name = &self.routes[0].backend;
+        let found = self.backends.iter().find(|(backend, _)| backend == name);
+        &found.expect("a route to no backend was refused").1
+    }
+}
+
+impl Site {
+    fn read(site: &mut Section<'_>) -> Self {
+        Self { name: site.value("name", "local".into()), number: site.value("number", NonZeroU16::MIN) }
+    }
+}
+
+impl S3 {
+    fn read(s3: &mut Section<'_>) -> Self {
+        s3.not_yet("tls");
+        Self {
+            listen: s3.value("listen", loopback(9000)),
+            region: s3.value("region", "us-east-1".into()),
+            domains: s3.value("domains", Vec::new()),
+            connections_max: s3.value("connections_max", NonZeroU32::new(4096).expect("4096 is not 0")),
+            header_timeout: s3.value("header_timeout", seconds(30)),
+            drain: s3.value("drain", seconds(10)),
+            limits: s3.within("limits", Limits::read),
+        }
+    }
+}
+
+impl Limits {
+    fn read(limits: &mut Section<'_>) -> Self {
+        Self {
+            put_bytes_max: limits.value("put_bytes_max", ByteSize(5 << 30)),
+            xml_bytes_max: limits.value("xml_bytes_max", ByteSize(8 << 20)),
+            signed_chunk_bytes_max: limits.value("signed_chunk_bytes_max", ByteSize(16 << 20)),
+            clock_skew_max: limits.value("clock_skew_max", seconds(15 * 60)),
+            presigned_max: limits.value("presigned_max", hours(7 * 24)),
+        }
+    }
+}
+
+impl Admin {
+    fn read(admin: &mut Section<'_>, data: &Path) -> Self {
+        Self {
+            listen: admin.value("listen", loopback(9001)),
+            token: admin.value("token", Secret::File(data.join("admin-token"))),
+            allow_remote: admin.value("allow_remote", false),
+            hosts: admin.value("hosts", Vec::new()),
+            open_metrics: admin.value("open_metrics", false),
+        }
+    }
+}
+
+fn read_backends(all: &mut Section<'_>, data: &Path) -> Vec<(String, Backend)> {
+    let objects = data.join("objects");
+    let named = all.named("backend", |name, section| {
+        // `main` is there without being written down, so a single setting of it can be given.
+        let default = (name == Route::default().backend).then_some(objects.as_path());
+        Backend::read(section, default)
+    });
+    let named: Vec<_> = named.into_iter().filter_map(|(name, backend)| Some((name, backend?))).collect();
+    if named.is_empty() { vec![(Route::default().backend, Backend::Fs(FsBackend::at(&objects)))] } else { named }
+}
+
+/// Kinds of stores.
+#[derive(Clone, Copy)]
+enum Kind {
+    Fs,
+    Memory,
+    /// Known by name, to be refused as what a later version knows.
+    Later,
+}
+
+words! { Kind, allowed "\"fs\" or \"memory\"":
+    "fs" => Self::Fs, "memory" => Self::Memory, "s3" => Self::Later, "azure" => Self::Later, "gcs" => Self::Later
+}
+
+impl Backend {
+    /// `None` where the section was refused.
+    fn read(section: &mut Section<'_>, default_path: Option<&Path>) -> Option<Self> {
+        if default_path.is_none() && !section.has("kind") {
+            section.refuse("kind", "is missing; allowed: \"fs\" or \"memory\"".into());
+        }
+        match section.value("kind", Kind::Fs) {
+            Kind::Fs => Some(Self::Fs(FsBackend::read(section, default_path))),
+            Kind::Memory => Some(Self::Memory),
+            Kind::Later => {
+                section.refuse("kind", format!("{NOT_YET}; allowed: \"fs\" or \"memory\""));
+                None
+            }
+        }
+    }
+}
+
+words! { Durability, allowed "\"fsync\" or \"os\"": "fsync" => Self::Fsync, "os" => Self::Os }
+
+impl FsBackend {
+    fn at(path: &Path) -> Self {
+        Self { path: path.into(), durability: Durability::Fsync, reserved: ".anybucket".into() }
+    }
+
+    fn read(section: &mut Section<'_>, default_path: Option<&Path>) -> Self {
+        if default_path.is_none() && !section.has("path") {
+            section.refuse("path", "is missing; name the directory that holds the buckets".into());
+        }
+        let default = Self::at(default_path.unwrap_or(Path::new("")));
+        Self {
+            path: section.value("path", default.path),
+            durability: section.value("durability", default.durability),
+            reserved: section.value("reserved", default.reserved),
+        }
+    }
+}
+
+impl Route {
+    fn read(route: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        Self { buckets: route.value("buckets", default.buckets), backend: route.value("backend", default.backend) }
+    }
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self { buckets: "*".into(), backend: "main".into() }
+    }
+}
+
+impl Status {
+    fn read(status: &mut Section<'_>) -> Self {
+        Self {
+            page_cache_bytes: status.value("page_cache_bytes", ByteSize(24 << 20)),
+            cached_rows_max: status.value("cached_rows_max", NonZeroU32::new(100_000).expect("100000 is not 0")),
+            cached_bytes_max: status.value("cached_bytes_max", ByteSize(16 << 20)),
+        }
+    }
+}
+
+fn read_log(log: &mut Section<'_>) -> telemetry::Settings {
+    telemetry::Settings { format: log.value("format", telemetry::Format::Text), level: log.value("level", "info".into()) }
+}
+
+words! { telemetry::Format, allowed "\"text\" or \"json\"": "text" => Self::Text, "json" => Self::Json }
+
+/// A setting with one value, until there are other sites: how events travel, when a write is told, whom it waits for.
+struct Bus;
+struct Mode;
+struct Ack;
+
+words! { Bus, allowed "\"none\"; \"jetstream\" and \"poll\" are not built yet in this version": "none" => Self }
+words! { Mode, allowed "\"background\"; \"active\" and \"disabled\" are not built yet in this version": "background" => Self }
+words! { Ack, allowed "\"any\"; \"all\" is not built yet in this version": "any" => Self }
+
+/// Settings of other sites are known and refused, so that nobody believes in a replica that is not there. Their defaults
+/// stand for "no other sites" and are taken.
+fn refuse_later_stages(all: &mut Section<'_>) {
+    for key in ["peer", "target", "bucket"] {
+        all.not_yet(key);
+    }
+    all.within("feed", |feed| {
+        feed.not_yet("token");
+        if feed.value("listen", loopback(9002)) != loopback(9002) {
+            feed.refuse("listen", format!("{NOT_YET}; there are no peers to listen for, remove it"));
+        }
+    });
+    all.within("events", |events| {
+        events.not_yet("url");
+        events.value("bus", Bus);
+    });
+    all.within("replication", |replication| {
+        replication.value("mode", Mode);
+        replication.value("ack", Ack);
+        if !replication.value("sites", Vec::<String>::new()).is_empty() {
+            replication.refuse("sites", format!("{NOT_YET}; allowed: []"));
+        }
+    });
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn seconds(count: u64) -> Period {
+    Period(Duration::from_secs(count))
+}
+
+fn hours(count: u64) -> Period {
+    seconds(count * 3600)
+}
