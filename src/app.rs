@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Probe, Readiness, Token};
 use crate::backend::Backend;
+use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
@@ -150,9 +151,10 @@ fn status_options(config: &Config, now_ms: u64) -> status::Options {
 /// The store that settings describe.
 pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>> {
     match settings {
-        config::Backend::Fs(fs) => {
-            let _ = fs;
-            anyhow::bail!("fs is not merged")
+        config::Backend::Fs(settings) => {
+            let settings = settings.clone();
+            let opened = tokio::task::spawn_blocking(|| Fs::open(settings)).await.context("opening the store panicked")?;
+            Ok(Arc::new(opened.context("cannot open the store")?))
         }
         config::Backend::Memory => {
             warn!("objects are kept in memory and go with this process");

@@ -23,4 +23,6 @@ pub mod app;
 pub mod cli;
 
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tidy;

@@ -18,6 +18,7 @@ pub use secret::{Secret, SecretError};
 pub use section::Problem;
 pub use value::{ByteSize, Period};
 
+use crate::backend::fs;
 use crate::telemetry;
 
 /// Every setting.
@@ -102,27 +103,10 @@ pub struct Access {
 /// A store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
-    Fs(FsBackend),
+    /// A directory.
+    Fs(fs::Settings),
     /// Forgets everything at the end of the process.
     Memory,
-}
-
-/// A directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FsBackend {
-    pub path: PathBuf,
-    pub durability: Durability,
-    /// Name beside the buckets for staging and the like.
-    pub reserved: String,
-}
-
-/// When bytes count as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Once the disk has them.
-    Fsync,
-    /// Once the operating system has them.
-    Os,
 }
 
 /// Which buckets live where.

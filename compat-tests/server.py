@@ -1,0 +1,65 @@
+"""The built binary as a test sees it: a directory of its own, free ports, readiness, a log, a violent end."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from pathlib import Path
+
+from process import Process, free_port
+from sigv4 import Credentials
+
+ROOT = Path(__file__).resolve().parent.parent
+KEYS = Credentials("COMPATTESTSKEY000001", "compat-tests-secret-of-no-value-0001")
+
+
+def find_binary() -> Path:
+    """`ANYBUCKET_BIN`, else the newest of the release and debug builds. Nothing is built here."""
+    if named := os.environ.get("ANYBUCKET_BIN"):
+        return Path(named).resolve()
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    built = [path for path in (target / "release/anybucket", target / "debug/anybucket") if path.exists()]
+    if not built:
+        raise FileNotFoundError("no anybucket binary: `make build`, or name one in ANYBUCKET_BIN")
+    return max(built, key=lambda path: path.stat().st_mtime)
+
+
+class Anybucket(Process):
+    """One site on a directory. Ports and directory stay the same over restarts."""
+
+    def __init__(self, directory: Path, binary: Path | None = None, env: dict[str, str] | None = None) -> None:
+        self.host, self.port, self.admin_port = "127.0.0.1", free_port(), free_port()
+        self.credentials = KEYS
+        self.data = directory / "data"
+        config = directory / "config.toml"
+        config.write_text("# Everything is said by environment: file and environment must agree.\n")
+        settings = {
+            "ANYBUCKET__S3__LISTEN": f"127.0.0.1:{self.port}",
+            "ANYBUCKET__ADMIN__LISTEN": f"127.0.0.1:{self.admin_port}",
+            "ANYBUCKET__DATA": str(self.data),
+            "ANYBUCKET__BACKEND__MAIN__KIND": "fs",
+            "ANYBUCKET__BACKEND__MAIN__PATH": str(self.objects),
+            "ANYBUCKET_ACCESS_KEY": KEYS.access_key,
+            "ANYBUCKET_SECRET_KEY": KEYS.secret_key,
+        }
+        argv = [str(binary or find_binary()), "serve", "--config", str(config)]
+        super().__init__("anybucket", argv, directory, settings | (env or {}))
+
+    @property
+    def objects(self) -> Path:
+        """Where plain keys are plain files."""
+        return self.data / "objects"
+
+    def up(self, patience_s: float = 30) -> float:
+        """Starts and waits for readiness; returns the seconds from spawn to ready."""
+        return self.start(self.is_ready, patience_s)
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
