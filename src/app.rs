@@ -28,6 +28,8 @@ use crate::site::{self, Site};
 use crate::status::{self, Status};
 use crate::tasks::{Runner, Worker, Workers};
 use crate::telemetry::Metrics;
+pub use data::owner;
+
 use data::DataDir;
 use face::Keys;
 use server::Server;

@@ -113,7 +113,8 @@ fn files_hold_one_idea() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent: Vec<_> = files(&root()).into_iter().filter(|path| !read(path).starts_with("//! ")).collect();
+    let is_silent = |source: &Source| !source.code.first().is_some_and(|(_, line)| line.starts_with("//! "));
+    let silent: Vec<_> = sources().into_iter().filter(is_silent).map(|source| source.path).collect();
     assert!(silent.is_empty(), "begin them with `//! `: {silent:?}");
 }
 
