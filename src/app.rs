@@ -62,11 +62,8 @@ pub async fn serve(config: &Config) -> Result<()> {
     signals::raise_file_limit();
     let app = App::start(config).await?;
     greeting::say(config, &app);
-    loop {
-        match signals.next().await {
-            Signal::Reload => app.keys.reload(),
-            Signal::Stop => break,
-        }
+    while signals.next().await == Signal::Reload {
+        app.keys.reload();
     }
     signals::exit_on_next(signals);
     app.stop().await;
