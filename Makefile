@@ -1,8 +1,45 @@
-CARGO_FLAGS := --ignore-rust-version
+# What people and CI type. s3s names Rust 1.96 and builds on 1.95, hence the flag; nothing needs it from 1.96 on.
+CARGO  := cargo
+FLAGS  := --ignore-rust-version --locked
+PYTHON := .tools/py/bin/python
+BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/anybucket)
+# Crash cycles: `make crash N=500`.
+N      ?= 25
+# Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
+ARGS   ?=
 
-check:
-	cargo fmt --check
-	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+export ANYBUCKET_BIN := $(BINARY)
 
-test:
-	cargo test $(CARGO_FLAGS)
+.PHONY: help run build check test unit compat crash bench clients
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: ## serve S3 on 127.0.0.1:9000, data in ./anybucket-data (the same as cargo serve)
+	$(CARGO) run --release $(FLAGS) --bin anybucket -- serve $(ARGS)
+
+build: ## the release binary
+	$(CARGO) build --release $(FLAGS)
+
+check: ## formatting, clippy, the house rules; licences where cargo-deny is installed
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	$(CARGO) test $(FLAGS) --lib tidy:: -- --nocapture
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "skipped: cargo-deny is not installed"; fi
+
+test: unit compat crash ## everything: unit and simulation tests, real clients, 25 crashes; installs what it needs into .tools
+
+unit: ## cargo test
+	$(CARGO) test $(FLAGS)
+
+compat: build clients ## aws-cli, boto3, rclone and raw requests against the release binary
+	$(PYTHON) compat-tests/run.py $(ARGS)
+
+crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged
+	$(PYTHON) compat-tests/crash.py --cycles $(N) $(ARGS)
+
+bench: build clients ## beside nginx and rclone on this disk; let nothing else run meanwhile
+	$(PYTHON) compat-tests/bench.py $(ARGS)
+
+clients: ## the clients that tests drive, into .tools
+	compat-tests/setup.sh

@@ -28,6 +28,8 @@ use crate::site::{self, Site};
 use crate::status::{self, Status};
 use crate::tasks::{Runner, Worker, Workers};
 use crate::telemetry::Metrics;
+pub use data::owner;
+
 use data::DataDir;
 use face::Keys;
 use server::Server;
@@ -60,11 +62,8 @@ pub async fn serve(config: &Config) -> Result<()> {
     signals::raise_file_limit();
     let app = App::start(config).await?;
     greeting::say(config, &app);
-    loop {
-        match signals.next().await {
-            Signal::Reload => app.keys.reload(),
-            Signal::Stop => break,
-        }
+    while signals.next().await == Signal::Reload {
+        app.keys.reload();
     }
     signals::exit_on_next(signals);
     app.stop().await;
@@ -153,8 +152,8 @@ pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>
     match settings {
         config::Backend::Fs(settings) => {
             let settings = settings.clone();
-            let opened = tokio::task::spawn_blocking(move || Fs::open(settings)).await?;
-            Ok(Arc::new(opened.context("cannot open the directory")?))
+            let opened = tokio::task::spawn_blocking(|| Fs::open(settings)).await.context("opening the store panicked")?;
+            Ok(Arc::new(opened.context("cannot open the store")?))
         }
         config::Backend::Memory => {
             warn!("objects are kept in memory and go with this process");

@@ -24,3 +24,5 @@ pub mod cli;
 
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod tidy;

@@ -12,6 +12,9 @@ use tracing::{info, warn};
 use crate::config::Secret;
 use crate::model::hex;
 
+/// Holds the number of the process that locks it.
+const LOCK: &str = "lock";
+
 /// The right to a data directory, held as long as this lives.
 #[derive(Debug)]
 pub struct DataDir {
@@ -29,14 +32,14 @@ impl DataDir {
     /// Takes the directory for this process, or says which one has it.
     pub fn own(path: &Path) -> Result<Self> {
         make_private_dir(path)?;
-        let lock_path = path.join("lock");
+        let lock_path = path.join(LOCK);
         let shown = || format!("cannot lock {}", lock_path.display());
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut lock = options.open(&lock_path).with_context(shown)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => bail!(in_use(path, &mut lock)),
+            Err(rustix::io::Errno::WOULDBLOCK) => bail!(in_use(path, &owner_of(&mut lock))),
             Err(err) => return Err(err).with_context(shown),
         }
         // For the message of whoever comes second; nothing else reads it.
@@ -48,12 +51,22 @@ impl DataDir {
     }
 }
 
-fn in_use(path: &Path, lock: &mut File) -> String {
+/// The process that owns the directory now, in words; `None` where nobody does.
+pub fn owner(path: &Path) -> Option<String> {
+    let mut lock = File::open(path.join(LOCK)).ok()?;
+    let free = flock(&lock, FlockOperation::NonBlockingLockShared).is_ok();
+    (!free).then(|| owner_of(&mut lock))
+}
+
+fn owner_of(lock: &mut File) -> String {
     let mut owner = String::new();
-    let owner = match lock.read_to_string(&mut owner) {
+    match lock.read_to_string(&mut owner) {
         Ok(_) if !owner.trim().is_empty() => format!("process {}", owner.trim()),
         _ => "another process".into(),
-    };
+    }
+}
+
+fn in_use(path: &Path, owner: &str) -> String {
     let path = path.display();
     format!("the data directory {path} is in use by {owner}: stop that one, or give this one another `data` (--data DIR)")
 }
@@ -112,7 +125,9 @@ mod tests {
         assert_eq!(mode(&path), 0o700);
         let said = DataDir::own(&path).unwrap_err().to_string();
         assert!(said.contains(&format!("in use by process {}", std::process::id())) && said.contains("--data"), "{said}");
+        assert_eq!(owner(&path), Some(format!("process {}", std::process::id())));
         drop(first);
+        assert_eq!(owner(&path), None);
         DataDir::own(&path).unwrap();
     }
 

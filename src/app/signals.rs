@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => info!(files = raised.current, "open files are limited"),
+        Ok(()) => debug!(files = raised.current, "raised the limit of open files"),
         Err(error) => warn!(files = limit.current, %error, "the limit of open files could not be raised"),
     }
 }

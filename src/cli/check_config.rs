@@ -21,9 +21,16 @@ pub struct Options {
 /// What was found at one store.
 struct Probed {
     name: String,
-    /// Why it cannot be used.
-    fault: Option<String>,
+    outcome: Outcome,
     capabilities: Option<Capabilities>,
+}
+
+enum Outcome {
+    Answers,
+    /// Who has it: a running site answers for its own store.
+    InUse(String),
+    /// Why it cannot be used.
+    Fault(String),
 }
 
 /// Reads the settings and tries every store. Nothing is served and no key is made.
@@ -42,24 +49,39 @@ pub fn run(sources: &Sources, options: Options) -> Result<Exit> {
     } else {
         print!("{}", report_text(sources, &config, &probed));
     }
-    let failed = probed.iter().any(|store| store.fault.is_some());
+    let failed = probed.iter().any(|store| matches!(store.outcome, Outcome::Fault(_)));
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
 async fn probe_all(config: &Config) -> Vec<Probed> {
+    let owner = app::owner(&config.data);
     let mut probed = Vec::new();
     for (name, settings) in &config.backends {
-        probed.push(probe(name, settings).await);
+        probed.push(match &owner {
+            Some(owner) => Probed { name: name.clone(), outcome: Outcome::InUse(owner.clone()), capabilities: None },
+            None => probe(name, settings).await,
+        });
     }
     probed
 }
 
 async fn probe(name: &str, settings: &config::Backend) -> Probed {
-    match app::open_backend(settings).await {
-        Err(err) => Probed { name: name.into(), fault: Some(format!("{err:#}")), capabilities: None },
+    let (outcome, capabilities) = match app::open_backend(settings).await {
+        Err(err) => (Outcome::Fault(format!("{err:#}")), None),
         Ok(backend) => {
-            let fault = backend.check().await.err().map(|err| err.to_string());
-            Probed { name: name.into(), fault, capabilities: Some(backend.capabilities()) }
+            let outcome = backend.check().await.map_or_else(|err| Outcome::Fault(err.to_string()), |()| Outcome::Answers);
+            (outcome, Some(backend.capabilities()))
+        }
+    };
+    Probed { name: name.into(), outcome, capabilities }
+}
+
+impl Outcome {
+    fn text(&self) -> String {
+        match self {
+            Self::Answers => "answers".into(),
+            Self::InUse(owner) => format!("not tried, since {owner} serves it: ask its /health, or stop it first"),
+            Self::Fault(fault) => fault.clone(),
         }
     }
 }
@@ -77,7 +99,7 @@ fn write_report(text: &mut String, sources: &Sources, config: &Config, probed: &
     writeln!(text, "  S3 on {}, admin on {}", config.s3.listen, config.admin.listen)?;
     for store in probed {
         let kind = store.capabilities.as_ref().map_or("", |found| found.kind);
-        writeln!(text, "\nstore {} {kind}: {}", store.name, store.fault.as_deref().unwrap_or("answers"))?;
+        writeln!(text, "\nstore {} {kind}: {}", store.name, store.outcome.text())?;
         for line in store.capabilities.iter().flat_map(|found| &found.lines) {
             writeln!(text, "  {:<9} {:<28} {}", word(line.support), line.name, line.detail)?;
         }
@@ -94,11 +116,13 @@ fn store_json(store: &Probed) -> Value {
     let lines = store.capabilities.iter().flat_map(|found| &found.lines);
     let properties: Vec<_> =
         lines.map(|line| json!({ "name": line.name, "support": word(line.support), "detail": line.detail })).collect();
+    let fault = if let Outcome::Fault(fault) = &store.outcome { Some(fault) } else { None };
     json!({
         "name": store.name,
         "kind": store.capabilities.as_ref().map(|found| found.kind),
-        "answers": store.fault.is_none(),
-        "fault": store.fault,
+        "answers": matches!(store.outcome, Outcome::Answers),
+        "in_use": matches!(store.outcome, Outcome::InUse(_)),
+        "fault": fault,
         "properties": properties,
     })
 }

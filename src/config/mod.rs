@@ -9,7 +9,6 @@ mod secret;
 mod section;
 mod value;
 
-use crate::backend::fs;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
@@ -19,6 +18,7 @@ pub use secret::{Secret, SecretError};
 pub use section::Problem;
 pub use value::{ByteSize, Period};
 
+use crate::backend::fs;
 use crate::telemetry;
 
 /// Every setting.
@@ -103,6 +103,7 @@ pub struct Access {
 /// A store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
+    /// A directory.
     Fs(fs::Settings),
     /// Forgets everything at the end of the process.
     Memory,

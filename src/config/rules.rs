@@ -8,7 +8,6 @@ use tracing_subscriber::filter::LevelFilter;
 use super::section::{NOT_YET, Problem, Report};
 use super::{Backend, Config};
 use crate::backend::fs;
-use crate::model::BucketName;
 
 /// Adds what is wrong to `report`.
 pub fn check(config: &Config, report: &mut Report) {
@@ -92,11 +91,8 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
 }
 
 fn check_directory(config: &Config, path: &str, fs: &fs::Settings, refuse: &mut Refuse<'_>) {
-    let reserved = &fs.reserved;
-    let one_segment = matches!(Path::new(reserved).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
-    if !one_segment || reserved.contains('/') || reserved.len() > 63 || BucketName::new(reserved).is_ok() {
-        let allowed = "allowed: a file name of up to 63 bytes that is no bucket's name, such as \".anybucket\"";
-        refuse(&format!("{path}.reserved"), format!("found {reserved:?}; {allowed}"));
+    if let Some(refusal) = fs.refusal() {
+        refuse(&format!("{path}.reserved"), refusal);
     }
     if absolute(&config.data).starts_with(absolute(&fs.path)) {
         let why = format!("found {}, which holds `data` ({}) too", fs.path.display(), config.data.display());

@@ -105,8 +105,8 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
         ("[backend.disk]\npath = 'x'", &["backend.disk.kind: is missing", "\"fs\""]),
         ("[backend.disk]\nkind = 'fs'", &["backend.disk.path: is missing", "directory"]),
         ("[backend.disk]\nkind = 'memory'", &["route[0].backend: found \"main\"", "allowed: disk"]),
-        ("[backend.main]\nreserved = 'a/b'", &["backend.main.reserved: found \"a/b\"", "file name"]),
-        ("[backend.main]\nreserved = 'bucket'", &["backend.main.reserved", "no bucket's name"]),
+        ("[backend.main]\nreserved = 'a/b'", &["backend.main.reserved: reserved = \"a/b\"", "file name"]),
+        ("[backend.main]\nreserved = 'bucket'", &["backend.main.reserved", "begins with a dot"]),
         ("[backend.main]\npath = '.'", &["backend.main.path: found .", "name another directory"]),
         ("backend = 3", &["backend: found an integer", "[backend] is expected"]),
         ("route = []", &["route: found no route"]),
@@ -193,7 +193,7 @@ fn variables_reach_every_kind_of_setting() {
     assert_eq!(config.s3.domains, ["s3.example.com"]);
     assert!(config.admin.open_metrics);
     assert_eq!(config.admin.token, Secret::Env("TOKEN".into()));
-    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.durability == crate::backend::fs::Durability::Os));
+    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.durability == fs::Durability::Os));
 }
 
 #[test]

@@ -204,7 +204,7 @@ mod tests {
     /// Does what the test sends it, and says when it was stopped.
     struct Scripted {
         name: &'static str,
-        steps: mpsc::UnboundedReceiver<Result<Step, String>>,
+        steps: mpsc::Receiver<Result<Step, String>>,
         stopped: Arc<Mutex<Vec<&'static str>>>,
     }
 
@@ -233,10 +233,10 @@ mod tests {
         }
     }
 
-    type Script = mpsc::UnboundedSender<Result<Step, String>>;
+    type Script = mpsc::Sender<Result<Step, String>>;
 
     fn scripted(name: &'static str, stopped: &Arc<Mutex<Vec<&'static str>>>) -> (Script, Box<dyn Worker>) {
-        let (script, steps) = mpsc::unbounded_channel();
+        let (script, steps) = mpsc::channel(8);
         (script, Box::new(Scripted { name, steps, stopped: stopped.clone() }))
     }
 
@@ -249,7 +249,7 @@ mod tests {
         let mut runner = Runner::new(1);
         let (script, worker) = scripted("settle", &Arc::default());
         for step in [Ok(Step::Worked), Err("disk".into()), Err("disk".into()), Ok(Step::Worked)] {
-            script.send(step).unwrap();
+            script.try_send(step).unwrap();
         }
         runner.spawn(worker);
         sleep(Duration::from_millis(10)).await;
@@ -280,7 +280,7 @@ mod tests {
     async fn a_panic_is_shown_and_does_not_keep_the_others_from_stopping() {
         let mut runner = Runner::new(1);
         let (script, worker) = scripted("settle", &Arc::default());
-        script.send(Err("panic".into())).unwrap();
+        script.try_send(Err("panic".into())).unwrap();
         runner.spawn(worker);
         sleep(Duration::from_millis(10)).await;
         let seen = runner.workers().snapshots().remove(0);

@@ -34,7 +34,7 @@ pub enum LogError {
 /// Sends every log line of the process, panics included, to stderr from now on. Called once.
 pub fn start(settings: &Settings) -> Result<(), LogError> {
     let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
-    let filter = EnvFilter::builder().parse(directives.as_deref().unwrap_or(&settings.level))?;
+    let filter = filter(directives.as_deref().unwrap_or(&settings.level))?;
     let lines = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     let lines = match settings.format {
         Format::Text => lines.boxed(),
@@ -45,6 +45,11 @@ pub fn start(settings: &Settings) -> Result<(), LogError> {
     Ok(())
 }
 
+/// s3s logs whole requests, signatures included, and says again what we say: it speaks only when it is named.
+fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().parse(format!("s3s=off,{directives}"))
+}
+
 /// A panic in a task is a log line like any other, so that whoever collects logs sees it.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -52,4 +57,16 @@ fn log_panics() {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(panic = panic.payload_as_str().unwrap_or("no message"), location, %backtrace, "panicked");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_logs_whole_requests_speaks_only_when_named() {
+        assert!(filter("trace").unwrap().to_string().contains("s3s=off"));
+        let named = filter("info,s3s=debug").unwrap().to_string();
+        assert!(named.contains("s3s=debug") && !named.contains("s3s=off"), "{named}");
+    }
 }
