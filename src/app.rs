@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Probe, Readiness, Token};
 use crate::backend::Backend;
+use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
@@ -94,7 +95,7 @@ impl App {
             hosts: config.admin.hosts.clone(),
             open_metrics: config.admin.open_metrics,
         });
-        let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics)?, s3_connections(config))?;
+        let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics, seed()?)?, s3_connections(config))?;
         let admin = Server::start(admin_listener, TowerToHyperService::new(admin::router(parts.clone())), ADMIN_CONNECTIONS)?;
         Ok(Self { s3, admin, parts, runner, keys, _data: data })
     }
@@ -150,9 +151,10 @@ fn status_options(config: &Config, now_ms: u64) -> status::Options {
 /// The store that settings describe.
 pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>> {
     match settings {
-        config::Backend::Fs(fs) => {
-            let _ = fs;
-            anyhow::bail!("fs is not merged")
+        config::Backend::Fs(settings) => {
+            let settings = settings.clone();
+            let opened = tokio::task::spawn_blocking(move || Fs::open(settings)).await?;
+            Ok(Arc::new(opened.context("cannot open the directory")?))
         }
         config::Backend::Memory => {
             warn!("objects are kept in memory and go with this process");
@@ -204,3 +206,6 @@ fn readiness(site: &Site, workers: Workers) -> Readiness {
 fn seed() -> Result<u64> {
     getrandom::u64().context("the system gives no random numbers")
 }
+
+#[cfg(test)]
+mod tests;

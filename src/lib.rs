@@ -21,3 +21,6 @@ pub mod config;
 pub mod app;
 
 pub mod cli;
+
+#[cfg(test)]
+mod sim;

@@ -30,6 +30,9 @@ struct Status {
     site: SiteView,
     version: &'static str,
     uptime_seconds: u64,
+    store: &'static str,
+    /// Writes whose last steps at the store are still to be made or made durable.
+    unsettled: u64,
     #[serde(flatten)]
     health: Health,
 }
@@ -95,6 +98,8 @@ pub async fn status(State(parts): State<Shared>) -> impl IntoResponse {
         site: SiteView { name: parts.site_id.name.clone(), number: parts.site_id.number.0 },
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: parts.started.elapsed().as_secs(),
+        store: parts.site.backend().capabilities().kind,
+        unsettled: parts.site.unsettled(),
         health: Health::of(&parts).await,
     })
 }

@@ -1,36 +1,162 @@
-//! The S3 face, until it is merged: a stand-in that answers 501.
+//! The S3 face: made of settings and keys, and counted.
 
-use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Result;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use anyhow::{Context, Result, bail};
+use futures::future::BoxFuture;
+use http::Request;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::service::Service;
+use tracing::{error, info};
 
-use super::server::HttpService;
-use crate::config::Config;
+use crate::config::{ByteSize, Config, Period};
+use crate::s3::{self, Grant, Key, Keyring, Observe, S3Layer, Secret};
 use crate::site::Site;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Answered, Metrics};
 
+/// A key from the environment: for containers and tests.
+const ACCESS_KEY: &str = "ANYBUCKET_ACCESS_KEY";
+const SECRET_KEY: &str = "ANYBUCKET_SECRET_KEY";
+/// Owns what the first key and the key from the environment make.
+const OWNER: &str = "admin";
+
+/// The access keys.
 #[derive(Debug)]
-pub struct Keys;
-
-impl Keys {
-    pub fn open(_: &Config) -> Result<Self> {
-        Ok(Self)
-    }
-    pub fn first(&self) -> (String, bool) {
-        ("NONE".into(), false)
-    }
-    pub fn reload(&self) {}
+pub struct Keys {
+    ring: Keyring,
+    /// The one to show to whoever starts the process.
+    first: Option<FirstKey>,
 }
 
-pub fn service(_: &Config, _: Site, _: &Keys, _: &Metrics) -> Result<impl HttpService<Full<Bytes>>> {
-    Ok(service_fn(|_: Request<Incoming>| async {
-        let mut response = Response::new(Full::new(Bytes::new()));
-        *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
-        Ok::<_, Infallible>(response)
-    }))
+/// A key for the first steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstKey {
+    pub access_key: String,
+    /// Whether its secret is in the environment rather than in the keys file.
+    pub from_environment: bool,
+}
+
+impl Keys {
+    /// Reads the keys file, which is made with a new key where it is not there, and the environment.
+    pub fn open(config: &Config) -> Result<Self> {
+        let fixed = key_of(variable(ACCESS_KEY), variable(SECRET_KEY))?;
+        let path = &config.access.keys_file;
+        let opened = Keyring::open(path, fixed.iter().cloned().collect(), OWNER);
+        let (ring, made) = opened.context("cannot use the access keys (access.keys_file)")?;
+        if made.is_some() {
+            info!(path = %path.display(), "made an access key");
+        }
+        let from_environment = fixed.is_some();
+        let first = fixed.or(made).or_else(|| ring.list().first().map(|key| Key::clone(key)));
+        let first = first.map(|key| FirstKey { access_key: key.access_key, from_environment });
+        Ok(Self { ring, first })
+    }
+
+    /// A key for the first steps; none where a person emptied the file.
+    pub fn first(&self) -> Option<&FirstKey> {
+        self.first.as_ref()
+    }
+
+    /// Reads the file again. A file with a fault changes nothing.
+    pub fn reload(&self) {
+        match self.ring.reload() {
+            Ok(()) => info!(keys = self.ring.list().len(), "read the access keys again"),
+            Err(error) => error!(%error, "the access keys stay as they were"),
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn key_of(access_key: Option<String>, secret_key: Option<String>) -> Result<Option<Key>> {
+    match (access_key, secret_key) {
+        (None, None) => Ok(None),
+        (Some(access_key), Some(secret)) => {
+            let grants = vec![Grant::everything()];
+            Ok(Some(Key { access_key, secret_key: Secret::new(secret), owner: OWNER.into(), grants }))
+        }
+        _ => bail!("{ACCESS_KEY} and {SECRET_KEY} make a key together: set both or none"),
+    }
+}
+
+/// The service for the S3 listener. `seed` makes request ids differ from those of other processes.
+pub fn service(config: &Config, site: Site, keys: &Keys, metrics: &Metrics, seed: u64) -> Result<Counted> {
+    let settings = settings(config);
+    settings.check().map_err(anyhow::Error::msg)?;
+    let face = s3::Face::new(site, settings);
+    let observer = Arc::new(Observer(metrics.clone()));
+    Ok(Counted { service: s3::service(face, keys.ring.clone(), observer, seed), metrics: metrics.clone() })
+}
+
+fn settings(config: &Config) -> s3::Settings {
+    let limits = &config.s3.limits;
+    let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let seconds = |period: Period| u32::try_from(period.0.as_secs()).unwrap_or(u32::MAX);
+    s3::Settings {
+        listen: config.s3.listen,
+        region: config.s3.region.clone(),
+        domains: config.s3.domains.clone(),
+        limits: s3::Limits {
+            put_bytes_max: limits.put_bytes_max.0,
+            xml_bytes_max: bytes(limits.xml_bytes_max),
+            signed_chunk_bytes_max: bytes(limits.signed_chunk_bytes_max),
+            clock_skew_s_max: seconds(limits.clock_skew_max),
+            presigned_s_max: seconds(limits.presigned_max),
+        },
+    }
+}
+
+/// The S3 face, whose requests are counted while they are answered.
+#[derive(Clone)]
+pub struct Counted {
+    service: S3Layer,
+    metrics: Metrics,
+}
+
+impl Service<Request<Incoming>> for Counted {
+    type Response = <S3Layer as Service<Request<Incoming>>>::Response;
+    type Error = <S3Layer as Service<Request<Incoming>>>::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let in_flight = self.metrics.arrived();
+        let answer = self.service.call(request);
+        Box::pin(async move {
+            let _in_flight = in_flight;
+            answer.await
+        })
+    }
+}
+
+struct Observer(Metrics);
+
+impl Observe for Observer {
+    fn request(&self, op: &str, status: u16, micros: u64, bytes_in: u64, bytes_out: u64) {
+        let operation = if op.is_empty() { "unknown" } else { op };
+        let took = Duration::from_micros(micros);
+        self.0.answered(operation, Answered { status, took, received: bytes_in, sent: bytes_out });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_face() {
+        assert_eq!(settings(&Config::default()), s3::Settings::default());
+    }
+
+    #[test]
+    fn half_a_key_in_the_environment_is_refused() {
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(key_of(None, None).unwrap(), None);
+        assert_eq!(key_of(text("A"), text("secret-of-it")).unwrap().unwrap().access_key, "A");
+        for (access_key, secret) in [(text("A"), None), (None, text("s"))] {
+            assert!(key_of(access_key, secret).unwrap_err().to_string().contains("set both or none"));
+        }
+    }
 }

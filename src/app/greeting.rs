@@ -8,6 +8,7 @@ use std::path::Path;
 use tracing::info;
 
 use super::App;
+use super::face::FirstKey;
 use crate::config::{Backend, Config, Secret};
 use crate::telemetry::Format;
 
@@ -16,22 +17,33 @@ struct Greeting<'a> {
     config: &'a Config,
     s3: String,
     admin: String,
-    /// The first access key.
+    /// None where a person emptied the keys file.
+    key: Option<Pasteable>,
+}
+
+/// A key as a shell takes it.
+struct Pasteable {
     access_key: String,
-    /// A shell's expression that reads its secret: the secret itself is not shown.
+    /// An expression that reads the secret: the secret itself is not shown.
     secret: String,
 }
 
 /// Prints them to stdout, or logs them where logs are for machines.
 pub fn say(config: &Config, app: &App) {
-    let (access_key, from_env) = app.keys.first();
-    let secret = if from_env { "$ANYBUCKET_SECRET_KEY".into() } else { secret_command(&config.access.keys_file, &access_key) };
-    let greeting = Greeting { config, s3: url(app.s3_address()), admin: url(app.admin_address()), access_key, secret };
-    let keys = config.access.keys_file.display();
+    let key = app.keys.first().map(|key| Pasteable::of(key, &config.access.keys_file));
+    let greeting = Greeting { config, s3: url(app.s3_address()), admin: url(app.admin_address()), key };
     match config.log.format {
-        Format::Json => info!(s3 = greeting.s3, admin = greeting.admin, %keys, access_key = greeting.access_key, "serving"),
+        Format::Json => info!(s3 = greeting.s3, admin = greeting.admin, keys = %config.access.keys_file.display(), "serving"),
         // Whoever closed stdout does not want to read it.
         Format::Text => drop(std::io::stdout().lock().write_all(greeting.text().as_bytes())),
+    }
+}
+
+impl Pasteable {
+    fn of(key: &FirstKey, keys_file: &Path) -> Self {
+        let secret =
+            if key.from_environment { "$ANYBUCKET_SECRET_KEY".into() } else { secret_command(keys_file, &key.access_key) };
+        Self { access_key: key.access_key.clone(), secret }
     }
 }
 
@@ -43,12 +55,15 @@ impl Greeting<'_> {
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
-        let Self { config, s3, admin, access_key, secret } = self;
+        let Self { config, s3, admin, key } = self;
         let (site, region, version) = (&config.site.name, &config.s3.region, env!("CARGO_PKG_VERSION"));
         writeln!(text, "anybucket {version} serves S3 at {s3} (site {site}, region {region})\n")?;
         writeln!(text, "  objects  {}", objects(config.backend()))?;
         writeln!(text, "  keys     {}", config.access.keys_file.display())?;
         writeln!(text, "  admin    {admin}, token {}\n", token(&config.admin.token))?;
+        let Some(Pasteable { access_key, secret }) = key else {
+            return writeln!(text, "There is no access key: add one to the keys file and send SIGHUP.");
+        };
         writeln!(text, "First steps, in another terminal:\n")?;
         writeln!(text, "  export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY=\"{secret}\" AWS_DEFAULT_REGION={region}")?;
         writeln!(text, "  aws --endpoint-url {s3} s3 mb s3://first-bucket")?;
@@ -109,8 +124,7 @@ mod tests {
             config: &config,
             s3: url("0.0.0.0:9000".parse().unwrap()),
             admin: url("127.0.0.1:9001".parse().unwrap()),
-            access_key: "AB123".into(),
-            secret: "$(secret)".into(),
+            key: Some(Pasteable { access_key: "AB123".into(), secret: "$(secret)".into() }),
         };
         let text = greeting.text();
         for part in [

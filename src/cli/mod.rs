@@ -11,9 +11,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flag, Sources};
 
+const AFTER_HELP: &str = "Without a command it serves. Settings are explained in config.toml.
+Exit code: 0 done, 1 failed, 2 wrong usage or settings.";
+
 /// One S3 endpoint over any storage, at every site.
 #[derive(Debug, Parser)]
-#[command(name = "anybucket", version, about, after_help = "Without a command it serves.")]
+#[command(name = "anybucket", version, about, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     settings: SettingsArgs,

@@ -48,7 +48,7 @@ impl Sources {
 
     /// What the settings are said to come from, in messages.
     pub fn name(&self) -> String {
-        self.file.as_ref().map_or_else(|| "settings".into(), |file| file.display().to_string())
+        self.file.as_ref().map_or_else(|| "the settings (no file)".into(), |file| file.display().to_string())
     }
 
     /// Reads, merges and checks everything.

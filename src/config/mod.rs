@@ -9,6 +9,7 @@ mod secret;
 mod section;
 mod value;
 
+use crate::backend::fs;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
@@ -102,27 +103,9 @@ pub struct Access {
 /// A store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
-    Fs(FsBackend),
+    Fs(fs::Settings),
     /// Forgets everything at the end of the process.
     Memory,
-}
-
-/// A directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FsBackend {
-    pub path: PathBuf,
-    pub durability: Durability,
-    /// Name beside the buckets for staging and the like.
-    pub reserved: String,
-}
-
-/// When bytes count as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Once the disk has them.
-    Fsync,
-    /// Once the operating system has them.
-    Os,
 }
 
 /// Which buckets live where.

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use super::section::{NOT_YET, Section};
 use super::value::{Setting, words};
-use super::{
-    Access, Admin, Backend, ByteSize, Config, Durability, FsBackend, Lifecycle, Limits, Period, Route, S3, Secret, Site, Sources,
-    Status,
-};
+use super::{Access, Admin, Backend, ByteSize, Config, Lifecycle, Limits, Period, Route, S3, Secret, Site, Sources, Status};
+use crate::backend::fs::{self, Durability};
 use crate::telemetry;
 
 impl Default for Config {
@@ -99,7 +97,7 @@ fn read_backends(all: &mut Section<'_>, data: &Path) -> Vec<(String, Backend)> {
         Backend::read(section, default)
     });
     let named: Vec<_> = named.into_iter().filter_map(|(name, backend)| Some((name, backend?))).collect();
-    if named.is_empty() { vec![(Route::default().backend, Backend::Fs(FsBackend::at(&objects)))] } else { named }
+    if named.is_empty() { vec![(Route::default().backend, Backend::Fs(fs::Settings::at(&objects)))] } else { named }
 }
 
 /// Kinds of stores.
@@ -122,7 +120,7 @@ impl Backend {
             section.refuse("kind", "is missing; allowed: \"fs\" or \"memory\"".into());
         }
         match section.value("kind", Kind::Fs) {
-            Kind::Fs => Some(Self::Fs(FsBackend::read(section, default_path))),
+            Kind::Fs => Some(Self::Fs(fs::Settings::read(section, default_path))),
             Kind::Memory => Some(Self::Memory),
             Kind::Later => {
                 section.refuse("kind", format!("{NOT_YET}; allowed: \"fs\" or \"memory\""));
@@ -134,11 +132,7 @@ impl Backend {
 
 words! { Durability, allowed "\"fsync\" or \"os\"": "fsync" => Self::Fsync, "os" => Self::Os }
 
-impl FsBackend {
-    fn at(path: &Path) -> Self {
-        Self { path: path.into(), durability: Durability::Fsync, reserved: ".anybucket".into() }
-    }
-
+impl fs::Settings {
     fn read(section: &mut Section<'_>, default_path: Option<&Path>) -> Self {
         if default_path.is_none() && !section.has("path") {
             section.refuse("path", "is missing; name the directory that holds the buckets".into());

@@ -6,7 +6,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::section::{NOT_YET, Problem, Report};
-use super::{Backend, Config, FsBackend};
+use super::{Backend, Config};
+use crate::backend::fs;
 use crate::model::BucketName;
 
 /// Adds what is wrong to `report`.
@@ -90,7 +91,7 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
     }
 }
 
-fn check_directory(config: &Config, path: &str, fs: &FsBackend, refuse: &mut Refuse<'_>) {
+fn check_directory(config: &Config, path: &str, fs: &fs::Settings, refuse: &mut Refuse<'_>) {
     let reserved = &fs.reserved;
     let one_segment = matches!(Path::new(reserved).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
     if !one_segment || reserved.contains('/') || reserved.len() > 63 || BucketName::new(reserved).is_ok() {

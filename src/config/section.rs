@@ -113,7 +113,7 @@ impl<'a> Section<'a> {
 
     /// A key that a later version knows: refused rather than ignored.
     pub fn not_yet(&mut self, key: &'static str) {
-        if self.take(key).is_some() {
+        if self.rest.remove(key).is_some() {
             self.refuse(key, format!("{NOT_YET}; remove it"));
         }
     }
@@ -147,8 +147,8 @@ impl<'a> Section<'a> {
         known.sort_unstable();
         known.dedup();
         for key in std::mem::take(&mut self.rest).keys() {
-            let meant = nearest(key, &known).map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
-            self.refuse(key, format!("unknown key{meant}; allowed here: {}", known.join(", ")));
+            let meant = nearest(key, &known).map(|key| format!(" did you mean `{key}`?")).unwrap_or_default();
+            self.refuse(key, format!("unknown key;{meant} allowed here: {}", known.join(", ")));
         }
     }
 

@@ -193,7 +193,7 @@ fn variables_reach_every_kind_of_setting() {
     assert_eq!(config.s3.domains, ["s3.example.com"]);
     assert!(config.admin.open_metrics);
     assert_eq!(config.admin.token, Secret::Env("TOKEN".into()));
-    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.durability == Durability::Os));
+    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.durability == crate::backend::fs::Durability::Os));
 }
 
 #[test]

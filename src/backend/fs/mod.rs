@@ -1,1 +1,311 @@
-//! A directory.
+//! A directory: plain keys are plain files.
+//!
+//! ```text
+//! PATH/<bucket>/<key as a path>        objects; `names` says how a key becomes a path
+//! PATH/.anybucket/staging/<16 hex>     bytes that have no name yet, and spare files (`pool`)
+//! PATH/.anybucket/owner                locked by the process that owns the directory
+//! ```
+//!
+//! Redo, not undo (protocol §4): a put stages and syncs, nothing else. After the caller's commit, [`publish`] moves the
+//! file to its name; whatever a crash forgets of such moves is done again, told by the binding, until [`harden`] made
+//! it durable. A binding is (inode, size, mtime), the mtime set by us so that no two writes share one.
+//!
+//! Every call that may wait for a disk runs on a blocking thread. The one exception is a read of what is in memory
+//! already, which is tried on the spot.
+
+mod bucket;
+mod copy;
+mod delete;
+mod disk;
+mod error;
+mod find;
+mod get;
+mod harden;
+mod io;
+mod list;
+mod names;
+mod pool;
+mod probe;
+mod publish;
+mod put;
+mod settings;
+#[cfg(test)]
+pub(crate) mod shim;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use self::error::Doing;
+use self::io::{Access, Node, Stat};
+use self::pool::{Limits, Pool};
+use self::probe::Nature;
+use super::{
+    Backend, Body, Capabilities, Error, Fetched, Found, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
+};
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, StagingFile};
+
+pub use settings::{Durability, Settings};
+
+/// A store in a directory, which one process owns.
+#[derive(Debug)]
+pub struct Fs {
+    core: Arc<Core>,
+    /// Tends the pool; on the shim nobody does, so that calls come in the same order every time.
+    keeper: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What all verbs share.
+#[derive(Debug)]
+struct Core {
+    root: Node,
+    staging: Arc<Node>,
+    /// Holds the lock on the directory while it is open.
+    _owner: Node,
+    pool: Arc<Pool>,
+    nature: Nature,
+    durable: bool,
+    /// Opened bucket directories, at most [`BUCKETS_OPEN_MAX`].
+    buckets: RwLock<HashMap<BucketName, Arc<Node>>>,
+    /// Digits below the millisecond of the next mtime.
+    tick: AtomicU64,
+    buffers: get::Buffers,
+    /// No thread tends the pool: whoever gives a file back does.
+    inline: bool,
+}
+
+/// Descriptors kept open for buckets.
+const BUCKETS_OPEN_MAX: usize = 256;
+
+/// How often something is tried again that only other programs can disturb, before it is called unavailable.
+const TRIES_MAX: usize = 100;
+
+impl Fs {
+    /// Opens or makes the store. Blocks: for start-up only.
+    pub fn open(settings: Settings) -> Result<Self> {
+        if let Some(refusal) = settings.refusal() {
+            return Err(Error::Unavailable(refusal));
+        }
+        let path = &settings.path;
+        std::fs::create_dir_all(path).doing(&format!("making {}", path.display()))?;
+        let root = disk::open_root(path).map(Node::Disk).doing(&format!("opening {}", path.display()))?;
+        let parent = path.canonicalize().ok().and_then(|path| path.parent().map(std::path::Path::to_owned));
+        if let Some(parent) = parent {
+            disk::open_root(&parent).and_then(|parent| parent.sync()).doing("syncing the directory's parent")?;
+        }
+        let first_tick = getrandom::u32().map_or(0, u64::from);
+        let core = Core::open(root, &settings, Limits::SERVER, first_tick)?;
+        let pool = core.pool.clone();
+        let keeper = std::thread::Builder::new().name("fs-pool".to_owned()).spawn(move || pool.keep());
+        Ok(Self { core: Arc::new(core), keeper: Some(keeper.doing("starting the thread of the staging pool")?) })
+    }
+
+    /// The whole store on a file system that forgets.
+    #[cfg(test)]
+    pub(crate) fn on_shim(shim: &shim::Shim) -> Result<Self> {
+        let mut core = Core::open(shim.root(), &Settings::default(), Limits::TINY, shim.calls())?;
+        core.inline = true;
+        Ok(Self { core: Arc::new(core), keeper: None })
+    }
+}
+
+impl Drop for Fs {
+    fn drop(&mut self) {
+        self.core.pool.stop();
+        if let Some(keeper) = self.keeper.take() {
+            // It ends by itself; a panic in it was printed already.
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Core {
+    fn open(root: Node, settings: &Settings, limits: Limits, first_tick: u64) -> Result<Self> {
+        let durable = settings.durability == Durability::Fsync;
+        let reserved = sub_directory(&root, &settings.reserved, durable)?;
+        let owner = claim(&reserved, settings)?;
+        let staging = sub_directory(&reserved, "staging", durable)?;
+        let nature = Nature::probe(&root, &staging)?;
+        let staging = Arc::new(staging);
+        let pool = Pool::open(staging.clone(), limits, durable, nature.mode, nature.fine_mtime)?;
+        Ok(Self {
+            root,
+            staging,
+            _owner: owner,
+            pool,
+            nature,
+            durable,
+            buckets: RwLock::default(),
+            tick: AtomicU64::new(first_tick),
+            buffers: get::Buffers::default(),
+            inline: false,
+        })
+    }
+
+    /// The mtime of a write: its millisecond, and below that a counter, so that two writes never share a binding.
+    fn mtime_ns(&self, modified_ms: u64) -> i128 {
+        let tick = self.tick.fetch_add(1, Ordering::Relaxed) % 1_000_000;
+        i128::from(modified_ms) * 1_000_000 + i128::from(tick)
+    }
+
+    fn sync(&self, node: &Node) -> std::io::Result<()> {
+        if self.durable { node.sync() } else { Ok(()) }
+    }
+}
+
+/// Runs what may wait for a disk.
+async fn blocking<T: Send + 'static>(core: &Arc<Core>, work: impl FnOnce(&Arc<Core>) -> T + Send + 'static) -> T {
+    let core = core.clone();
+    match tokio::task::spawn_blocking(move || work(&core)).await {
+        Ok(done) => done,
+        Err(err) if err.is_panic() => std::panic::resume_unwind(err.into_panic()),
+        // Only a runtime that shuts down cancels work; nobody waits for an answer then.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Opens a directory of ours, which is made if need be.
+fn sub_directory(parent: &Node, name: &str, durable: bool) -> Result<Node> {
+    match parent.make_dir(name) {
+        Err(err) if err.kind() == ErrorKind::AlreadyExists => {}
+        made => {
+            made.and_then(|()| if durable { parent.sync() } else { Ok(()) }).doing(&format!("making the directory {name}"))?;
+        }
+    }
+    parent.open_dir(name).doing(&format!("opening the directory {name} (Linux 5.6 is needed)"))
+}
+
+/// Makes sure that no other process works on this directory.
+fn claim(reserved: &Node, settings: &Settings) -> Result<Node> {
+    let owner = match reserved.create("owner") {
+        Err(err) if err.kind() == ErrorKind::AlreadyExists => reserved.open_file("owner", Access::Write),
+        made => made,
+    };
+    let owner = owner.doing("opening the owner file")?;
+    match owner.lock() {
+        Err(err) if err.kind() == ErrorKind::WouldBlock => Err(Error::Unavailable(format!(
+            "{} is in use by another process: one process owns a directory; stop that one, or give this one another `path`",
+            settings.path.display()
+        ))),
+        locked => locked.doing("locking the owner file").map(|()| owner),
+    }
+}
+
+/// How this store names the bytes of a file.
+fn binding_of(stat: &Stat) -> Binding {
+    Binding::File { inode: stat.inode, size: stat.size, mtime_ns: stat.mtime_ns }
+}
+
+fn found_of(key: &Key, stat: &Stat) -> Found {
+    let modified_ms = u64::try_from(stat.mtime_ns.div_euclid(1_000_000)).unwrap_or(0);
+    Found { key: key.clone(), binding: binding_of(stat), size: stat.size, modified_ms }
+}
+
+fn staging_file(location: &Location) -> Option<StagingFile> {
+    match location {
+        Location::Staged(file) => Some(*file),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl Backend for Fs {
+    fn capabilities(&self) -> Capabilities {
+        self.core.capabilities()
+    }
+
+    async fn put(&self, _to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
+        put::put(&self.core, body, put).await
+    }
+
+    async fn get(&self, at: &Place, get: GetOptions) -> Result<Fetched> {
+        get::get(&self.core, at, get).await
+    }
+
+    async fn head(&self, at: &Place) -> Result<Found> {
+        let at = at.clone();
+        blocking(&self.core, move |core| core.find_bytes(&at, None).map(|opened| found_of(&at.object.key, &opened.stat))).await
+    }
+
+    async fn copy(&self, from: &Place, get: GetOptions, _to: &ObjectId, put: PutOptions) -> Result<Kept> {
+        copy::copy(&self.core, from, get, put).await
+    }
+
+    async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
+        let (from, binding) = (from.clone(), binding.clone());
+        blocking(&self.core, move |core| core.publish(&from, &binding)).await
+    }
+
+    async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
+        let (at, only) = (at.clone(), only.clone());
+        blocking(&self.core, move |core| core.delete(&at, &only)).await
+    }
+
+    async fn harden(&self, moved: &[ObjectId]) -> Result<()> {
+        let moved = moved.to_vec();
+        blocking(&self.core, move |core| core.harden(&moved)).await
+    }
+
+    /// To be called only once no row names `staged` any more: its file is then written again by another put.
+    async fn release(&self, staged: Location) {
+        if let Some(file) = staging_file(&staged) {
+            self.core.pool.release(file);
+            self.core.tend_inline().await;
+        }
+    }
+
+    async fn recover(&self, keep: &[Location]) -> Result<()> {
+        let keep: HashSet<_> = keep.iter().filter_map(staging_file).collect();
+        // What the last process moved may not be durable yet, and its files are about to be used again.
+        blocking(&self.core, |core| if core.durable { core.root.sync_volume() } else { Ok(()) })
+            .await
+            .doing("syncing what was moved before this start")?;
+        self.core.pool.recover(&keep);
+        self.core.tend_inline().await;
+        Ok(())
+    }
+
+    async fn put_part(&self, _to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
+        put::put(&self.core, body, put).await
+    }
+
+    async fn assemble(&self, to: &ObjectId, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
+        copy::assemble(&self.core, to, parts, put).await
+    }
+
+    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+        list::list(&self.core, bucket, after)
+    }
+
+    async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {
+        let bucket = bucket.clone();
+        blocking(&self.core, move |core| core.create_bucket(&bucket)).await
+    }
+
+    async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
+        let bucket = bucket.clone();
+        blocking(&self.core, move |core| core.delete_bucket(&bucket)).await
+    }
+
+    async fn list_buckets(&self) -> Result<Vec<BucketName>> {
+        blocking(&self.core, |core| core.list_buckets()).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        blocking(&self.core, |core| core.check()).await
+    }
+}
+
+impl Core {
+    async fn tend_inline(self: &Arc<Self>) {
+        if self.inline {
+            blocking(self, |core| while core.pool.tend() {}).await;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The whole of it in one process, asked over its own listeners.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::config::{Flag, Sources};
+
+/// A running proxy on free ports, with its data in a directory of its own.
+struct Running {
+    app: App,
+    dir: tempfile::TempDir,
+}
+
+fn config(dir: &tempfile::TempDir, more: &[(&str, &str)]) -> Config {
+    let data = dir.path().join("data").display().to_string();
+    let always =
+        [("data", data.as_str()), ("s3.listen", "127.0.0.1:0"), ("admin.listen", "127.0.0.1:0"), ("backend.main.kind", "memory")];
+    let flag = |(path, value): &(&str, &str)| Flag { name: path.to_string(), path: path.to_string(), value: value.to_string() };
+    let flags = always.iter().chain(more).map(flag).collect();
+    Sources { flags, ..Sources::default() }.load().unwrap()
+}
+
+async fn start(more: &[(&str, &str)]) -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    Running { app: App::start(&config(&dir, more)).await.unwrap(), dir }
+}
+
+impl Running {
+    fn token(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap().trim().into()
+    }
+
+    /// Status and body of a GET at the admin listener.
+    async fn get(&self, path: &str, token: &str) -> (u16, String) {
+        self.get_as("127.0.0.1", path, token).await
+    }
+
+    async fn get_as(&self, host: &str, path: &str, token: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.app.admin_address()).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.into())
+    }
+
+    async fn json(&self, path: &str) -> serde_json::Value {
+        let (status, body) = self.get(path, &self.token()).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_data_is_refused_before_it_touches_anything() {
+    let running = start(&[]).await;
+    let err = App::start(&config(&running.dir, &[])).await.unwrap_err();
+    assert!(err.to_string().contains("in use by process"), "{err:#}");
+    running.app.stop().await;
+    App::start(&config(&running.dir, &[])).await.unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn health_is_open_and_everything_else_needs_the_token() {
+    let running = start(&[]).await;
+    for path in ["/health", "/health/live", "/health/ready"] {
+        assert_eq!(running.get(path, "").await.0, 200, "{path}");
+    }
+    for path in ["/metrics", "/v1/status", "/v1/workers", "/v1/buckets", "/v1/openapi.json", "/v1/nothing"] {
+        for token in ["", "wrong"] {
+            let (status, body) = running.get(path, token).await;
+            assert_eq!(status, 401, "{path}");
+            assert!(serde_json::from_str::<serde_json::Value>(&body).unwrap()["error"]["message"].is_string());
+        }
+    }
+    assert_eq!(running.get("/v1/nothing", &running.token()).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_foreign_host_name_is_refused_even_with_the_token() {
+    let running = start(&[("admin.hosts", r#"["admin.example.com"]"#)]).await;
+    let token = running.token();
+    assert_eq!(running.get_as("evil.example.com", "/v1/status", &token).await.0, 421);
+    assert_eq!(running.get_as("admin.example.com", "/v1/status", &token).await.0, 200);
+    assert_eq!(running.get_as("any.name", "/health/ready", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn metrics_can_be_opened_by_a_setting() {
+    let running = start(&[("admin.open_metrics", "true")]).await;
+    let (status, text) = running.get("/metrics", "").await;
+    assert_eq!(status, 200);
+    for name in ["anybucket_build{", "anybucket_unsettled 0", "anybucket_status_commits_total", "anybucket_worker_steps_total{"] {
+        assert!(text.contains(name), "{name} is not in\n{text}");
+    }
+    assert_eq!(running.get("/v1/status", "").await.0, 401);
+}
+
+#[tokio::test]
+async fn the_api_tells_who_it_is_and_what_it_does() {
+    let running = start(&[("site.name", "paris"), ("site.number", "7")]).await;
+    let bucket = crate::model::BucketName::new("photos").unwrap();
+    running.app.parts.site.create_bucket(&bucket, "me", "us-east-1").await.unwrap();
+    let status = running.json("/v1/status").await;
+    assert_eq!(status["site"], serde_json::json!({ "name": "paris", "number": 7 }));
+    assert_eq!((status["ready"].as_bool(), status["store"].as_str()), (Some(true), Some("memory")));
+    assert_eq!(running.json("/v1/workers").await[0]["name"], "settle");
+    assert_eq!(running.json("/v1/buckets").await[0]["name"], "photos");
+}
+
+#[tokio::test]
+async fn a_process_that_is_going_says_so_to_whoever_asks_whether_it_is_ready() {
+    let running = start(&[]).await;
+    running.app.parts.readiness.drain();
+    assert_eq!(running.get("/health/ready", "").await, (503, "not ready: shutting down\n".into()));
+    assert_eq!(running.get("/health/live", "").await.0, 200);
+    let (status, body) = running.get("/health", "").await;
+    assert_eq!((status, body.as_str()), (503, r#"{"ready":false,"reasons":["shutting down"]}"#));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_its_setting() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let err = App::start(&config(&dir, &[("s3.listen", &address)])).await.unwrap_err();
+    assert!(err.to_string().contains(&format!("cannot listen on {address} (s3.listen)")), "{err:#}");
+}

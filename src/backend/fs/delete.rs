@@ -1,0 +1,83 @@
+//! A delete moves the file into the pool: freeing an inode costs more than keeping it, and what was moved can be looked
+//! at before it is gone.
+
+use std::sync::Arc;
+
+use super::error::{Doing, is_missing, leads_nowhere};
+use super::find::{Spot, open_route};
+use super::io::{Node, Onto};
+use super::{Core, TRIES_MAX};
+use crate::backend::{Error, Place, Result};
+use crate::model::{Binding, Location, ObjectId, StagingFile};
+
+impl Core {
+    /// Removes what is at `at`, if it is `only`.
+    pub fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
+        match at.location {
+            Location::Plain => self.delete_plain(&at.object, only),
+            Location::Staged(file) => {
+                if self.holds(file, only)? {
+                    self.staging.unlink(&file.to_string()).doing("removing a staging file")?;
+                }
+                Ok(())
+            }
+            // No such place here.
+            _ => Ok(()),
+        }
+    }
+
+    fn delete_plain(&self, object: &ObjectId, only: &Binding) -> Result<()> {
+        for _ in 0..TRIES_MAX {
+            let spot = match self.find_bound(object, only) {
+                Ok(Some(spot)) => spot,
+                Ok(None) | Err(Error::NoSuchBucket) => return Ok(()),
+                Err(err) => return Err(err),
+            };
+            let file = self.pool.fresh_number();
+            match spot.dir.rename(&spot.name, &self.staging, &file.to_string(), self.onto_free()) {
+                Ok(()) => {}
+                Err(err) if is_missing(&err) => continue,
+                Err(err) => return Err(err).doing("moving a file away"),
+            }
+            if self.holds(file, only)? {
+                self.pool.deleted(file, object);
+                return self.remove_empty(&self.bucket(&object.bucket)?, &spot.route);
+            }
+            self.put_back(file, &spot)?;
+        }
+        Err(Error::Unavailable(format!("the file of {object} keeps changing")))
+    }
+
+    fn onto_free(&self) -> Onto {
+        if self.nature.no_replace { Onto::Nothing } else { Onto::Anything }
+    }
+
+    /// Another program replaced the file between the look and the move: what was moved is not ours to delete. If there is
+    /// another file by now, it would have replaced this one.
+    fn put_back(&self, file: StagingFile, spot: &Spot) -> Result<()> {
+        let staged = file.to_string();
+        match self.staging.rename(&staged, &spot.dir, &spot.name, self.onto_free()) {
+            Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.staging.unlink(&staged).doing("removing what was replaced")
+            }
+            other => other.doing("putting back what another program wrote"),
+        }
+    }
+
+    /// Removes the directories of `route` that are empty, from the end on. A neighbour's publish that has just made one
+    /// makes it again.
+    fn remove_empty(&self, bucket: &Arc<Node>, route: &str) -> Result<()> {
+        let mut rest = route;
+        while !rest.is_empty() {
+            let (parent, name) = rest.rsplit_once('/').unwrap_or(("", rest));
+            let Ok(Some(dir)) = open_route(bucket, parent) else { break };
+            match dir.remove_dir(name) {
+                Ok(()) => rest = parent,
+                // Not empty, gone already, or not ours to remove: an empty directory disturbs nobody.
+                Err(err) if leads_nowhere(&err) => rest = parent,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! A walk over a bucket in the byte order of keys, which is the order of no directory: names are escaped, `foo-` comes
+//! before `foo/a`, and a prefix may be spread over several directories (second names, cut segments).
+//!
+//! A level of the walk is all directories that stand for one prefix. Its names are read a batch of the smallest at a
+//! time, so that memory stays flat in a directory of millions.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use tracing::warn;
+
+use super::error::{Doing, leads_nowhere};
+use super::io::{Kind, Node};
+use super::names::{self, Component};
+use super::{Core, blocking, found_of};
+use crate::backend::{Error, Found, Result};
+use crate::model::{BucketName, Key};
+
+/// Names of one level kept in memory.
+const NAMES_MAX: usize = 16_384;
+
+/// Objects handed over at a time.
+const PAGE_MAX: usize = 512;
+
+pub(super) fn list<'a>(core: &Arc<Core>, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+    let core = core.clone();
+    let start = Stage::Start { bucket: bucket.clone(), after: after.cloned() };
+    let pages = stream::try_unfold(start, move |stage| {
+        let core = core.clone();
+        async move { blocking(&core, move |core| stage.next_page(core)).await }
+    });
+    pages.map_ok(|page| stream::iter(page).map(Ok)).try_flatten().boxed()
+}
+
+/// A walk that waits to be gone on with.
+enum Stage {
+    Start { bucket: BucketName, after: Option<Key> },
+    Walking(Walk),
+}
+
+impl Stage {
+    fn next_page(self, core: &Core) -> Result<Option<(Vec<Found>, Self)>> {
+        let mut walk = match self {
+            Self::Start { bucket, after } => Walk::start(core.bucket_now(&bucket)?, after)?,
+            Self::Walking(walk) => walk,
+        };
+        let page = walk.page()?;
+        Ok((!page.is_empty()).then_some((page, Self::Walking(walk))))
+    }
+}
+
+/// Where a walk stands.
+struct Walk {
+    /// From the bucket's own directory down to the one being read.
+    levels: Vec<Level>,
+    /// Only what is greater is of interest; then, what was found last.
+    after: String,
+}
+
+/// All directories that stand for one prefix.
+struct Level {
+    /// Empty, or ends in a slash.
+    prefix: String,
+    homes: Vec<Home>,
+    /// The smallest names that were not walked yet, in order.
+    batch: VecDeque<Name>,
+    /// The last name read, if there are more than fit.
+    more_after: Option<String>,
+}
+
+/// A directory, and what of a segment was read on the way to it: more than nothing where a long one was cut.
+#[derive(Clone)]
+struct Home {
+    dir: Arc<Node>,
+    text: String,
+    /// The components read, joined by slashes.
+    written: String,
+}
+
+/// A segment of keys in a level, and where its files or directories are.
+struct Name {
+    /// The segment; a slash follows for directories, so that this sorts as the keys do.
+    sort: String,
+    homes: Vec<(Arc<Node>, String)>,
+}
+
+impl Walk {
+    fn start(bucket: Arc<Node>, after: Option<Key>) -> Result<Self> {
+        let after = after.map_or_else(String::new, |key| key.to_string());
+        let level = Level::open(String::new(), vec![bucket], &after)?;
+        Ok(Self { levels: vec![level], after })
+    }
+
+    /// The next objects; none at the end.
+    fn page(&mut self) -> Result<Vec<Found>> {
+        let mut page = Vec::new();
+        while page.len() < PAGE_MAX
+            && let Some(level) = self.levels.last_mut()
+        {
+            let Some(name) = level.next(&self.after)? else {
+                self.levels.pop();
+                continue;
+            };
+            let key = format!("{}{}", level.prefix, name.sort);
+            if name.sort.ends_with('/') {
+                let directories = name.directories()?;
+                self.levels.push(Level::open(key, directories, &self.after)?);
+            } else if let Some(found) = name.found(&key)? {
+                if key <= self.after {
+                    return Err(Error::Unavailable(format!("the walk lost its order at {key:?}")));
+                }
+                self.after = key;
+                page.push(found);
+            }
+        }
+        Ok(page)
+    }
+}
+
+impl Level {
+    fn open(prefix: String, directories: Vec<Arc<Node>>, after: &str) -> Result<Self> {
+        let home = |dir| Home { dir, text: String::new(), written: String::new() };
+        let homes = directories.into_iter().map(home).collect();
+        let mut level = Self { prefix, homes, batch: VecDeque::new(), more_after: None };
+        level.read(None, after)?;
+        Ok(level)
+    }
+
+    fn next(&mut self, after: &str) -> Result<Option<Name>> {
+        if self.batch.is_empty()
+            && let Some(last) = self.more_after.take()
+        {
+            self.read(Some(&last), after)?;
+        }
+        Ok(self.batch.pop_front())
+    }
+
+    /// Reads the smallest names greater than `last` that may hold keys greater than `after`.
+    fn read(&mut self, last: Option<&str>, after: &str) -> Result<()> {
+        let mut batch = Batch { names: BTreeMap::new(), cut: false };
+        let mut homes = self.homes.clone();
+        while let Some(home) = homes.pop() {
+            let mut inner = Vec::new();
+            let read = home.dir.entries(&mut |raw, kind| {
+                let Some((component, raw)) = read_name(raw, kind) else { return Ok(()) };
+                let text = format!("{}{}", home.text, component.text);
+                let written = home.written.clone() + &component.name;
+                if component.goes_on {
+                    inner.push((raw, text, written + "/"));
+                } else if names::is_canonical(&text, &written) {
+                    let sort = if kind == Kind::Directory { text + "/" } else { text };
+                    if last.is_none_or(|last| sort.as_str() > last) && is_ahead(&self.prefix, &sort, after) {
+                        batch.add(sort, &home.dir, raw, component.second);
+                    }
+                } else {
+                    warn!(name = raw, "a name in a bucket is not one of ours: skipped");
+                }
+                Ok(())
+            });
+            read.doing("reading a directory")?;
+            for (raw, text, written) in inner {
+                if let Some(dir) = open(&home.dir, raw.as_str())? {
+                    homes.push(Home { dir, text, written });
+                }
+            }
+        }
+        self.more_after = batch.names.last_key_value().filter(|_| batch.cut).map(|(sort, _)| sort.clone());
+        self.batch = batch.names.into_iter().map(|(sort, homes)| Name { sort, homes }).collect();
+        Ok(())
+    }
+}
+
+/// Whether a key greater than `after` may be at, or under, this name.
+fn is_ahead(prefix: &str, sort: &str, after: &str) -> bool {
+    let key = format!("{prefix}{sort}");
+    key.as_str() > after || (sort.ends_with('/') && after.starts_with(&key))
+}
+
+/// Reads the name of a file or directory; says so if it is not one of ours.
+fn read_name(raw: &[u8], kind: Kind) -> Option<(Component, String)> {
+    let text = std::str::from_utf8(raw).ok();
+    let component = text.and_then(|text| match kind {
+        Kind::File => names::read_file(text),
+        Kind::Directory => names::read_directory(text),
+        Kind::Other => None,
+    });
+    if component.is_none() {
+        warn!(name = %String::from_utf8_lossy(raw), ?kind, "a name in a bucket is not one of ours: skipped");
+    }
+    component.zip(text.map(str::to_owned))
+}
+
+/// The smallest names seen.
+struct Batch {
+    names: BTreeMap<String, Vec<(Arc<Node>, String)>>,
+    /// Set once a name did not fit.
+    cut: bool,
+}
+
+impl Batch {
+    fn add(&mut self, sort: String, dir: &Arc<Node>, raw: String, second: bool) {
+        let homes = self.names.entry(sort).or_default();
+        // First names before second ones: that is where a reader looks first.
+        let at = if second { homes.len() } else { 0 };
+        homes.insert(at, (dir.clone(), raw));
+        if self.names.len() > NAMES_MAX {
+            self.names.pop_last();
+            self.cut = true;
+        }
+    }
+}
+
+impl Name {
+    fn directories(&self) -> Result<Vec<Arc<Node>>> {
+        self.homes.iter().filter_map(|(dir, raw)| open(dir, raw).transpose()).collect()
+    }
+
+    /// The file, if it is still there.
+    fn found(&self, key: &str) -> Result<Option<Found>> {
+        let Ok(key) = Key::new(key) else {
+            warn!(key, "a path in a bucket is too long for a key: skipped");
+            return Ok(None);
+        };
+        if self.homes.len() > 1 {
+            warn!(%key, "two files bear the names of one key: the first is listed");
+        }
+        for (dir, raw) in &self.homes {
+            match dir.stat_at(raw) {
+                Ok(stat) if stat.kind == Kind::File => return Ok(Some(found_of(&key, &stat))),
+                Ok(_) => {}
+                Err(err) if leads_nowhere(&err) => {}
+                Err(err) => return Err(err).doing("looking at a file"),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Opens a directory, if it is still one.
+fn open(dir: &Node, name: &str) -> Result<Option<Arc<Node>>> {
+    match dir.open_dir(name) {
+        Ok(dir) => Ok(Some(Arc::new(dir))),
+        Err(err) if leads_nowhere(&err) => Ok(None),
+        Err(err) => Err(err).doing("opening a directory"),
+    }
+}

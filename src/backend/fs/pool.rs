@@ -1,0 +1,391 @@
+//! Staging files that exist before they are needed, and that are used again.
+//!
+//! Creating and freeing inodes is what a small durable write costs, so files are made in batches ahead of time, and one
+//! that was displaced or deleted is written again by a later put. That must never show:
+//!
+//! * a file is handed out only after its name is durable, so that a put owes no directory sync;
+//! * a file that left a plain name is reused only after that move is durable (else a crash finds another object's bytes
+//!   under the old name), after its owner released it, and after it lay still for [`Limits::rest`], for the sake of other
+//!   programs that may be reading it;
+//! * only files of at most [`SMALL_BYTES_MAX`] are reused. Readers take those whole and look at the binding again before
+//!   they answer, so they need no lease; what is larger is unlinked, and whoever has it open keeps it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::error::{Doing, is_missing};
+use super::io::{Access, Kind, Node, Stat};
+use crate::backend::Result;
+use crate::model::{ObjectId, StagingFile};
+
+/// Largest file that is used again, and largest body that is answered from memory; bytes.
+pub(super) const SMALL_BYTES_MAX: u64 = 64 * 1024;
+
+/// How many files are kept, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Ready files there should always be.
+    pub ready_min: usize,
+    /// Ready files there may be: what exceeds it is unlinked.
+    pub ready_max: usize,
+    /// Files made with one directory sync.
+    pub batch: usize,
+    /// How long a file that left its plain name lies still.
+    pub rest: Duration,
+    /// Files that may lie still: past it the oldest are unlinked.
+    pub resting_max: usize,
+}
+
+impl Limits {
+    /// What a server uses. At 5 s of rest, 32,768 files are 6,500 overwrites a second.
+    pub const SERVER: Self =
+        Self { ready_min: 256, ready_max: 4_096, batch: 256, rest: Duration::from_secs(5), resting_max: 32_768 };
+
+    /// Few files and no rest: tests see every file again at once.
+    #[cfg(test)]
+    pub const TINY: Self = Self { ready_min: 2, ready_max: 8, batch: 2, rest: Duration::ZERO, resting_max: 8 };
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    staging: Arc<Node>,
+    limits: Limits,
+    durable: bool,
+    /// Permission bits of a new file. One that somebody changed is not used again.
+    mode: u32,
+    /// Whether files may be used again at all: not where mtimes are too coarse to tell two writes apart.
+    recycles: bool,
+    books: Mutex<Books>,
+    /// Held while a batch is made, so that those who wait for one do not each make their own.
+    growing: Mutex<()>,
+    wake: Condvar,
+}
+
+/// Where every staging file stands. A file in none of these is with a put that runs.
+#[derive(Debug, Default)]
+struct Books {
+    /// To be handed out: their names are durable, nobody knows their bytes.
+    ready: Vec<StagingFile>,
+    /// Held by whoever put them, until released.
+    out: HashSet<StagingFile>,
+    /// What a publish or a delete left in the pool, until that move is durable and the file released.
+    left: HashMap<StagingFile, Left>,
+    left_by: HashMap<ObjectId, Vec<StagingFile>>,
+    /// Lying still, oldest first.
+    resting: VecDeque<(Instant, StagingFile)>,
+    /// Nobody's: to be made ready or unlinked.
+    given_up: Vec<StagingFile>,
+    /// Found at start, until recovery says whose they are.
+    strangers: Vec<StagingFile>,
+    /// The next number: never given twice.
+    next: u64,
+    taken_lately: usize,
+    /// Ready files wanted, by what was taken lately.
+    wanted: usize,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Left {
+    since: Instant,
+    durable: bool,
+    released: bool,
+}
+
+/// A staging file handed out for writing. Unless it is kept, it goes back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pool: Arc<Pool>,
+    pub file: StagingFile,
+    pub node: Node,
+    kept: bool,
+}
+
+impl Taken {
+    /// The bytes in it are somebody's now, until [`Pool::release`].
+    pub fn keep(mut self) -> StagingFile {
+        self.kept = true;
+        self.pool.books().out.insert(self.file);
+        self.file
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.pool.books().given_up.push(self.file);
+        }
+    }
+}
+
+impl Pool {
+    /// A pool on the directory `staging`, whose files are strangers until [`Pool::recover`].
+    pub fn open(staging: Arc<Node>, limits: Limits, durable: bool, mode: u32, recycles: bool) -> Result<Arc<Self>> {
+        let mut books = Books { wanted: limits.ready_min, next: 1, ..Books::default() };
+        let seen = staging.entries(&mut |name, _| {
+            let number = std::str::from_utf8(name).ok().and_then(read_name);
+            books.strangers.extend(number);
+            Ok(())
+        });
+        seen.doing("reading the staging directory")?;
+        books.next = books.strangers.iter().map(|file| file.0 + 1).max().unwrap_or(1);
+        let (books, growing) = (Mutex::new(books), Mutex::new(()));
+        Ok(Arc::new(Self { staging, limits, durable, mode, recycles, books, growing, wake: Condvar::new() }))
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().expect("no code panics while it holds the books")
+    }
+
+    /// A file to write to.
+    pub fn take(self: &Arc<Self>) -> Result<Taken> {
+        loop {
+            let Some(file) = self.next_ready() else {
+                self.grow(1)?;
+                continue;
+            };
+            match self.staging.open_file(&file.to_string(), Access::Write) {
+                Ok(node) => return Ok(Taken { pool: self.clone(), file, node, kept: false }),
+                Err(err) if is_missing(&err) => warn!(%file, "a staging file was removed by somebody else"),
+                Err(err) => {
+                    self.books().given_up.push(file);
+                    return Err(err).doing("opening a staging file");
+                }
+            }
+        }
+    }
+
+    fn next_ready(&self) -> Option<StagingFile> {
+        let mut books = self.books();
+        books.taken_lately += 1;
+        let file = books.ready.pop();
+        if books.ready.len() == books.wanted / 2 {
+            self.wake.notify_one();
+        }
+        file
+    }
+
+    /// A number that no file bears.
+    pub fn fresh_number(&self) -> StagingFile {
+        let mut books = self.books();
+        books.next += 1;
+        StagingFile(books.next - 1)
+    }
+
+    /// Makes a batch of files, if fewer than `enough` are ready.
+    fn grow(&self, enough: usize) -> Result<()> {
+        let _only_one = self.growing.lock().expect("no code panics while it grows the pool");
+        if self.books().ready.len() >= enough {
+            return Ok(());
+        }
+        let (mut made, mut failed) = (Vec::new(), None);
+        while made.len() < self.limits.batch && failed.is_none() {
+            let file = self.fresh_number();
+            match self.staging.create(&file.to_string()) {
+                Ok(_) => made.push(file),
+                Err(err) => failed = Some(err),
+            }
+        }
+        if self.durable
+            && let Err(err) = self.staging.sync()
+        {
+            made.drain(..).for_each(|file| self.unlink(file));
+            failed = Some(err);
+        }
+        let some = !made.is_empty();
+        self.books().ready.extend(made);
+        failed.filter(|_| !some).map_or(Ok(()), Err).doing("making staging files")
+    }
+
+    fn unlink(&self, file: StagingFile) {
+        match self.staging.unlink(&file.to_string()) {
+            Ok(()) => debug!(%file, "a staging file was removed"),
+            Err(err) => warn!(%file, %err, "cannot remove a staging file"),
+        }
+    }
+}
+
+/// What becomes of files after their put.
+impl Pool {
+    /// A publish left what it displaced in `file`.
+    pub fn displaced(&self, file: StagingFile, object: &ObjectId) {
+        self.leave(file, object, false);
+    }
+
+    /// A publish moved `file` out of the pool and displaced nothing.
+    pub fn moved_out(&self, file: StagingFile) {
+        self.books().out.remove(&file);
+    }
+
+    /// A delete moved what it deleted to `file`.
+    pub fn deleted(&self, file: StagingFile, object: &ObjectId) {
+        self.leave(file, object, true);
+    }
+
+    fn leave(&self, file: StagingFile, object: &ObjectId, released: bool) {
+        let mut books = self.books();
+        books.left.insert(file, Left { since: Instant::now(), durable: false, released });
+        books.left_by.entry(object.clone()).or_default().push(file);
+    }
+
+    /// What earlier moves of these objects left: to be handed to [`Pool::hardened`] once they are durable.
+    pub fn left_by(&self, objects: &[ObjectId]) -> Vec<StagingFile> {
+        let books = self.books();
+        objects.iter().filter_map(|object| books.left_by.get(object)).flatten().copied().collect()
+    }
+
+    /// The moves that left these files are durable.
+    pub fn hardened(&self, objects: &[ObjectId], files: &[StagingFile]) {
+        let mut books = self.books();
+        let files: HashSet<_> = files.iter().copied().collect();
+        for object in objects {
+            if let Some(left) = books.left_by.get_mut(object) {
+                left.retain(|file| !files.contains(file));
+                if left.is_empty() {
+                    books.left_by.remove(object);
+                }
+            }
+        }
+        for file in files {
+            if let Some(left) = books.left.get_mut(&file) {
+                left.durable = true;
+                books.rest(file);
+            }
+        }
+    }
+
+    /// The caller is done with `file`. What it does not hold is left alone.
+    pub fn release(&self, file: StagingFile) {
+        let mut books = self.books();
+        if !books.out.remove(&file) {
+            return;
+        }
+        match books.left.get_mut(&file) {
+            Some(left) => {
+                left.released = true;
+                books.rest(file);
+            }
+            None => books.given_up.push(file),
+        }
+        if books.given_up.len() >= self.limits.batch {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whatever was found at start and is not in `keep` is nobody's.
+    pub fn recover(&self, keep: &HashSet<StagingFile>) {
+        let mut books = self.books();
+        let strangers = std::mem::take(&mut books.strangers);
+        books.given_up.extend(strangers.into_iter().filter(|file| !keep.contains(file)));
+        books.out.extend(keep);
+        books.next = keep.iter().map(|file| file.0 + 1).fold(books.next, u64::max);
+    }
+}
+
+impl Books {
+    /// Lays a file to rest, once both its move is durable and its owner is done with it.
+    fn rest(&mut self, file: StagingFile) {
+        if self.left.get(&file).is_some_and(|left| left.durable && left.released)
+            && let Some(left) = self.left.remove(&file)
+        {
+            self.resting.push_back((left.since, file));
+        }
+    }
+}
+
+/// Housekeeping.
+impl Pool {
+    /// One round: sorts files given up into ready ones and ones to unlink, makes new ones where few are ready. Answers
+    /// whether another round should follow at once.
+    pub fn tend(&self) -> bool {
+        for (file, reusable) in self.due() {
+            self.sort(file, reusable);
+        }
+        let wanted = self.books().wanted;
+        match self.grow(wanted) {
+            Ok(()) => self.books().ready.len() < wanted,
+            Err(err) => {
+                warn!(%err, "cannot make staging files ahead of time");
+                false
+            }
+        }
+    }
+
+    /// Files that lay still long enough, and those given up; whether each may be used again.
+    fn due(&self) -> Vec<(StagingFile, bool)> {
+        let mut books = self.books();
+        let mut due: Vec<_> = books.given_up.drain(..).map(|file| (file, true)).collect();
+        let now = Instant::now();
+        while let Some((since, file)) = books.resting.front().copied() {
+            let rested = now.duration_since(since) >= self.limits.rest;
+            if !rested && books.resting.len() <= self.limits.resting_max {
+                break;
+            }
+            books.resting.pop_front();
+            due.push((file, rested));
+        }
+        due
+    }
+
+    fn sort(&self, file: StagingFile, reusable: bool) {
+        let name = file.to_string();
+        let stat = match self.staging.stat_at(&name) {
+            Ok(stat) => stat,
+            Err(err) if is_missing(&err) => return,
+            Err(err) => return warn!(%file, %err, "cannot look at a staging file"),
+        };
+        let mut books = self.books();
+        if reusable && self.is_reusable(&stat) && books.ready.len() < self.limits.ready_max {
+            return books.ready.push(file);
+        }
+        drop(books);
+        self.unlink(file);
+    }
+
+    /// A file that is like a new one but for its bytes.
+    fn is_reusable(&self, stat: &Stat) -> bool {
+        self.recycles && stat.kind == Kind::File && stat.size <= SMALL_BYTES_MAX && stat.links == 1 && stat.mode == self.mode
+    }
+
+    /// Tends the pool until [`Pool::stop`]; for a thread of its own.
+    pub fn keep(&self) {
+        const TICK: Duration = Duration::from_secs(1);
+        let mut ticked = Instant::now();
+        loop {
+            let again = self.tend();
+            let mut books = self.books();
+            if !again && !books.stopped {
+                let waited = self.wake.wait_timeout(books, TICK);
+                books = waited.expect("no code panics while it holds the books").0;
+            }
+            if books.stopped {
+                return;
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                books.wanted = std::mem::take(&mut books.taken_lately).clamp(self.limits.ready_min, self.limits.ready_max);
+            }
+        }
+    }
+
+    /// Ends [`Pool::keep`].
+    pub fn stop(&self) {
+        self.books().stopped = true;
+        self.wake.notify_all();
+    }
+
+    /// Files ready to be handed out.
+    #[cfg(test)]
+    pub fn ready(&self) -> usize {
+        self.books().ready.len()
+    }
+}
+
+/// The number a staging file's name stands for.
+fn read_name(name: &str) -> Option<StagingFile> {
+    let number = u64::from_str_radix(name, 16).ok().map(StagingFile)?;
+    (number.to_string() == name).then_some(number)
+}

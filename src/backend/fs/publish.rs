@@ -1,0 +1,90 @@
+//! Staged bytes come to their name: a rename, done again after a crash until it is found done.
+
+use super::error::{Doing, is_missing, is_taken};
+use super::find::Spot;
+use super::io::{Kind, Onto};
+use super::{Core, TRIES_MAX, binding_of, staging_file};
+use crate::backend::{Error, Place, Published, Result};
+use crate::model::{Binding, StagingFile};
+
+/// What a try to move the file came to.
+enum Moved {
+    /// It is there, and what was there before is in the staging file.
+    Exchanged,
+    /// It is there, and the staging file's name is gone.
+    Out,
+    /// Something changed meanwhile: look again.
+    Not,
+}
+
+impl Core {
+    /// Brings the staged file `binding` to the plain name. The staging file is looked at first: what holds the binding
+    /// there has not been moved, and nothing else ever is, so an exchange is never done twice.
+    pub fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
+        let Some(file) = staging_file(&from.location) else {
+            return Ok(Published::Gone);
+        };
+        for attempt in 0..TRIES_MAX {
+            if !self.holds(file, binding)? {
+                return self.published_before(from, binding);
+            }
+            let name = &from.object.bucket;
+            let bucket = if attempt == 0 { self.bucket(name)? } else { self.bucket_now(name)? };
+            let spot = self.landing(&bucket, from.object.key.as_str())?;
+            match self.move_to(file, &spot)? {
+                Moved::Not => continue,
+                Moved::Exchanged => self.pool.displaced(file, &from.object),
+                Moved::Out => self.pool.moved_out(file),
+            }
+            if !self.nature.volume.renames_whole {
+                self.sync_ways(std::slice::from_ref(&from.object))?;
+            }
+            return Ok(Published::Done);
+        }
+        Err(Error::Unavailable(format!("the name of {} keeps changing", from.object)))
+    }
+
+    /// Whether the staging file is these bytes.
+    pub fn holds(&self, file: StagingFile, binding: &Binding) -> Result<bool> {
+        match self.staging.stat_at(&file.to_string()) {
+            Ok(stat) => Ok(binding_of(&stat) == *binding),
+            Err(err) if is_missing(&err) => Ok(false),
+            Err(err) => Err(err).doing("looking at a staging file"),
+        }
+    }
+
+    fn published_before(&self, from: &Place, binding: &Binding) -> Result<Published> {
+        match self.find_bound(&from.object, binding) {
+            Ok(Some(_)) => Ok(Published::Done),
+            Ok(None) | Err(Error::NoSuchBucket) => Ok(Published::Gone),
+            Err(err) => Err(err),
+        }
+    }
+
+    fn move_to(&self, file: StagingFile, spot: &Spot) -> Result<Moved> {
+        let staged = file.to_string();
+        let onto = match spot.there {
+            None if self.nature.no_replace => Onto::Nothing,
+            Some(_) if self.nature.exchange => Onto::Exchange,
+            // Without these flags a file that comes between the look and the rename is replaced. Only other programs
+            // can bring one: the caller holds the key.
+            _ => Onto::Anything,
+        };
+        match self.staging.rename(&staged, &spot.dir, &spot.name, onto) {
+            Ok(()) if onto != Onto::Exchange => Ok(Moved::Out),
+            Ok(()) => self.check_displaced(&staged, spot),
+            // The free name was taken, or what had it left, or its directory did.
+            Err(err) if is_taken(&err) || is_missing(&err) => Ok(Moved::Not),
+            Err(err) => Err(err).doing("bringing a file to its name"),
+        }
+    }
+
+    /// A directory that came between the look and the exchange goes back: it is somebody's objects.
+    fn check_displaced(&self, staged: &str, spot: &Spot) -> Result<Moved> {
+        if self.staging.stat_at(staged).doing("looking at what was displaced")?.kind == Kind::File {
+            return Ok(Moved::Exchanged);
+        }
+        self.staging.rename(staged, &spot.dir, &spot.name, Onto::Exchange).doing("putting back what is no file")?;
+        Ok(Moved::Not)
+    }
+}
