@@ -130,6 +130,9 @@ fn refuse_early(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Re
     if v2_header || uri::has_parameter(query, "AWSAccessKeyId") || uri::has_parameter(query, "Signature") {
         return Err(error::signature_v2());
     }
+    if uri::parameters(query).any(|(name, value)| name == "X-Amz-Expires" && value.starts_with('-')) {
+        return Err(error::expired());
+    }
     let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if method == Method::POST && content_type.to_ascii_lowercase().starts_with(b"multipart/form-data") {
         return Err(error::not_implemented("POST form uploads"));

@@ -178,7 +178,7 @@ impl Call {
         self
     }
 
-    pub fn as_limited(mut self) -> Self {
+    pub fn by_limited_key(mut self) -> Self {
         self.access_key = LIMITED_KEY.into();
         self
     }

@@ -120,7 +120,9 @@ fn need(op: &str, method: &http::Method) -> Need {
     match op {
         "ListBuckets" | "DeleteObjects" => Need::InHandler,
         "ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "ListMultipartUploads" => Need::Listing,
-        "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "ListParts" => Need::Key(Right::Read),
+        "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "GetObjectTorrent" | "ListParts" => {
+            Need::Key(Right::Read)
+        }
         "PutObject" | "CopyObject" | "PutObjectTagging" | "DeleteObjectTagging" => Need::Key(Right::Write),
         "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload" | "AbortMultipartUpload" => {
             Need::Key(Right::Write)
