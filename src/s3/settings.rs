@@ -1,5 +1,6 @@
 //! What the operator may set about how S3 is spoken. Listening is `app`'s.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use s3s::config::S3Config;
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Where clients connect: told to people, opened by `app`.
+    pub listen: SocketAddr,
     /// The region clients sign for; new buckets belong to it.
     pub region: String,
     /// Virtual-host style: `bucket.DOMAIN`. Any other host is path style.
@@ -35,7 +38,12 @@ pub struct Limits {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { region: super::bucket::FIRST_REGION.into(), domains: Vec::new(), limits: Limits::default() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            region: super::bucket::FIRST_REGION.into(),
+            domains: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 }
 
