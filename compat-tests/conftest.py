@@ -38,8 +38,11 @@ def endpoint(tmp_path_factory):
         host, _, port = outside.partition(":")
         yield Endpoint(host, int(port), sigv4.Credentials(os.environ["COMPAT_ACCESS_KEY"], os.environ["COMPAT_SECRET_KEY"]))
         return
-    process = server.Anybucket(tmp_path_factory.mktemp("site"))
-    process.up()
+    try:
+        process = server.Anybucket(tmp_path_factory.mktemp("site"))
+        process.up()
+    except (RuntimeError, FileNotFoundError) as error:
+        pytest.exit(str(error), returncode=1)
     yield Endpoint(process.host, process.port, process.credentials, process)
     process.stop()
 

@@ -47,6 +47,8 @@ def finish(passed: int, failed: int, skipped: dict[str, str], strict: bool, code
     if skipped and strict:
         print(f"{len(skipped)} skipped, and nothing may be skipped here (CI or --no-skips)")
         failed += len(skipped)
+    if code and not failed:
+        failed = 1  # it ended before any test did
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed else code
 

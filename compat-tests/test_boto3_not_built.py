@@ -1,17 +1,19 @@
 """What is not built says so: 501 NotImplemented, never a silent success. A verb that gets built moves to a suite of its own."""
 
+import json
 from datetime import datetime
 
 import pytest
 
 from expect import refused
 
+STATEMENT = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::x/*"}
 RULES = {
     "put_bucket_cors": {"CORSConfiguration": {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]}},
     "put_bucket_lifecycle_configuration": {
         "LifecycleConfiguration": {"Rules": [{"Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}]}
     },
-    "put_bucket_policy": {"Policy": '{"Version": "2012-10-17", "Statement": []}'},
+    "put_bucket_policy": {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]})},
     "put_bucket_website": {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "index.html"}}},
     "put_bucket_notification_configuration": {"NotificationConfiguration": {}},
     "put_bucket_logging": {"BucketLoggingStatus": {}},

@@ -96,7 +96,6 @@ fn settings(config: &Config) -> s3::Settings {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let seconds = |period: Period| u32::try_from(period.0.as_secs()).unwrap_or(u32::MAX);
     s3::Settings {
-        listen: config.s3.listen,
         region: config.s3.region.clone(),
         domains: config.s3.domains.clone(),
         limits: s3::Limits {

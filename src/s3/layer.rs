@@ -17,11 +17,13 @@ use s3s::{Body, S3Error};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::final_chunk::Tail;
 use super::request_id::{RequestId, RequestIds};
 use super::{convert, error, gate, uri};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const CONTENT_SHA256: &str = "x-amz-content-sha256";
 const SECURITY_TOKEN: &str = "x-amz-security-token";
 
 type StdError = Box<dyn std::error::Error + Send + Sync>;
@@ -84,7 +86,8 @@ impl S3Layer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let span = tracing::info_span!("request", id = %progress.id, %method, path, op = tracing::field::Empty);
         let counted = Arc::clone(&progress);
-        let mut request = request.map(|body| count_body(body, counted));
+        let tail = Tail::of(request.headers().get(CONTENT_SHA256).map(HeaderValue::as_bytes));
+        let mut request = request.map(|body| watch_body(body, counted, tail));
         request.extensions_mut().insert(Arc::clone(&progress));
         let mut response = self.serve(request).instrument(span.clone()).await;
         complete(&mut response, &method, &path, &progress.id);
@@ -188,29 +191,38 @@ fn micros(progress: &Progress) -> u64 {
 }
 
 /// A request's body, counted as it travels. A request without one is left as it is.
-fn count_body(body: Incoming, progress: Arc<Progress>) -> Body {
-    if body.is_end_stream() { Body::empty() } else { Body::http_body(Counted { body, progress }) }
+fn watch_body(body: Incoming, progress: Arc<Progress>, tail: Option<Tail>) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::http_body(Watched { body, progress, tail }) }
 }
 
-struct Counted {
+struct Watched {
     body: Incoming,
     progress: Arc<Progress>,
+    /// Taken when the end was checked.
+    tail: Option<Tail>,
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for Watched {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = StdError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+        let Some(frame) = frame else {
+            let end = self.tail.take().map_or(Ok(()), |tail| tail.check());
+            return Poll::Ready(end.err().map(|err| Err(err.into())));
+        };
+        if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
             self.progress.bytes_in.fetch_add(data.len() as u64, Ordering::Relaxed);
+            if let Some(tail) = &mut self.tail {
+                tail.pass(data);
+            }
         }
-        Poll::Ready(frame)
+        Poll::Ready(Some(frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.tail.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -11,6 +11,7 @@ mod copy;
 mod delete;
 mod digest;
 mod error;
+mod final_chunk;
 mod gate;
 mod host;
 mod layer;
@@ -29,9 +30,9 @@ mod versions;
 mod xml;
 
 #[cfg(test)]
-mod protocol_tests;
-#[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

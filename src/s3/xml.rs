@@ -68,7 +68,7 @@ mod tests {
         let answer = response(listing(key), [key]);
         let text = answer.extensions.get::<Rewrite>().unwrap().document.clone().unwrap();
         let text = std::str::from_utf8(&text).unwrap();
-        assert!(text.contains("<Key>a&#x1;&#xD;&lt;&amp;&#xFFFF;</Key>"), "{text}");
+        assert!(text.contains("<Key>a&#x1;&#13;&lt;&amp;&#xFFFF;</Key>"), "{text}");
         assert_eq!(text.matches("<?xml").count(), 1);
     }
 

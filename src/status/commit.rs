@@ -50,7 +50,7 @@ pub enum CommitError {
     /// This writer was declared dead by another (protocol §13).
     #[error("this writer is fenced off")]
     Fenced,
-    /// No room for the rows.
+    /// No room for the rows, and certainly nothing of them written. Commits that take rows away find room for longer.
     #[error("the status store is full: {0}")]
     Full(String),
     /// A row is larger than 64 KiB.
@@ -59,11 +59,13 @@ pub enum CommitError {
     /// The engine failed; whether the commit is durable is unknown until the next start.
     #[error("the status store failed: {0}")]
     Engine(String),
+    /// What it had to read could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
 impl Commit {
+    /// Nothing expected, written or told yet.
     pub fn new() -> Self {
         Self::default()
     }

@@ -4,11 +4,13 @@ use crate::model::{BucketName, Incarnation, Key, ObjectId, Seq, SiteNumber, Slot
 
 /// A key of a table: encoding and decoding are inverse, and the order of the bytes is the order of pages.
 pub trait TableKey: Clone + std::fmt::Debug + Send + Sync + Sized {
+    /// Appends its bytes.
     fn write(&self, to: &mut Vec<u8>);
 
     /// `None` if the bytes are not such a key. Takes its bytes off the front.
     fn read(from: &mut &[u8]) -> Option<Self>;
 
+    /// Its bytes.
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64);
         self.write(&mut bytes);

@@ -50,8 +50,10 @@ pub struct Page<T: Table> {
 /// The store could not be read. Every variant means: answer 503 or 500, never "absent".
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// The engine failed, perhaps for good: see [`Status::healthy`].
     #[error("the status store failed: {0}")]
     Engine(String),
+    /// The row is there and is not understood.
     #[error("a row of table {table} cannot be read: {reason}")]
     Row { table: &'static str, reason: String },
 }

@@ -24,15 +24,7 @@ pub(super) async fn copy(core: &Arc<Core>, from: &Place, get: GetOptions, put: P
 }
 
 pub(super) async fn assemble(core: &Arc<Core>, to: &ObjectId, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
-    let room: u64 = parts.iter().map(|part| part.kept.size).sum();
-    let mut target = blocking(core, move |core| {
-        let target = core.pool.take()?;
-        if room > 0 {
-            target.node.reserve(room).doing("taking room for the parts")?;
-        }
-        Ok::<_, Error>(target)
-    })
-    .await?;
+    let mut target = blocking(core, |core| core.pool.take()).await?;
     let mut size = 0;
     for part in parts {
         let from = Place { object: to.clone(), location: part.kept.location.clone() };

@@ -54,7 +54,7 @@ impl Core {
 
     /// Another program replaced the file between the look and the move: what was moved is not ours to delete. If there is
     /// another file by now, it would have replaced this one.
-    fn put_back(&self, file: StagingFile, spot: &Spot) -> Result<()> {
+    pub fn put_back(&self, file: StagingFile, spot: &Spot) -> Result<()> {
         let staged = file.to_string();
         match self.staging.rename(&staged, &spot.dir, &spot.name, self.onto_free()) {
             Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {

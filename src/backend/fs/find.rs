@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::{Doing, is_missing, leads_nowhere};
 use super::io::{Kind, Node, Stat};
-use super::{BUCKETS_OPEN_MAX, Core, TRIES_MAX, binding_of, names};
+use super::{BUCKETS_OPEN_MAX, Core, binding_of, names};
 use crate::backend::{Error, Result};
 use crate::model::{Binding, BucketName, ObjectId};
 
@@ -125,11 +125,12 @@ impl Core {
         Ok(found)
     }
 
-    /// Where a file of this key belongs: the name that the key has, or a free one. Its directories are made.
-    pub fn landing(&self, bucket: &Arc<Node>, key: &str) -> Result<Spot> {
+    /// Where a file of this key belongs: the name that the key has, or a free one. Its directories are made; `None` if
+    /// they were removed meanwhile, as a neighbour's delete does with empty ones.
+    pub fn landing(&self, bucket: &Arc<Node>, key: &str) -> Result<Option<Spot>> {
         let path = names::path(key);
         if let Some(spot) = self.plain_spot(bucket, &path)? {
-            return Ok(spot);
+            return Ok(Some(spot));
         }
         let mut known = None;
         self.each_name(bucket, key, &mut |spot| {
@@ -137,7 +138,7 @@ impl Core {
             ControlFlow::Break(())
         })?;
         match known {
-            Some(spot) => Ok(spot),
+            Some(spot) => Ok(Some(spot)),
             None => self.new_spot(bucket, &path),
         }
     }
@@ -153,16 +154,21 @@ impl Core {
     }
 
     /// A free name, the plain one if nothing else has it.
-    fn new_spot(&self, bucket: &Arc<Node>, path: &str) -> Result<Spot> {
+    fn new_spot(&self, bucket: &Arc<Node>, path: &str) -> Result<Option<Spot>> {
         let (route, name) = split(path);
         let (dir, route) = match open_route(bucket, route).doing("opening a directory")? {
             Some(dir) => (dir, route.to_owned()),
-            None => make_route(bucket, route).doing("making directories")?,
+            None => match make_route(bucket, route) {
+                Err(err) if is_missing(&err) => return Ok(None),
+                made => made.doing("making directories")?,
+            },
         };
         for name in [name.to_owned(), names::beside_directory(name)] {
             match dir.stat_at(&name) {
-                Err(err) if is_missing(&err) => return Ok(Spot { dir, route, name, there: None }),
-                Ok(stat) if stat.kind == Kind::File => return Ok(Spot { dir, route, name, there: Some(stat) }),
+                Err(err) if is_missing(&err) => return Ok(Some(Spot { dir, route, name, there: None })),
+                Ok(stat) if stat.kind == Kind::File => {
+                    return Ok(Some(Spot { dir, route, name, there: Some(stat) }));
+                }
                 Ok(_) => {}
                 Err(err) => return Err(err).doing("looking for a free name"),
             }
@@ -203,23 +209,13 @@ pub(super) fn open_route(bucket: &Arc<Node>, route: &str) -> std::io::Result<Opt
 
 /// Makes the directories of `route` that are not there, beside files where those have the names; answers the way taken.
 fn make_route(bucket: &Arc<Node>, route: &str) -> std::io::Result<(Arc<Node>, String)> {
-    let mut tries = 0;
-    loop {
-        let (mut dir, mut way) = (bucket.clone(), String::new());
-        let made = route.split('/').try_for_each(|name| {
-            let (child, name) = make_child(&dir, name)?;
-            dir = Arc::new(child);
-            way = join(&way, &name);
-            Ok(())
-        });
-        tries += 1;
-        match made {
-            Ok(()) => return Ok((dir, way)),
-            // A neighbour's delete removed a directory that was still empty.
-            Err(err) if is_missing(&err) && tries < TRIES_MAX => {}
-            Err(err) => return Err(err),
-        }
+    let (mut dir, mut way) = (bucket.clone(), String::new());
+    for name in route.split('/') {
+        let (child, name) = make_child(&dir, name)?;
+        dir = Arc::new(child);
+        way = join(&way, &name);
     }
+    Ok((dir, way))
 }
 
 /// Opens or makes one directory, by its first or second name.

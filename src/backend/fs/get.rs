@@ -142,8 +142,10 @@ impl Reader {
         }
         let mut buffer = self.core.buffers.take();
         let wanted = usize::try_from(self.range.end - self.range.start).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        let read = match self.opened.node.read_cached(&mut buffer.bytes[..wanted], self.range.start) {
-            Ok(read) if read > 0 => read,
+        let on_the_spot = self.core.nature.cached_opens;
+        let cached = on_the_spot.then(|| self.opened.node.read_cached(&mut buffer.bytes[..wanted], self.range.start));
+        let read = match cached {
+            Some(Ok(read)) if read > 0 => read,
             _ => {
                 let (opened, start) = (self.opened.clone(), self.range.start);
                 let (back, read) = blocking(&self.core, move |_| {
@@ -249,6 +251,9 @@ impl Core {
 
     /// Opens the bytes at `at` if that takes no disk.
     fn find_cached(&self, at: &Place, expect: Option<&Binding>) -> Option<Opened> {
+        if !self.nature.cached_opens {
+            return None;
+        }
         let plain = || {
             let bucket = self.buckets.read().expect("no code panics while it holds the buckets");
             let bucket = bucket.get(&at.object.bucket)?.clone();

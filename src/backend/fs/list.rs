@@ -17,11 +17,11 @@ use super::{Core, blocking, found_of};
 use crate::backend::{Error, Found, Result};
 use crate::model::{BucketName, Key};
 
-/// Names of one level kept in memory.
-const NAMES_MAX: usize = 16_384;
+/// Names of one level kept in memory. Few in tests, so that every listing there takes several batches.
+const NAMES_MAX: usize = if cfg!(test) { 7 } else { 16_384 };
 
 /// Objects handed over at a time.
-const PAGE_MAX: usize = 512;
+const PAGE_MAX: usize = if cfg!(test) { 5 } else { 512 };
 
 pub(super) fn list<'a>(core: &Arc<Core>, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
     let core = core.clone();

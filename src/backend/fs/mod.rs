@@ -92,15 +92,10 @@ impl Fs {
         if let Some(refusal) = settings.refusal() {
             return Err(Error::Unavailable(refusal));
         }
-        let path = &settings.path;
-        std::fs::create_dir_all(path).doing(&format!("making {}", path.display()))?;
-        let root = disk::open_root(path).map(Node::Disk).doing(&format!("opening {}", path.display()))?;
-        let parent = path.canonicalize().ok().and_then(|path| path.parent().map(std::path::Path::to_owned));
-        if let Some(parent) = parent {
-            disk::open_root(&parent).and_then(|parent| parent.sync()).doing("syncing the directory's parent")?;
-        }
-        let first_tick = getrandom::u32().map_or(0, u64::from);
-        let core = Core::open(root, &settings, Limits::SERVER, first_tick)?;
+        Self::start(Core::on_disk(&settings, Limits::SERVER)?)
+    }
+
+    fn start(core: Core) -> Result<Self> {
         let pool = core.pool.clone();
         let keeper = std::thread::Builder::new().name("fs-pool".to_owned()).spawn(move || pool.keep());
         Ok(Self { core: Arc::new(core), keeper: Some(keeper.doing("starting the thread of the staging pool")?) })
@@ -126,6 +121,18 @@ impl Drop for Fs {
 }
 
 impl Core {
+    fn on_disk(settings: &Settings, limits: Limits) -> Result<Self> {
+        let path = &settings.path;
+        std::fs::create_dir_all(path).doing(&format!("making {}", path.display()))?;
+        let root = disk::open_root(path).map(Node::Disk).doing(&format!("opening {}", path.display()))?;
+        let parent = path.canonicalize().ok().and_then(|path| path.parent().map(std::path::Path::to_owned));
+        if let Some(parent) = parent {
+            disk::open_root(&parent).and_then(|parent| parent.sync()).doing("syncing the directory's parent")?;
+        }
+        let first_tick = getrandom::u32().map_or(0, u64::from);
+        Self::open(root, settings, limits, first_tick)
+    }
+
     fn open(root: Node, settings: &Settings, limits: Limits, first_tick: u64) -> Result<Self> {
         let durable = settings.durability == Durability::Fsync;
         let reserved = sub_directory(&root, &settings.reserved, durable)?;

@@ -8,7 +8,8 @@ use crate::backend::{Error, Place, Published, Result};
 use crate::model::{Binding, StagingFile};
 
 /// What a try to move the file came to.
-enum Moved {
+#[derive(Debug)]
+pub(super) enum Moved {
     /// It is there, and what was there before is in the staging file.
     Exchanged,
     /// It is there, and the staging file's name is gone.
@@ -30,7 +31,7 @@ impl Core {
             }
             let name = &from.object.bucket;
             let bucket = if attempt == 0 { self.bucket(name)? } else { self.bucket_now(name)? };
-            let spot = self.landing(&bucket, from.object.key.as_str())?;
+            let Some(spot) = self.landing(&bucket, from.object.key.as_str())? else { continue };
             match self.move_to(file, &spot)? {
                 Moved::Not => continue,
                 Moved::Exchanged => self.pool.displaced(file, &from.object),
@@ -61,7 +62,7 @@ impl Core {
         }
     }
 
-    fn move_to(&self, file: StagingFile, spot: &Spot) -> Result<Moved> {
+    pub fn move_to(&self, file: StagingFile, spot: &Spot) -> Result<Moved> {
         let staged = file.to_string();
         let onto = match spot.there {
             None if self.nature.no_replace => Onto::Nothing,

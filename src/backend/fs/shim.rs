@@ -11,6 +11,7 @@
 //!     let after = shim.crash(seed);              // what a restart finds; the shim crashed is left as it was
 //!     let fs = Fs::on_shim(&after).unwrap();
 //! }
+//! shim.restart();                                // or: only the process was killed, the machine lives on
 //! ```
 //!
 //! The model. *Files*: data, length, mtime and mode that no fsync of the file covered may be gone, each without the
@@ -20,13 +21,16 @@
 //! directory in which something arrived was synced; that its directory's own name is durable is another matter.
 //! Seed 0 forgets everything it may, seed 1 nothing; others choose.
 
+mod calls;
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::io::Errno;
 
-use super::io::{Access, Kind, Node, Onto, Stat, Volume};
+use super::io::Node;
 
 /// The root directory's inode.
 const ROOT: u64 = 1;
@@ -130,6 +134,12 @@ impl Shim {
         self.state().crashed
     }
 
+    /// Only the process died: calls work again, nothing is forgotten, and what was not synced may be at a later crash.
+    pub fn restart(&self) {
+        let mut state = self.state();
+        (state.crash_at, state.crashed) = (None, false);
+    }
+
     /// What a restart finds after a crash now.
     pub fn crash(&self, seed: u64) -> Self {
         let state = self.state();
@@ -182,7 +192,8 @@ impl State {
                 lost_directories.extend(change.made);
             }
         }
-        let mut after = Self { durable: HashMap::new(), ..Self::default() };
+        // Calls are counted on, so that nothing drawn from the count comes twice.
+        let mut after = Self { calls: self.calls, ..Self::default() };
         after.grow(ROOT, self, &names, coins);
         after
     }
@@ -331,301 +342,5 @@ impl Content {
         let mut left = Self { data: if data { now } else { synced }.data.clone(), ..if inode { now } else { synced }.clone() };
         left.data.resize(if inode { now } else { synced }.data.len(), 0);
         left
-    }
-}
-
-impl Handle {
-    fn changing(&self) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = self.shim.state();
-        match state.change()? {
-            Some(err) => Err(err.into()),
-            None => Ok(state),
-        }
-    }
-
-    fn looking(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.shim.state();
-        state.look()?;
-        Ok(state)
-    }
-
-    fn at(&self, inode: u64) -> Self {
-        Self { shim: self.shim.clone(), inode }
-    }
-
-    fn name(&self, name: &str) -> Name {
-        Name { directory: self.inode, name: name.to_owned() }
-    }
-
-    pub(super) fn open_dir(&self, path: &str) -> io::Result<Self> {
-        let mut state = self.looking()?;
-        let inode = state.walk(self.inode, path)?;
-        state.names(inode)?;
-        Ok(self.at(inode))
-    }
-
-    pub(super) fn open_file(&self, path: &str, _access: Access) -> io::Result<Self> {
-        let inode = self.looking()?.walk(self.inode, path)?;
-        Ok(self.at(inode))
-    }
-
-    pub(super) fn create(&self, name: &str) -> io::Result<Self> {
-        let file = Inode::File { now: Content::empty(), synced: Content::empty() };
-        let inode = self.changing()?.add(self.inode, name, file)?;
-        Ok(self.at(inode))
-    }
-
-    pub(super) fn make_dir(&self, name: &str) -> io::Result<()> {
-        let directory = Inode::Directory { names: BTreeMap::new(), removed: false };
-        self.changing()?.add(self.inode, name, directory).map(drop)
-    }
-
-    pub(super) fn remove_dir(&self, name: &str) -> io::Result<()> {
-        let mut state = self.changing()?;
-        let inode = state.walk(self.inode, name)?;
-        if !state.names(inode)?.is_empty() {
-            return Err(Errno::NOTEMPTY.into());
-        }
-        state.remove(self.inode, name)?;
-        if let Some(Inode::Directory { removed, .. }) = state.inodes.get_mut(&inode) {
-            *removed = true;
-        }
-        Ok(())
-    }
-
-    pub(super) fn unlink(&self, name: &str) -> io::Result<()> {
-        let mut state = self.changing()?;
-        let inode = state.walk(self.inode, name)?;
-        state.content(inode)?;
-        state.remove(self.inode, name)
-    }
-
-    pub(super) fn rename(&self, name: &str, to: &Self, to_name: &str, onto: Onto) -> io::Result<()> {
-        let mut state = self.changing()?;
-        let moved = state.walk(self.inode, name)?;
-        let there = state.names(to.inode)?.get(to_name).copied();
-        let left = match (onto, there) {
-            (Onto::Nothing, Some(_)) => return Err(Errno::EXIST.into()),
-            (Onto::Exchange, None) => return Err(Errno::NOENT.into()),
-            (Onto::Anything, Some(there)) => state.content(there).map(|_| None)?,
-            (Onto::Exchange, there) => there,
-            (_, None) => None,
-        };
-        let arrivals = [to.inode, if left.is_some() { self.inode } else { to.inode }];
-        state.rename_all(vec![(self.name(name), left), (to.name(to_name), Some(moved))], &arrivals, None)
-    }
-
-    pub(super) fn stat_at(&self, name: &str) -> io::Result<Stat> {
-        let inode = self.looking()?.walk(self.inode, name)?;
-        self.at(inode).stat()
-    }
-
-    pub(super) fn entries(&self, see: &mut dyn FnMut(&[u8], Kind) -> io::Result<()>) -> io::Result<()> {
-        let names = self.looking()?.names(self.inode)?.clone();
-        for name in names.keys() {
-            match self.stat_at(name) {
-                Ok(stat) => see(name.as_bytes(), stat.kind)?,
-                Err(err) if Errno::from_io_error(&err) == Some(Errno::NOENT) => {}
-                Err(err) => return Err(err),
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn stat(&self) -> io::Result<Stat> {
-        let state = self.looking()?;
-        let links = state.links.get(&self.inode).copied().unwrap_or(0);
-        Ok(match &state.inodes[&self.inode] {
-            Inode::File { now: Content { data, mtime_ns, mode }, .. } => {
-                let (size, mtime_ns, mode) = (data.len() as u64, *mtime_ns, *mode);
-                Stat { kind: Kind::File, inode: self.inode, size, mtime_ns, links, mode }
-            }
-            Inode::Directory { .. } => {
-                Stat { kind: Kind::Directory, inode: self.inode, size: 0, mtime_ns: 0, links: 1, mode: 0o755 }
-            }
-        })
-    }
-
-    pub(super) fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.looking()?;
-        let data = &state.content(self.inode)?.data;
-        let from = data.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
-        let size = buf.len().min(data.len() - from);
-        buf[..size].copy_from_slice(&data[from..from + size]);
-        Ok(size)
-    }
-
-    pub(super) fn read_cached(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read_at(buf, offset)
-    }
-
-    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut state = self.shim.state();
-        let fails = state.change()?;
-        let bytes = if fails.is_some() { &bytes[..bytes.len() / 2] } else { bytes };
-        state.write(self.inode, bytes, offset)?;
-        fails.map_or(Ok(()), |err| Err(err.into()))
-    }
-
-    pub(super) fn set_len(&self, size: u64) -> io::Result<()> {
-        let mut state = self.changing()?;
-        state.content(self.inode)?.data.resize(size as usize, 0);
-        state.touch(self.inode)
-    }
-
-    pub(super) fn set_modified(&self, mtime_ns: i128) -> io::Result<()> {
-        self.changing()?.content(self.inode)?.mtime_ns = mtime_ns;
-        Ok(())
-    }
-
-    pub(super) fn reserve(&self, _size: u64) -> io::Result<()> {
-        self.changing().map(drop)
-    }
-
-    pub(super) fn start_writeback(&self, _offset: u64, _size: u64) {}
-
-    pub(super) fn copy_to(&self, offset: u64, size: u64, to: &Self, to_offset: u64) -> io::Result<u64> {
-        let mut state = self.changing()?;
-        let data = &state.content(self.inode)?.data;
-        let from = data.len().min(offset as usize);
-        let bytes = data[from..data.len().min((offset + size) as usize)].to_vec();
-        state.write(to.inode, &bytes, to_offset)?;
-        Ok(bytes.len() as u64)
-    }
-
-    pub(super) fn sync(&self) -> io::Result<()> {
-        let mut state = self.changing()?;
-        match state.inodes.get_mut(&self.inode) {
-            Some(Inode::File { now, synced }) => *synced = now.clone(),
-            _ => state.sync_directory(self.inode),
-        }
-        Ok(())
-    }
-
-    pub(super) fn sync_volume(&self) -> io::Result<()> {
-        let mut state = self.changing()?;
-        for change in std::mem::take(&mut state.pending) {
-            change.apply(&mut state.durable);
-        }
-        for inode in state.inodes.values_mut() {
-            if let Inode::File { now, synced } = inode {
-                *synced = now.clone();
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn volume(&self) -> io::Result<Volume> {
-        drop(self.looking()?);
-        let (name, free_bytes) = ("shim".to_owned(), 1 << 40);
-        Ok(Volume { name, renames_whole: true, read_only: false, free_bytes, free_files: None })
-    }
-
-    pub(super) fn lock(&self) -> io::Result<()> {
-        self.looking().map(drop)
-    }
-}
-
-impl State {
-    fn write(&mut self, inode: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let data = &mut self.content(inode)?.data;
-        let (from, to) = (offset as usize, offset as usize + bytes.len());
-        if data.len() < to {
-            data.resize(to, 0);
-        }
-        data[from..to].copy_from_slice(bytes);
-        self.touch(inode)
-    }
-
-    /// A write sets the mtime to a time of the system's own, which is never one of ours.
-    fn touch(&mut self, inode: u64) -> io::Result<()> {
-        let now = -i128::from(self.calls) - 1;
-        self.content(inode)?.mtime_ns = now;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(node: &Node) -> Vec<String> {
-        let mut names = Vec::new();
-        node.entries(&mut |name, _| {
-            names.push(String::from_utf8(name.to_vec()).unwrap());
-            Ok(())
-        })
-        .unwrap();
-        names
-    }
-
-    #[test]
-    fn a_name_is_forgotten_until_its_directory_is_synced() {
-        let shim = Shim::new();
-        shim.root().create("a").unwrap();
-        assert_eq!(names(&shim.crash(0).root()), [""; 0]);
-        assert_eq!(names(&shim.crash(1).root()), ["a"]);
-        shim.root().sync().unwrap();
-        assert_eq!(names(&shim.crash(0).root()), ["a"]);
-    }
-
-    #[test]
-    fn bytes_and_mtime_are_forgotten_apart() {
-        let shim = Shim::new();
-        let file = shim.root().create("a").unwrap();
-        shim.root().sync().unwrap();
-        file.write_at(b"old", 0).unwrap();
-        file.set_modified(1).unwrap();
-        file.sync().unwrap();
-        file.write_at(b"new", 0).unwrap();
-        file.set_modified(2).unwrap();
-        let mut seen = BTreeSet::new();
-        for seed in 0..64 {
-            let file = shim.crash(seed).root().open_file("a", Access::Read).unwrap();
-            let mut buf = [0; 3];
-            file.read_at(&mut buf, 0).unwrap();
-            seen.insert((buf, file.stat().unwrap().mtime_ns));
-        }
-        assert_eq!(seen, BTreeSet::from([(*b"old", 1), (*b"old", 2), (*b"new", 1), (*b"new", 2)]));
-    }
-
-    #[test]
-    fn a_rename_survives_whole_or_not_at_all_and_changes_of_one_name_in_order() {
-        let shim = Shim::new();
-        let root = shim.root();
-        for name in ["1", "2", "a"] {
-            root.create(name).unwrap();
-        }
-        root.make_dir("d").unwrap();
-        root.sync().unwrap();
-        let d = root.open_dir("d").unwrap();
-        root.rename("a", &d, "a", Onto::Nothing).unwrap();
-        root.rename("1", &d, "a", Onto::Exchange).unwrap();
-        root.rename("2", &d, "a", Onto::Exchange).unwrap();
-        let inodes = ["1", "2"].map(|name| root.stat_at(name).unwrap().inode);
-        for seed in 0..64 {
-            let after = shim.crash(seed).root();
-            let d = after.open_dir("d").unwrap();
-            assert_eq!(names(&after).len() + names(&d).len(), 4, "seed {seed}");
-            let there = d.stat_at("a").map(|stat| stat.inode).ok();
-            if there == Some(inodes[0]) {
-                assert!(after.stat_at("a").is_err(), "seed {seed}");
-            }
-        }
-        d.sync().unwrap();
-        root.sync().unwrap();
-        assert_eq!(shim.crash(0).root().stat_at("1").unwrap().inode, inodes[0]);
-    }
-
-    #[test]
-    fn after_the_crash_every_call_fails() {
-        let shim = Shim::new();
-        shim.root().create("a").unwrap();
-        shim.crash_at(2);
-        assert!(shim.root().stat_at("a").is_ok());
-        assert!(shim.root().create("b").is_err());
-        assert!(shim.root().stat_at("a").is_err());
-        assert!(shim.crashed());
-        assert_eq!(names(&shim.crash(1).root()), ["a"]);
     }
 }

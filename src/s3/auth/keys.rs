@@ -92,7 +92,13 @@ impl Key {
     pub fn generate(owner: &str) -> Result<Self, KeysError> {
         let access_key = format!("AB{}", random_text(18, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?);
         let secret = random_text(40, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")?;
-        Ok(Self { access_key, secret_key: Secret(secret), owner: owner.into(), grants: vec![Grant::everything()] })
+        Ok(Self::with_every_right(&access_key, &secret, owner))
+    }
+
+    /// A key that is given, as by the environment.
+    pub fn with_every_right(access_key: &str, secret_key: &str, owner: &str) -> Self {
+        let grants = vec![Grant::everything()];
+        Self { access_key: access_key.into(), secret_key: Secret::new(secret_key), owner: owner.into(), grants }
     }
 
     fn check(&self) -> Result<(), KeysError> {

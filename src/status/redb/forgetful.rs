@@ -93,6 +93,7 @@ struct Disk {
     synced: Vec<u8>,
     /// What led from there to here.
     since: Vec<Change>,
+    syncs: u64,
 }
 
 #[derive(Debug)]
@@ -115,12 +116,18 @@ impl Forgetful {
         for change in &disk.since {
             left.keep(change, &mut image);
         }
-        let disk = Disk { now: image.clone(), synced: image, since: Vec::new() };
+        let disk = Disk { now: image.clone(), synced: image, since: Vec::new(), syncs: 0 };
         Self { power: Power::on(), disk: Arc::new(Mutex::new(disk)) }
     }
 
+    /// The switch it hangs on.
     pub fn power(&self) -> &Power {
         &self.power
+    }
+
+    /// Syncs so far.
+    pub fn syncs(&self) -> u64 {
+        self.lock().syncs
     }
 
     fn lock(&self) -> MutexGuard<'_, Disk> {
@@ -221,6 +228,7 @@ impl StorageBackend for Forgetful {
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.lock();
         self.power.step()?;
+        disk.syncs += 1;
         let since = std::mem::take(&mut disk.since);
         for change in &since {
             apply(change, &mut disk.synced);

@@ -40,9 +40,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             path: None,
-            page_cache_bytes: 24 << 20,
+            page_cache_bytes: 16 << 20,
             cached_rows_max: 100_000,
-            cached_bytes_max: 16 << 20,
+            cached_bytes_max: 12 << 20,
             now_s: 1,
             conflict_seed: None,
         }
@@ -52,10 +52,12 @@ impl Default for Options {
 /// Why a status store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// Another process has it open, or is just making it.
     #[error(
         "{path} is in use by another process: one process owns a data directory; stop that one or give this one another `data`"
     )]
     InUse { path: PathBuf },
+    /// It cannot be opened: no such folder, damaged, somebody else's, or of a newer schema.
     #[error("{path}: {reason}")]
     Engine { path: PathBuf, reason: String },
 }

@@ -9,7 +9,7 @@ use crate::status::tables::{Objects, Settle, Versions};
 use crate::status::{Commit, CommitError, Committed, Options, Status};
 
 /// How many disks a crash may leave behind are looked at, for each call.
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 5;
 
 fn open(disk: &Forgetful) -> Status {
     Status::open_on(disk.clone(), &Options::default()).expect("a disk with power opens")
@@ -146,6 +146,24 @@ async fn a_crash_while_opening_never_gives_the_same_start_twice() {
         let second = open(&disk.crash(seed)).facts().start;
         assert!(second >= 2 && first.is_none_or(|first| first < second), "{first:?}, then {second} when cut at {cut}");
     }
+}
+
+#[tokio::test]
+async fn a_commit_costs_two_syncs_however_many_share_it() {
+    let disk = Forgetful::new(Power::on());
+    let status = open(&disk);
+    status.commit(step(1)).await.unwrap();
+    let before = disk.syncs();
+    status.commit(step(2)).await.unwrap();
+    assert_eq!(disk.syncs() - before, 2);
+    let refused = Commit::new().expect::<Objects>(&object("k0"), Some(crate::status::Revision(99)));
+    assert!(status.commit(refused).await.is_err());
+    assert_eq!(disk.syncs() - before, 2, "a conflict costs none");
+    let (batches, before) = (status.stats().batches, disk.syncs());
+    futures::future::join_all((3..60).map(|n| status.commit(step(n)))).await;
+    let batches = status.stats().batches - batches;
+    assert!(batches < 20, "{batches} transactions for 57 commits at once");
+    assert_eq!(disk.syncs() - before, 2 * batches);
 }
 
 #[tokio::test]

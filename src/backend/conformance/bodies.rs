@@ -1,0 +1,154 @@
+//! What goes in comes out.
+
+use futures::stream;
+
+use super::{Store, expecting, in_chunks, keys, object, pattern, plain, publish, read, with_bucket, write};
+use crate::backend::{Body, BodyError, Error, GetOptions, KeptPart, Published, PutOptions};
+
+pub(crate) async fn a_body_comes_back_as_it_was(store: Store) {
+    let store = with_bucket(store).await;
+    for (n, size) in [0, 1, 4_096, 65_535, 65_536, 65_537, 300_000, 3 << 20].into_iter().enumerate() {
+        for chunk in [size.max(1), 10_000] {
+            let bytes = pattern(n as u64, size);
+            let options = PutOptions { size: (chunk == 10_000).then_some(size as u64), modified_ms: 7 };
+            let kept = store.put(&object("a"), in_chunks(&bytes, chunk), options).await.unwrap();
+            assert_eq!(kept.size, size as u64);
+            assert_eq!(publish(&store, "a", &kept).await.unwrap(), Published::Done);
+            let fetched = store.get(&plain("a"), expecting(&kept.binding)).await.unwrap();
+            assert_eq!((fetched.found.size, &fetched.found.binding), (size as u64, &kept.binding));
+            assert_eq!(fetched.body.size, Some(size as u64));
+            assert!(fetched.body.collect(4 << 20).await.unwrap() == bytes, "{size} bytes in chunks of {chunk}");
+            assert_eq!(store.head(&plain("a")).await.unwrap(), fetched.found);
+        }
+    }
+}
+
+pub(crate) async fn a_body_that_fails_stores_nothing(store: Store) {
+    let store = with_bucket(store).await;
+    let old = write(&store, "a", &pattern(1, 100)).await;
+    for size in [10, 70_000, 2 << 20] {
+        let bytes = pattern(2, size);
+        let chunks = [Ok(bytes), Err(BodyError::Refused)];
+        let put = store.put(&object("a"), Body::new(None, stream::iter(chunks)), PutOptions::default()).await;
+        assert!(matches!(put, Err(Error::Body(BodyError::Refused))), "{put:?}");
+    }
+    assert_eq!(read(&store, &plain("a"), expecting(&old.binding)).await.unwrap(), pattern(1, 100));
+    assert_eq!(keys(&store).await, ["a"]);
+}
+
+pub(crate) async fn a_body_of_another_length_than_announced_stores_nothing(store: Store) {
+    let store = with_bucket(store).await;
+    for announced in [9, 11, 3 << 20] {
+        let options = PutOptions { size: Some(announced), modified_ms: 0 };
+        let put = store.put(&object("a"), in_chunks(&pattern(1, 10), 10), options).await;
+        assert!(matches!(put, Err(Error::Body(BodyError::Truncated(_)))), "{announced}: {put:?}");
+    }
+    assert_eq!(keys(&store).await, [""; 0]);
+}
+
+pub(crate) async fn a_range_is_exactly_what_was_asked_for(store: Store) {
+    let store = with_bucket(store).await;
+    for size in [10u64, 65_536, 1 << 20] {
+        let bytes = pattern(size, size as usize);
+        let kept = write(&store, "a", &bytes).await;
+        for range in [0..1, 0..size, size - 1..size, size / 2..size, 3..size / 2, 5..5] {
+            let get = GetOptions { range: Some(range.clone()), expect: Some(kept.binding.clone()) };
+            let fetched = store.get(&plain("a"), get).await.unwrap();
+            assert_eq!(fetched.found.size, size);
+            assert_eq!(fetched.body.size, Some(range.end - range.start));
+            let got = fetched.body.collect(2 << 20).await.unwrap();
+            assert!(got == bytes[range.start as usize..range.end as usize], "{range:?} of {size}");
+        }
+    }
+}
+
+pub(crate) async fn other_bytes_than_expected_are_refused(store: Store) {
+    let store = with_bucket(store).await;
+    let old = write(&store, "a", &pattern(1, 10)).await;
+    let new = write(&store, "a", &pattern(2, 10)).await;
+    let stale = store.get(&plain("a"), expecting(&old.binding)).await;
+    assert!(matches!(stale, Err(Error::Changed)), "{stale:?}");
+    assert_eq!(read(&store, &plain("a"), expecting(&new.binding)).await.unwrap(), pattern(2, 10));
+    let none = store.get(&plain("b"), expecting(&old.binding)).await;
+    assert!(matches!(none, Err(Error::NotFound)), "{none:?}");
+    assert!(matches!(store.head(&plain("b")).await, Err(Error::NotFound)));
+}
+
+pub(crate) async fn the_modification_time_is_the_writers(store: Store) {
+    let store = with_bucket(store).await;
+    for modified_ms in [0, 999, 1_790_000_123_456] {
+        let options = PutOptions { size: None, modified_ms };
+        let kept = store.put(&object("a"), Body::from(pattern(1, 10)), options).await.unwrap();
+        publish(&store, "a", &kept).await.unwrap();
+        assert_eq!(store.head(&plain("a")).await.unwrap().modified_ms, modified_ms);
+    }
+}
+
+pub(crate) async fn two_writes_of_the_same_bytes_are_told_apart(store: Store) {
+    let store = with_bucket(store).await;
+    let mut bindings = Vec::new();
+    for _ in 0..20 {
+        let kept = write(&store, "a", &pattern(1, 10)).await;
+        assert!(!bindings.contains(&kept.binding), "{:?}", kept.binding);
+        bindings.push(kept.binding);
+        store.harden(&[object("a")]).await.unwrap();
+        store.release(kept.location).await;
+    }
+}
+
+pub(crate) async fn a_copy_is_bound_to_its_source(store: Store) {
+    let store = with_bucket(store).await;
+    for size in [100u64, 1 << 20] {
+        let bytes = pattern(size, size as usize);
+        let old = write(&store, "a", &pattern(9, 10)).await;
+        let source = write(&store, "a", &bytes).await;
+        for range in [None, Some(10..size / 2)] {
+            let get = GetOptions { range: range.clone(), expect: Some(source.binding.clone()) };
+            let kept = store.copy(&plain("a"), get, &object("b"), PutOptions { size: None, modified_ms: 5 }).await.unwrap();
+            publish(&store, "b", &kept).await.unwrap();
+            let want = range.map_or(bytes.clone(), |range| bytes.slice(range.start as usize..range.end as usize));
+            assert_eq!(kept.size, want.len() as u64);
+            assert!(read(&store, &plain("b"), expecting(&kept.binding)).await.unwrap() == want);
+            assert_eq!(store.head(&plain("b")).await.unwrap().modified_ms, 5);
+        }
+        let stale = store.copy(&plain("a"), expecting(&old.binding), &object("b"), PutOptions::default()).await;
+        assert!(matches!(stale, Err(Error::Changed)), "{stale:?}");
+        assert!(read(&store, &plain("a"), expecting(&source.binding)).await.unwrap() == bytes);
+    }
+}
+
+async fn put_parts(store: &Store, key: &str, sizes: &[usize]) -> (Vec<KeptPart>, Vec<u8>) {
+    let (mut parts, mut whole) = (Vec::new(), Vec::new());
+    for (n, size) in sizes.iter().enumerate() {
+        let bytes = pattern(n as u64, *size);
+        let kept = store.put_part(&object(key), Body::from(bytes.clone()), PutOptions::default()).await.unwrap();
+        parts.push(KeptPart { number: n as u16 + 1, kept });
+        whole.extend_from_slice(&bytes);
+    }
+    (parts, whole)
+}
+
+pub(crate) async fn parts_become_one_body(store: Store) {
+    let store = with_bucket(store).await;
+    for sizes in [vec![0], vec![10], vec![100_000, 70_000, 5], vec![1 << 20, 0, 1 << 20]] {
+        let (parts, whole) = put_parts(&store, "a", &sizes).await;
+        for _ in 0..2 {
+            let kept = store.assemble(&object("a"), &parts, PutOptions { size: None, modified_ms: 3 }).await.unwrap();
+            assert_eq!(kept.size, whole.len() as u64);
+            publish(&store, "a", &kept).await.unwrap();
+            assert!(read(&store, &plain("a"), expecting(&kept.binding)).await.unwrap() == whole);
+        }
+        for part in parts {
+            store.release(part.kept.location).await;
+        }
+    }
+    assert_eq!(keys(&store).await, ["a"]);
+}
+
+pub(crate) async fn a_part_that_changed_stops_the_assembly(store: Store) {
+    let store = with_bucket(store).await;
+    let (mut parts, _) = put_parts(&store, "a", &[10, 10]).await;
+    parts[0].kept.location = parts[1].kept.location.clone();
+    let assembled = store.assemble(&object("a"), &parts, PutOptions::default()).await;
+    assert!(matches!(assembled, Err(Error::Changed | Error::NotFound)), "{assembled:?}");
+}

@@ -1,0 +1,238 @@
+//! Keys and buckets, however odd.
+
+use futures::stream::{StreamExt, TryStreamExt};
+
+use super::{Store, bucket, expecting, keys, object, pattern, plain, publish, read, stage, with_bucket, write};
+use crate::backend::{Error, Found, GetOptions, Published};
+use crate::model::{BucketName, Key};
+
+/// Keys that a careless mapping onto names confuses with each other or cannot hold.
+pub(crate) fn odd_keys() -> Vec<String> {
+    let mut keys: Vec<String> = [
+        "a",
+        "a/",
+        "a//",
+        "a//b",
+        "a/b",
+        "a/b/",
+        "a/b/c",
+        "/",
+        "//",
+        "/a",
+        "//a",
+        ".",
+        "..",
+        "./",
+        "../",
+        "/.",
+        "/..",
+        "a/.",
+        "a/..",
+        "a/./b",
+        "a/../b",
+        "../../etc/passwd",
+        "...",
+        ".a",
+        "a.",
+        "%",
+        "%%",
+        "a%",
+        "a%f",
+        "a%d",
+        "a%d/b",
+        "a%f/b",
+        "%e",
+        "%e/",
+        "a/%e",
+        "%25",
+        "%2E",
+        "%2e",
+        "%00",
+        "a%2Fb",
+        "%+",
+        "a%+",
+        "a%+/b",
+        "\0",
+        "a\0",
+        "a\0b",
+        "a\0/b",
+        "\u{1}",
+        "\n",
+        "\r\n",
+        "a\tb",
+        "\u{7f}",
+        " ",
+        " a",
+        "a ",
+        "a b",
+        "+",
+        "a+b",
+        "\\",
+        "a\\b",
+        "a:b",
+        "a*b?",
+        "\"'",
+        "<&>",
+        "foo",
+        "foo-",
+        "foo/",
+        "foo-/bar",
+        "foo/bar",
+        "foo0",
+        "foo.txt",
+        "foo!/a",
+        "A",
+        "é",
+        "e\u{301}",
+        "ü/ß",
+        "\u{FFFD}",
+        "\u{E000}",
+        "\u{FFFF}",
+        "\u{10000}",
+        "\u{1F600}",
+        "\u{20000}",
+        "\u{30000}",
+        "\u{E0100}",
+        "\u{F0000}",
+        "\u{10FFFF}",
+        "\u{D7FF}",
+        "\u{E000}/a",
+        "\u{1F600}/a",
+        ".anybucket",
+        ".anybucket/staging/0000000000000000",
+        "bucket",
+    ]
+    .map(str::to_owned)
+    .into();
+    let x240 = "x".repeat(240);
+    keys.extend(["", "y", "-", "/", "/y", "0", "."].map(|end| format!("{x240}{end}")));
+    keys.extend(["x".repeat(239), "x".repeat(255), "x".repeat(256), "x".repeat(1024), "%".repeat(1024), "\0".repeat(1024)]);
+    keys.extend(["é".repeat(512), "\u{1F600}".repeat(256), "/".repeat(60), "./".repeat(30), "../".repeat(30)]);
+    keys.extend([format!("{}/b", "z".repeat(1022)), format!("{}.", "w".repeat(1023)), format!("{}..", "v".repeat(480))]);
+    keys
+}
+
+pub(crate) async fn any_legal_key_round_trips(store: Store) {
+    let store = with_bucket(store).await;
+    // The order decides which of two neighbours comes second, so both orders are tried.
+    for backwards in [false, true] {
+        let mut order = odd_keys();
+        if backwards {
+            order.reverse();
+        }
+        let mut held = Vec::new();
+        for (n, key) in order.iter().enumerate() {
+            held.push(write(&store, key, &pattern(n as u64, 20 + n)).await);
+        }
+        for (n, (key, kept)) in order.iter().zip(&held).enumerate() {
+            let got = read(&store, &plain(key), expecting(&kept.binding)).await;
+            assert_eq!(got.unwrap(), pattern(n as u64, 20 + n), "{key:?}");
+        }
+        let mut sorted = order.clone();
+        sorted.sort();
+        assert_eq!(keys(&store).await, sorted);
+        let moved: Vec<_> = order.iter().map(|key| object(key)).collect();
+        store.harden(&moved).await.unwrap();
+        for (key, kept) in order.iter().zip(held) {
+            store.release(kept.location).await;
+            store.delete(&plain(key), &kept.binding).await.unwrap();
+            assert!(matches!(store.head(&plain(key)).await, Err(Error::NotFound)), "{key:?}");
+        }
+        store.harden(&moved).await.unwrap();
+        assert_eq!(keys(&store).await, [""; 0]);
+    }
+    store.delete_bucket(&bucket()).await.unwrap();
+}
+
+pub(crate) async fn a_listing_is_in_byte_order_of_keys(store: Store) {
+    let store = with_bucket(store).await;
+    let mut want = [
+        "foo",
+        "foo!",
+        "foo!a/b",
+        "foo-",
+        "foo-/x",
+        "foo.",
+        "foo/",
+        "foo/-",
+        "foo//",
+        "foo//a",
+        "foo/a",
+        "foo0",
+        "\u{E000}",
+        "\u{FFFF}",
+        "\u{10000}",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for key in want.iter().rev() {
+        write(&store, key, &pattern(1, 3)).await;
+    }
+    want.sort();
+    let found: Vec<Found> = store.list(&bucket(), None).try_collect().await.unwrap();
+    assert_eq!(found.iter().map(|found| found.key.as_str()).collect::<Vec<_>>(), want);
+    for one in found {
+        assert_eq!(store.head(&plain(one.key.as_str())).await.unwrap(), one);
+    }
+}
+
+pub(crate) async fn a_listing_goes_on_after_any_key(store: Store) {
+    let store = with_bucket(store).await;
+    let mut all = odd_keys();
+    for key in &all {
+        write(&store, key, &pattern(1, 3)).await;
+    }
+    all.sort();
+    let between =
+        ["fo", "foo,", "foo/a", "a/b/b", "zzz", "\u{10FFFF}\u{10FFFF}", "\u{1}\u{1}", "xx", "a/a/a/a"].map(str::to_owned);
+    for after in all.iter().chain(&between) {
+        let after = Key::new(after).unwrap();
+        let found: Vec<Found> = store.list(&bucket(), Some(&after)).try_collect().await.unwrap();
+        let found: Vec<_> = found.iter().map(|found| found.key.as_str()).collect();
+        let want: Vec<_> = all.iter().map(String::as_str).filter(|key| *key > after.as_str()).collect();
+        assert_eq!(found, want, "after {after:?}");
+    }
+}
+
+pub(crate) async fn buckets_come_and_go(store: Store) {
+    let names = ["aaa", "a.b", "a-b", "zz9", "b01"].map(|name| BucketName::new(name).unwrap());
+    assert_eq!(store.list_buckets().await.unwrap(), []);
+    for _ in 0..2 {
+        for name in &names {
+            store.create_bucket(name).await.unwrap();
+        }
+    }
+    let mut sorted = names.to_vec();
+    sorted.sort();
+    assert_eq!(store.list_buckets().await.unwrap(), sorted);
+    for name in names.iter().chain(&names) {
+        store.delete_bucket(name).await.unwrap();
+    }
+    assert_eq!(store.list_buckets().await.unwrap(), []);
+}
+
+pub(crate) async fn a_bucket_with_something_in_it_stays(store: Store) {
+    let store = with_bucket(store).await;
+    let kept = write(&store, "a/b/c", &pattern(1, 10)).await;
+    let refused = store.delete_bucket(&bucket()).await;
+    assert!(matches!(refused, Err(Error::NotEmpty(_))), "{refused:?}");
+    assert_eq!(read(&store, &plain("a/b/c"), expecting(&kept.binding)).await.unwrap(), pattern(1, 10));
+    store.delete(&plain("a/b/c"), &kept.binding).await.unwrap();
+    store.delete_bucket(&bucket()).await.unwrap();
+    store.create_bucket(&bucket()).await.unwrap();
+    assert_eq!(keys(&store).await, [""; 0]);
+    write(&store, "a/b", &pattern(2, 10)).await;
+    assert_eq!(keys(&store).await, ["a/b"]);
+}
+
+pub(crate) async fn a_missing_bucket_is_told(store: Store) {
+    let kept = stage(&store, "a", &pattern(1, 10)).await;
+    assert!(matches!(publish(&store, "a", &kept).await, Err(Error::NoSuchBucket)));
+    assert!(matches!(store.head(&plain("a")).await, Err(Error::NoSuchBucket)));
+    assert!(matches!(store.get(&plain("a"), GetOptions::default()).await, Err(Error::NoSuchBucket)));
+    assert!(matches!(store.list(&bucket(), None).next().await, Some(Err(Error::NoSuchBucket))));
+    store.delete(&plain("a"), &kept.binding).await.unwrap();
+    store.harden(&[object("a")]).await.unwrap();
+    store.create_bucket(&bucket()).await.unwrap();
+    assert_eq!(publish(&store, "a", &kept).await.unwrap(), Published::Done);
+}

@@ -1,0 +1,10 @@
+//! The whole face driven over HTTP, one file a topic. Each trap of s3s has its test here.
+
+mod buckets;
+mod integrity;
+mod listing;
+mod multipart;
+mod objects;
+mod reads;
+mod shape;
+mod signatures;
