@@ -11,6 +11,24 @@ use super::{Access, Admin, Backend, ByteSize, Config, Lifecycle, Limits, Period,
 use crate::backend::fs;
 use crate::telemetry;
 
+const DEFAULT_DATA: &str = "./anybucket-data";
+const TOKEN: &str = "admin-token";
+const OBJECTS: &str = "objects";
+
+/// The data directory, which other defaults lie in.
+struct Data {
+    path: PathBuf,
+}
+
+impl Data {
+    /// A path that is `name` in the data directory by default. Written out as in `config.toml` it still follows `data`:
+    /// showing a default must not pin it.
+    fn follow(&self, section: &mut Section<'_>, key: &'static str, name: &str) -> PathBuf {
+        let path = section.value(key, self.path.join(name));
+        if path == Path::new(DEFAULT_DATA).join(name) { self.path.join(name) } else { path }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Sources::default().load().expect("the defaults are good, or no test would pass")
@@ -20,19 +38,19 @@ impl Default for Config {
 impl Config {
     /// Reads everything there is to set; the reader's report says what is wrong with it.
     pub(super) fn read(all: &mut Section<'_>) -> Self {
-        let data = all.value("data", PathBuf::from("./anybucket-data"));
+        let data = Data { path: all.value("data", PathBuf::from(DEFAULT_DATA)) };
         refuse_later_stages(all);
         Self {
             site: all.within("site", Site::read),
             s3: all.within("s3", S3::read),
             admin: all.within("admin", |admin| Admin::read(admin, &data)),
-            access: all.within("access", |access| Access { keys_file: access.value("keys_file", data.join("keys.toml")) }),
+            access: all.within("access", |access| Access { keys_file: data.follow(access, "keys_file", "keys.toml") }),
             backends: read_backends(all, &data),
             routes: all.list("route", Route::read).unwrap_or_else(|| vec![Route::default()]),
             status: all.within("status", Status::read),
             lifecycle: all.within("lifecycle", |lifecycle| Lifecycle { day: lifecycle.value("day", hours(24)) }),
             log: all.within("log", read_log),
-            data,
+            data: data.path,
         }
     }
 
@@ -78,10 +96,13 @@ impl Limits {
 }
 
 impl Admin {
-    fn read(admin: &mut Section<'_>, data: &Path) -> Self {
+    fn read(admin: &mut Section<'_>, data: &Data) -> Self {
+        let own = Secret::File(data.path.join(TOKEN));
+        let token = admin.value("token", own.clone());
+        let is_default = token == Secret::File(Path::new(DEFAULT_DATA).join(TOKEN));
         Self {
             listen: admin.value("listen", loopback(9001)),
-            token: admin.value("token", Secret::File(data.join("admin-token"))),
+            token: if is_default { own } else { token },
             allow_remote: admin.value("allow_remote", false),
             hosts: admin.value("hosts", Vec::new()),
             open_metrics: admin.value("open_metrics", false),
@@ -89,15 +110,17 @@ impl Admin {
     }
 }
 
-fn read_backends(all: &mut Section<'_>, data: &Path) -> Vec<(String, Backend)> {
-    let objects = data.join("objects");
+fn read_backends(all: &mut Section<'_>, data: &Data) -> Vec<(String, Backend)> {
     let named = all.named("backend", |name, section| {
         // `main` is there without being written down, so a single setting of it can be given.
-        let default = (name == Route::default().backend).then_some(objects.as_path());
-        Backend::read(section, default)
+        Backend::read(section, (name == Route::default().backend).then_some(data))
     });
     let named: Vec<_> = named.into_iter().filter_map(|(name, backend)| Some((name, backend?))).collect();
-    if named.is_empty() { vec![(Route::default().backend, Backend::Fs(fs::Settings::at(objects)))] } else { named }
+    if named.is_empty() {
+        vec![(Route::default().backend, Backend::Fs(fs::Settings::at(data.path.join(OBJECTS))))]
+    } else {
+        named
+    }
 }
 
 /// Kinds of stores.
@@ -114,13 +137,13 @@ words! { Kind, allowed "\"fs\" or \"memory\"":
 }
 
 impl Backend {
-    /// `None` where the section was refused.
-    fn read(section: &mut Section<'_>, default_path: Option<&Path>) -> Option<Self> {
-        if default_path.is_none() && !section.has("kind") {
+    /// `data` where the store has defaults that lie in it. `None` where the section was refused.
+    fn read(section: &mut Section<'_>, data: Option<&Data>) -> Option<Self> {
+        if data.is_none() && !section.has("kind") {
             section.refuse("kind", "is missing; allowed: \"fs\" or \"memory\"".into());
         }
         match section.value("kind", Kind::Fs) {
-            Kind::Fs => Some(Self::Fs(read_fs(section, default_path))),
+            Kind::Fs => Some(Self::Fs(read_fs(section, data))),
             Kind::Memory => Some(Self::Memory),
             Kind::Later => {
                 section.refuse("kind", format!("{NOT_YET}; allowed: \"fs\" or \"memory\""));
@@ -132,13 +155,16 @@ impl Backend {
 
 words! { fs::Durability, allowed "\"fsync\" or \"os\"": "fsync" => Self::Fsync, "os" => Self::Os }
 
-fn read_fs(section: &mut Section<'_>, default_path: Option<&Path>) -> fs::Settings {
-    if default_path.is_none() && !section.has("path") {
+fn read_fs(section: &mut Section<'_>, data: Option<&Data>) -> fs::Settings {
+    if data.is_none() && !section.has("path") {
         section.refuse("path", "is missing; name the directory that holds the buckets".into());
     }
-    let default = fs::Settings::at(default_path.unwrap_or(Path::new("")));
+    let default = fs::Settings::default();
     fs::Settings {
-        path: section.value("path", default.path),
+        path: match data {
+            Some(data) => data.follow(section, "path", OBJECTS),
+            None => section.value("path", PathBuf::new()),
+        },
         durability: section.value("durability", default.durability),
         reserved: section.value("reserved", default.reserved),
     }

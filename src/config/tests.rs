@@ -214,8 +214,13 @@ fn a_secret_never_shows_in_a_refusal() {
 
 #[test]
 fn what_lies_in_the_data_directory_follows_it() {
-    let config = load("", &[], &[("data", "/srv/bucket")]).unwrap();
-    assert_eq!(config.access.keys_file, std::path::Path::new("/srv/bucket/keys.toml"));
-    assert_eq!(config.admin.token, Secret::File("/srv/bucket/admin-token".into()));
-    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.path == std::path::Path::new("/srv/bucket/objects")));
+    // Also where the defaults are written out.
+    for text in ["", SHOWN] {
+        let config = load(text, &[], &[("data", "/srv/bucket")]).unwrap();
+        assert_eq!(config.access.keys_file, PathBuf::from("/srv/bucket/keys.toml"));
+        assert_eq!(config.admin.token, Secret::File("/srv/bucket/admin-token".into()));
+        assert!(matches!(config.backend(), Backend::Fs(fs) if fs.path.ends_with("bucket/objects")));
+    }
+    let config = load("[access]\nkeys_file = '/etc/keys.toml'", &[], &[("data", "/srv/bucket")]).unwrap();
+    assert_eq!(config.access.keys_file, PathBuf::from("/etc/keys.toml"));
 }
