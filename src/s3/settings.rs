@@ -1,6 +1,5 @@
 //! What the operator may set about how S3 is spoken. Listening is `app`'s.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use s3s::config::S3Config;
@@ -11,8 +10,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where clients connect: told to people, opened by `app`.
-    pub listen: SocketAddr,
     /// The region clients sign for; new buckets belong to it.
     pub region: String,
     /// Virtual-host style: `bucket.DOMAIN`. Any other host is path style.
@@ -38,12 +35,7 @@ pub struct Limits {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
-            region: super::bucket::FIRST_REGION.into(),
-            domains: Vec::new(),
-            limits: Limits::default(),
-        }
+        Self { region: super::bucket::FIRST_REGION.into(), domains: Vec::new(), limits: Limits::default() }
     }
 }
 
