@@ -1,5 +1,6 @@
 //! The conformance suite on several kinds of ground; what only a directory can do wrong is in the files beside.
 
+mod cached;
 mod crash;
 mod failing;
 mod outsiders;

@@ -25,7 +25,10 @@ async fn links_lead_nowhere() {
     symlink(outside.path(), bucket.join("dir")).unwrap();
     symlink(outside.path().join("secret"), bucket.join("file")).unwrap();
     symlink(outside.path(), dir.path().join("linked-bucket")).unwrap();
-    for key in ["dir/secret", "file", "dir"] {
+    // Even a link that stays in the bucket: one file would have two keys.
+    symlink("real", bucket.join("alias")).unwrap();
+    write(&fs, "real/a", b"mine").await;
+    for key in ["dir/secret", "file", "dir", "alias/a"] {
         assert!(matches!(read(&fs, &plain(key), None).await, Err(Error::NotFound)), "{key}");
     }
     write(&fs, "dir/secret", b"mine").await;
@@ -34,7 +37,7 @@ async fn links_lead_nowhere() {
     assert_eq!(read(&fs, &plain("dir/secret"), None).await.unwrap(), b"mine");
     assert_eq!(read(&fs, &plain("file"), None).await.unwrap(), b"mine");
     let found: Vec<Found> = fs.list(&BucketName::new("bucket").unwrap(), None).try_collect().await.unwrap();
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.len(), 3);
     assert_eq!(fs.list_buckets().await.unwrap(), [BucketName::new("bucket").unwrap()]);
     let linked = Place { object: ObjectId::parse("linked-bucket", "secret").unwrap(), location: Location::Plain };
     assert!(matches!(fs.head(&linked).await, Err(Error::NoSuchBucket)));
@@ -87,7 +90,7 @@ async fn a_body_never_ends_cleanly_when_its_file_is_changed_under_it() {
         } else {
             std::os::unix::fs::FileExt::write_at(&file, b"x", 0).unwrap();
         }
-        let rest: std::result::Result<Vec<_>, _> = fetched.body.stream.try_collect().await;
+        let rest = fetched.body.stream.try_fold(0, |size, chunk| async move { Ok(size + chunk.len()) }).await;
         assert!(matches!(rest, Err(BodyError::Read(_))), "{rest:?}");
     }
 }

@@ -85,3 +85,44 @@ async fn large_puts_and_gets() {
         println!("64 MiB: put {put:?}, get {:?}", start.elapsed());
     }
 }
+
+/// Peak resident memory of this process, in KiB.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures"]
+async fn memory_with_32_uploads_and_32_downloads() {
+    let (fs, _dir) = fresh();
+    fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
+    let size = 32 << 20;
+    let upload = |fs: Arc<Fs>, key: String| async move {
+        let chunks = (0..size / 65_536).map(|_| Ok(Bytes::from(vec![7; 65_536])));
+        let body = Body::new(Some(size), futures::stream::iter(chunks));
+        let kept = fs.put(&object(&key), body, PutOptions::default()).await.unwrap();
+        publish(&fs, &key, &kept).await.unwrap();
+    };
+    upload(fs.clone(), "down".to_owned()).await;
+    let before = peak_kib();
+    let mut tasks = Vec::new();
+    for n in 0..32 {
+        tasks.push(tokio::spawn(upload(fs.clone(), format!("up/{n}"))));
+        let fs = fs.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut body = fs.get(&plain("down"), GetOptions::default()).await.unwrap().body;
+            let mut last = None;
+            while let Some(chunk) = futures::StreamExt::next(&mut body.stream).await {
+                // A slow client holds the chunk before while the next is read.
+                last.replace(chunk.unwrap());
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    println!("32 uploads and 32 downloads: peak {} MiB, before them {} MiB", peak_kib() / 1024, before / 1024);
+}
