@@ -128,7 +128,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// An error in the body stores nothing.
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept>;
 
-    /// Opens the bytes at `at`.
+    /// Opens the bytes at `at`. Staged bytes may be published at any moment: with [`GetOptions::expect`] they are found at
+    /// either place.
     async fn get(&self, at: &Place, get: GetOptions) -> Result<Fetched>;
 
     /// What is at `at` now.

@@ -5,9 +5,7 @@ use super::land::Landing;
 use super::types::{Claims, CopyRequest, Description, Upload, Written};
 use super::{Site, digest, precondition};
 use crate::backend::{self, GetOptions, Kept, Place, PutOptions};
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record};
-
-use super::get::possible_locations;
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record, State};
 
 /// Largest source of a single copy; larger ones are copied part by part.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
@@ -61,17 +59,13 @@ impl Site {
     }
 
     async fn copy_bytes(&self, from: &ObjectId, record: &Record, to: &ObjectId) -> backend::Result<Kept> {
-        let mut outcome = Err(backend::Error::NotFound);
-        for location in possible_locations(&record.location) {
-            let place = Place { object: from.clone(), location };
-            let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
-            let put = PutOptions { size: Some(record.identity.size), modified_ms: self.inner.clock.wall_ms() };
-            outcome = self.inner.backend.copy(&place, get, to, put).await;
-            if !matches!(outcome, Err(backend::Error::NotFound | backend::Error::Changed)) {
-                break;
-            }
+        if record.state != State::Present {
+            return Err(backend::Error::NotFound);
         }
-        outcome
+        let place = Place { object: from.clone(), location: record.location.clone() };
+        let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
+        let put = PutOptions { size: Some(record.identity.size), modified_ms: self.inner.clock.wall_ms() };
+        self.inner.backend.copy(&place, get, to, put).await
     }
 
     /// A checksum that nobody computed yet needs every byte to pass by.

@@ -12,7 +12,7 @@ use super::error::{Error, Result};
 use super::types::{Opened, ReadConditions, Seen, Selection};
 use super::{Site, precondition};
 use crate::backend::{self, Body, BodyError, GetOptions, Place};
-use crate::model::{Location, ObjectId, Record, State};
+use crate::model::{ObjectId, Record, State};
 use crate::status::Stored;
 
 /// How often a read starts over because the object was replaced under it.
@@ -59,22 +59,14 @@ impl Site {
         Ok(Seen { record: stored.clone(), modified_ms, range, partial: select != Selection::All })
     }
 
-    /// Opens the bytes that a record binds, wherever they are: staged bytes may reach their plain name at any time, and
-    /// move that way only.
+    /// Opens the bytes that a record binds. Staged ones may reach their plain name at any time; the store knows.
     pub(super) async fn open_bytes(&self, object: &ObjectId, record: &Record, range: Range<u64>) -> backend::Result<Body> {
         if record.state != State::Present {
             return Err(backend::Error::NotFound);
         }
-        let mut outcome = Err(backend::Error::NotFound);
-        for location in possible_locations(&record.location) {
-            let place = Place { object: object.clone(), location };
-            let options = GetOptions { range: Some(range.clone()), expect: Some(record.binding.clone()) };
-            outcome = self.inner.backend.get(&place, options).await;
-            if !matches!(outcome, Err(backend::Error::NotFound | backend::Error::Changed)) {
-                break;
-            }
-        }
-        outcome.map(|fetched| fetched.body)
+        let place = Place { object: object.clone(), location: record.location.clone() };
+        let options = GetOptions { range: Some(range), expect: Some(record.binding.clone()) };
+        Ok(self.inner.backend.get(&place, options).await?.body)
     }
 
     /// A whole object is checked against its CRC-64/NVME while it is sent.
@@ -90,14 +82,6 @@ impl Site {
             tracing::error!(%object, "the stored bytes do not have the checksum of their record: the answer was broken off");
         };
         Body { size: body.size, stream: checked(body.stream, identity.crc64, alarm) }
-    }
-}
-
-/// Where bytes recorded at `location` can be by now.
-pub(super) fn possible_locations(location: &Location) -> Vec<Location> {
-    match location {
-        Location::Staged(_) => vec![Location::Plain, location.clone(), Location::Plain],
-        settled => vec![settled.clone()],
     }
 }
 
