@@ -89,7 +89,7 @@ pub async fn list(face: &Face, req: S3Request<ListBucketsInput>) -> S3Result<S3R
     let all = face.site.buckets().await.map_err(error::from_site)?;
     let wanted = |info: &BucketInfo| {
         let name = info.name.as_str();
-        caller.sees(name)
+        caller.sees(name, &info.owner)
             && after.as_ref().is_none_or(|after| name > after.as_str())
             && req.input.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()))
             && req.input.bucket_region.as_ref().is_none_or(|region| info.region == *region)

@@ -71,16 +71,13 @@ impl RawSet {
         })
     }
 
-    /// As conditions of a write. S3 has none on dates there, and of If-None-Match only `*`.
+    /// As conditions of a write. S3 has none on dates there.
     pub fn of_write(&self) -> S3Result<WriteConditions> {
         if self.if_modified_since.is_some() || self.if_unmodified_since.is_some() {
             return Err(error::not_implemented("If-Modified-Since and If-Unmodified-Since on a write"));
         }
-        let if_none_match = etags(&self.if_none_match)?;
-        if matches!(if_none_match, Some(EtagCondition::OneOf(_))) {
-            return Err(error::not_implemented("If-None-Match with an ETag on a write"));
-        }
-        Ok(WriteConditions { if_match: etags(&self.if_match)?, if_none_match, ..WriteConditions::default() })
+        let (if_match, if_none_match) = (etags(&self.if_match)?, etags(&self.if_none_match)?);
+        Ok(WriteConditions { if_match, if_none_match, ..WriteConditions::default() })
     }
 
     pub fn has_etags(&self) -> bool {
@@ -217,7 +214,7 @@ mod tests {
         };
         assert_eq!(set("if-none-match", "*").unwrap().if_none_match, Some(EtagCondition::Any));
         assert!(set("if-match", "\"a\"").unwrap().if_match.is_some());
-        assert_eq!(set("if-none-match", "\"a\"").unwrap_err().code().as_str(), "NotImplemented");
+        assert!(set("if-none-match", "\"a\"").unwrap().if_none_match.is_some());
         assert_eq!(set("if-modified-since", "x").unwrap_err().code().as_str(), "NotImplemented");
     }
 

@@ -106,7 +106,8 @@ pub fn checksum_text(checksum: &Checksum, parts: usize) -> String {
 pub fn parse_checksum(algorithm: ChecksumAlgorithm, text: &str) -> S3Result<Vec<u8>> {
     let value = text.rsplit_once('-').map_or(text, |(value, _)| value);
     let bytes = BASE64.decode(value).ok().filter(|bytes| bytes.len() == algorithm.value_len());
-    bytes.ok_or_else(|| error::invalid_request(format!("Value for {} header is invalid.", checksum_header(algorithm))))
+    // What is no checksum at all matches none.
+    bytes.ok_or_else(|| error::bad_digest(algorithm.name()))
 }
 
 pub fn checksum_header(algorithm: ChecksumAlgorithm) -> HeaderName {
@@ -222,8 +223,11 @@ pub fn text_of(headers: &HeaderMap, name: &HeaderName) -> S3Result<Option<String
 
 /// `aws-chunked` tells how the body travels, not what it is.
 fn without_chunking(encoding: &str) -> Option<String> {
+    if !encoding.contains("aws-chunked") {
+        return Some(encoding.to_owned());
+    }
     let kept: Vec<_> = encoding.split(',').map(str::trim).filter(|token| !token.is_empty() && *token != "aws-chunked").collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    (!kept.is_empty()).then(|| kept.join(", "))
 }
 
 pub fn website_redirect(headers: &HeaderMap) -> S3Result<Option<String>> {
@@ -328,7 +332,8 @@ mod tests {
         let of = |value| content_headers(&headers(&[("content-encoding", value)])).unwrap().content_encoding;
         assert_eq!(of("aws-chunked"), None);
         assert_eq!(of("gzip, aws-chunked"), Some("gzip".into()));
-        assert_eq!(of("gzip"), Some("gzip".into()));
+        assert_eq!(of("aws-chunked,deflate,gzip"), Some("deflate, gzip".into()));
+        assert_eq!(of("deflate,gzip"), Some("deflate,gzip".into()));
     }
 
     #[test]

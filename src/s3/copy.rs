@@ -93,7 +93,7 @@ async fn source(
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(error::not_implemented("copying from an access point"));
     };
-    auth::caller(extensions)?.must(Right::Read, bucket, key)?;
+    auth::caller(extensions)?.must(&face.site, Right::Read, bucket, key).await?;
     let null = convert::null_version(version_id.as_deref())?;
     if let Some(owner) = headers.get(SOURCE_OWNER)
         && bucket::info(face, bucket).await?.owner.as_bytes() != owner.as_bytes()

@@ -81,7 +81,7 @@ async fn outcome(face: &Face, caller: &Caller, bucket: &BucketName, named: Objec
 
 async fn remove_named(face: &Face, caller: &Caller, bucket: &BucketName, named: &ObjectIdentifier) -> S3Result<()> {
     let object = ObjectId { bucket: bucket.clone(), key: convert::key(&named.key)? };
-    caller.must(Right::Delete, bucket.as_str(), &named.key)?;
+    caller.must(&face.site, Right::Delete, bucket.as_str(), &named.key).await?;
     let etag = |etag: &ETag| match etag.value() {
         "*" => EtagCondition::Any,
         value => EtagCondition::OneOf(vec![model::ETag::new(value)]),

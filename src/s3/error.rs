@@ -49,6 +49,15 @@ pub fn invalid_request(message: impl Into<String>) -> S3Error {
     refuse(Code::InvalidRequest, message)
 }
 
+pub fn expired() -> S3Error {
+    refuse(Code::AccessDenied, "Request has expired")
+}
+
+/// For a subresource that no object has any more.
+pub fn no_such_key() -> S3Error {
+    from_site(Error::NoSuchKey)
+}
+
 pub fn signature_v2() -> S3Error {
     invalid_request("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 }
@@ -147,9 +156,7 @@ pub fn from_site(err: Error) -> S3Error {
         Error::PreconditionFailed(_) => refuse(Code::PreconditionFailed, message),
         Error::NotModified { etag, modified_ms } => not_modified(&etag, modified_ms),
         Error::InvalidRange { size } => invalid_range(size),
-        Error::InvalidPartNumber(_) => {
-            own("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, "The requested partnumber is not satisfiable")
-        }
+        Error::InvalidPartNumber(_) => refuse(Code::InvalidPart, "The requested partnumber is not satisfiable"),
         Error::InvalidPart { .. } => refuse(Code::InvalidPart, message),
         Error::InvalidPartOrder => refuse(Code::InvalidPartOrder, message),
         Error::EntityTooSmall { .. } => refuse(Code::EntityTooSmall, message),
@@ -157,6 +164,7 @@ pub fn from_site(err: Error) -> S3Error {
         Error::BadContentMd5 { .. } => bad_digest("Content-MD5"),
         Error::BadChecksum { algorithm, .. } => bad_digest(algorithm.name()),
         Error::InvalidRequest(_) => invalid_request(message),
+        Error::InvalidArgument { argument: "x-amz-copy-source-range", .. } => refuse(Code::InvalidRange, message),
         Error::InvalidArgument { .. } => invalid_argument(message),
         Error::CopyOntoItself => invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
@@ -261,7 +269,7 @@ mod tests {
             (Error::BucketNotEmpty(String::new()), "BucketNotEmpty", 409),
             (Error::PreconditionFailed("If-Match"), "PreconditionFailed", 412),
             (Error::InvalidRange { size: 3 }, "InvalidRange", 416),
-            (Error::InvalidPartNumber(9), "InvalidPartNumber", 416),
+            (Error::InvalidPartNumber(9), "InvalidPart", 400),
             (Error::BadContentMd5 { size: 1 }, "BadDigest", 400),
             (Error::Name(NameError::KeyLength(2000)), "KeyTooLongError", 400),
             (Error::Name(NameError::Bucket), "InvalidBucketName", 400),

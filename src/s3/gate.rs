@@ -68,7 +68,7 @@ impl S3Route for Gate {
 
     async fn call(&self, req: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let request = self.admit(req).await?;
-        let response = self.operations.call(request).await.map_err(|err| of_http_error(err))?;
+        let response = self.operations.call(request).await.map_err(of_http_error)?;
         let (mut parts, mut body) = response.into_parts();
         let rewrite = parts.extensions.remove::<Rewrite>().unwrap_or_default();
         if let Some(document) = rewrite.document {

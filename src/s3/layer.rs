@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error};
@@ -24,6 +25,8 @@ use super::{convert, error, gate, uri};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
+/// Largest body without a length, bytes: it is held in memory before its signature is checked.
+const UNMEASURED_BYTES_MAX: usize = 64 << 10;
 const SECURITY_TOKEN: &str = "x-amz-security-token";
 
 type StdError = Box<dyn std::error::Error + Send + Sync>;
@@ -101,6 +104,10 @@ impl S3Layer {
         if let Err(refused) = refuse_early(request.method(), request.uri().query(), request.headers()) {
             return document_of(refused);
         }
+        let request = match measured(request).await {
+            Ok(request) => request,
+            Err(refused) => return document_of(refused),
+        };
         match self.service.call(request).await {
             Ok(response) => response,
             Err(err) => document_of(gate::of_http_error(err)),
@@ -130,11 +137,27 @@ fn refuse_early(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Re
     if v2_header || uri::has_parameter(query, "AWSAccessKeyId") || uri::has_parameter(query, "Signature") {
         return Err(error::signature_v2());
     }
+    if uri::parameters(query).any(|(name, value)| name == "X-Amz-Expires" && value.starts_with('-')) {
+        return Err(error::expired());
+    }
     let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if method == Method::POST && content_type.to_ascii_lowercase().starts_with(b"multipart/form-data") {
         return Err(error::not_implemented("POST form uploads"));
     }
     Ok(())
+}
+
+/// A body whose hash is signed but whose length is not said, as some HTTP libraries send small ones: s3s needs the length
+/// to check the hash. Larger ones are refused, as are those of which not even the hash is known.
+async fn measured(request: Request<Body>) -> Result<Request<Body>, S3Error> {
+    let has_hash = request.headers().get(CONTENT_SHA256).is_some_and(|hash| hash.len() == 64);
+    if !has_hash || request.body().size_hint().exact().is_some() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let whole = Limited::new(body, UNMEASURED_BYTES_MAX).collect().await;
+    let bytes = whole.map_err(|_| error::missing_content_length())?.to_bytes();
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 fn document_of(err: S3Error) -> Response<Body> {

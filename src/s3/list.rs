@@ -156,7 +156,7 @@ pub async fn v2(face: &Face, req: S3Request<ListObjectsV2Input>) -> S3Result<S3R
     let input = req.input;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let (prefix, delimiter, start) = (input.prefix.as_deref(), input.delimiter.as_deref(), input.start_after.as_deref());
-    let token = input.continuation_token.as_deref().map(Token::read).transpose()?;
+    let token = input.continuation_token.as_deref().filter(|token| !token.is_empty()).map(Token::read).transpose()?;
     let after = token.or_else(|| start.map(str::to_owned));
     let asked = Asked { bucket: &input.bucket, prefix, delimiter, after, max_keys: input.max_keys };
     let (page, max_keys) = page(face, asked).await?;

@@ -181,6 +181,10 @@ impl S3 for Face {
     async fn list_multipart_uploads(&self, req: Req<ListMultipartUploadsInput>) -> Answered<ListMultipartUploadsOutput> {
         multipart_list::uploads(self, req).await
     }
+    /// S3 has given torrents up: no object has one.
+    async fn get_object_torrent(&self, _: Req<GetObjectTorrentInput>) -> Answered<GetObjectTorrentOutput> {
+        Err(error::no_such_key())
+    }
     /// s3s would make a PutObject of it.
     async fn post_object(&self, _: Req<PostObjectInput>) -> Answered<PostObjectOutput> {
         Err(error::not_implemented("POST form uploads"))

@@ -257,13 +257,12 @@ fn shown_checksum(seen: &Seen) -> ShownChecksum {
         checksum_type: Some(ChecksumType::from_static(convert::checksum_kind_name(checksum.kind))),
         ..ShownChecksum::default()
     };
-    // Unlike headers, this document shows a composite checksum without its number of parts.
-    let bare = Checksum { kind: ChecksumKind::FullObject, ..checksum };
-    show_checksum!(shown, bare.algorithm, convert::checksum_text(&bare, 1));
+    let text = convert::checksum_text(&checksum, convert::parts_count(&seen.record.identity));
+    show_checksum!(shown, checksum.algorithm, text);
     shown
 }
 
-/// Parts are listed one by one only where the upload had a checksum for each, as on AWS.
+/// How the object was cut, a page of parts at a time.
 async fn shown_parts(
     face: &Face,
     object: &ObjectId,
@@ -290,14 +289,13 @@ async fn shown_parts(
         }
         shown
     };
-    let listed = algorithm.is_some();
     Ok(Some(GetObjectAttributesParts {
         total_parts_count: Some(i32::from(found.total)),
-        is_truncated: listed.then_some(found.more),
-        max_parts: listed.then(|| convert::number(max)),
-        part_number_marker: listed.then(|| i32::from(after)),
-        next_part_number_marker: found.parts.last().filter(|_| listed).map(|last| i32::from(last.number)),
-        parts: listed.then(|| found.parts.iter().map(part).collect()),
+        is_truncated: Some(found.more),
+        max_parts: Some(convert::number(max)),
+        part_number_marker: Some(i32::from(after)),
+        next_part_number_marker: found.parts.last().map(|last| i32::from(last.number)),
+        parts: Some(found.parts.iter().map(part).collect()),
     }))
 }
 

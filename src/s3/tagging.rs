@@ -60,7 +60,9 @@ pub fn of_header(text: Option<&str>) -> S3Result<Tags> {
     })?)
 }
 
-fn checked(tags: Tags) -> S3Result<Tags> {
+/// Tags that obey the rules, in the order of their names.
+fn checked(mut tags: Tags) -> S3Result<Tags> {
+    tags.sort();
     if tags.len() > TAGS_MAX {
         return Err(error::invalid_tag("Object tags cannot be greater than 10"));
     }

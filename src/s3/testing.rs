@@ -17,6 +17,8 @@ use crate::site::Site;
 
 pub const ACCESS_KEY: &str = "ABTESTACCESSKEY";
 pub const SECRET_KEY: &str = "test/secret+key";
+/// Another account: everything, but only in buckets of its own.
+pub const OTHER_KEY: &str = "ABOTHER";
 /// May read and write `p/` in buckets `bucket*`.
 pub const LIMITED_KEY: &str = "ABLIMITED";
 pub const REGION: &str = "us-east-1";
@@ -53,8 +55,10 @@ pub async fn server_with(settings: Settings) -> Server {
         owner: "tester".into(),
         grants: vec![grant],
     };
-    let some = Grant { buckets: "bucket*".into(), prefix: "p/".into(), rights: vec![Right::Read, Right::Write] };
-    let keys = Keyring::new(vec![key(ACCESS_KEY, Grant::everything()), key(LIMITED_KEY, some)]).unwrap();
+    let some = Grant { buckets: "bucket*".into(), prefix: "p/".into(), owned: false, rights: vec![Right::Read, Right::Write] };
+    let own = Grant { owned: true, ..Grant::everything() };
+    let other = Key { owner: "other".into(), ..key(OTHER_KEY, own) };
+    let keys = Keyring::new(vec![key(ACCESS_KEY, Grant::everything()), key(LIMITED_KEY, some), other]).unwrap();
     let observed = Arc::new(Observed::default());
     let layer = service(Face::new(site.clone(), settings), keys, observed.clone(), 1);
     let server = Server { layer, observed, site };
@@ -178,8 +182,8 @@ impl Call {
         self
     }
 
-    pub fn as_limited(mut self) -> Self {
-        self.access_key = LIMITED_KEY.into();
+    pub fn by(mut self, access_key: &str) -> Self {
+        self.access_key = access_key.into();
         self
     }
 

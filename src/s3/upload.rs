@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(refused(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-crc32c", "AAAAAA==")]), "InvalidRequest");
         assert_eq!(refused(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-sdk-checksum-algorithm", "SHA1")]), "InvalidRequest");
         assert_eq!(refused(&[("x-amz-sdk-checksum-algorithm", "CRC32")]), "InvalidRequest");
-        assert_eq!(refused(&[("x-amz-checksum-crc32", "short")]), "InvalidRequest");
+        assert_eq!(refused(&[("x-amz-checksum-crc32", "short")]), "BadDigest");
         assert_eq!(refused(&[("x-amz-trailer", "x-amz-meta-a")]), "InvalidRequest");
         let fine = headers(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-sdk-checksum-algorithm", "CRC32")]);
         assert_eq!(claims(&fine, None, &Verdict::default()).unwrap().checksums.len(), 1);

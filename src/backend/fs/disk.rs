@@ -230,5 +230,6 @@ fn stat_of(stat: &rustix::fs::Stat) -> Stat {
         mtime_ns: i128::from(stat.st_mtime) * NANOS + i128::from(stat.st_mtime_nsec),
         links: stat.st_nlink,
         mode: stat.st_mode & 0o7777,
+        owner: stat.st_uid,
     }
 }

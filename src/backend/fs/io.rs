@@ -39,6 +39,8 @@ pub(super) struct Stat {
     pub links: u64,
     /// Permission bits.
     pub mode: u32,
+    /// User id.
+    pub owner: u32,
 }
 
 /// How to open a file.

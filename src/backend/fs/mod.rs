@@ -123,11 +123,12 @@ impl Drop for Fs {
 impl Core {
     fn on_disk(settings: &Settings, limits: Limits) -> Result<Self> {
         let path = &settings.path;
-        std::fs::create_dir_all(path).doing(&format!("making {}", path.display()))?;
-        let root = disk::open_root(path).map(Node::Disk).doing(&format!("opening {}", path.display()))?;
-        let parent = path.canonicalize().ok().and_then(|path| path.parent().map(std::path::Path::to_owned));
-        if let Some(parent) = parent {
-            disk::open_root(&parent).and_then(|parent| parent.sync()).doing("syncing the directory's parent")?;
+        let (is_new, shown) = (!path.exists(), path.display());
+        std::fs::create_dir_all(path).doing(&format!("making {shown}"))?;
+        let root = disk::open_root(path).map(Node::Disk).doing(&format!("opening {shown}"))?;
+        if is_new {
+            let parent = disk::open_root(&path.join(".."));
+            parent.and_then(|parent| parent.sync()).doing("syncing the directory's parent")?;
         }
         let first_tick = getrandom::u32().map_or(0, u64::from);
         Self::open(root, settings, limits, first_tick)
@@ -139,8 +140,9 @@ impl Core {
         let owner = claim(&reserved, settings)?;
         let staging = sub_directory(&reserved, "staging", durable)?;
         let nature = Nature::probe(&root, &staging)?;
+        nature.warn(settings);
         let staging = Arc::new(staging);
-        let pool = Pool::open(staging.clone(), limits, durable, nature.mode, nature.fine_mtime)?;
+        let pool = Pool::open(staging.clone(), limits, durable, &nature)?;
         Ok(Self {
             root,
             staging,

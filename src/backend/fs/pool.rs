@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::error::{Doing, is_missing};
 use super::io::{Access, Kind, Node, Stat};
+use super::probe::Nature;
 use crate::backend::Result;
 use crate::model::{ObjectId, StagingFile};
 
@@ -54,8 +55,8 @@ pub(super) struct Pool {
     staging: Arc<Node>,
     limits: Limits,
     durable: bool,
-    /// Permission bits of a new file. One that somebody changed is not used again.
-    mode: u32,
+    /// A new file: one whose owner or mode somebody changed is not used again.
+    fresh: Stat,
     /// Whether files may be used again at all: not where mtimes are too coarse to tell two writes apart.
     recycles: bool,
     books: Mutex<Books>,
@@ -123,7 +124,7 @@ impl Drop for Taken {
 
 impl Pool {
     /// A pool on the directory `staging`, whose files are strangers until [`Pool::recover`].
-    pub fn open(staging: Arc<Node>, limits: Limits, durable: bool, mode: u32, recycles: bool) -> Result<Arc<Self>> {
+    pub fn open(staging: Arc<Node>, limits: Limits, durable: bool, nature: &Nature) -> Result<Arc<Self>> {
         let mut books = Books { wanted: limits.ready_min, next: 1, ..Books::default() };
         let seen = staging.entries(&mut |name, _| {
             let number = std::str::from_utf8(name).ok().and_then(read_name);
@@ -133,7 +134,8 @@ impl Pool {
         seen.doing("reading the staging directory")?;
         books.next = books.strangers.iter().map(|file| file.0 + 1).max().unwrap_or(1);
         let (books, growing) = (Mutex::new(books), Mutex::new(()));
-        Ok(Arc::new(Self { staging, limits, durable, mode, recycles, books, growing, wake: Condvar::new() }))
+        let (fresh, recycles) = (nature.fresh, nature.fine_mtime);
+        Ok(Arc::new(Self { staging, limits, durable, fresh, recycles, books, growing, wake: Condvar::new() }))
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -151,7 +153,8 @@ impl Pool {
                 Ok(node) => return Ok(Taken { pool: self.clone(), file, node, kept: false }),
                 Err(err) if is_missing(&err) => warn!(%file, "a staging file was removed by somebody else"),
                 Err(err) => {
-                    self.books().given_up.push(file);
+                    // Nobody's bytes: rather one file less than one that fails every put that takes it.
+                    self.unlink(file);
                     return Err(err).doing("opening a staging file");
                 }
             }
@@ -347,7 +350,11 @@ impl Pool {
 
     /// A file that is like a new one but for its bytes.
     fn is_reusable(&self, stat: &Stat) -> bool {
-        self.recycles && stat.kind == Kind::File && stat.size <= SMALL_BYTES_MAX && stat.links == 1 && stat.mode == self.mode
+        self.recycles
+            && stat.kind == Kind::File
+            && stat.size <= SMALL_BYTES_MAX
+            && stat.links == 1
+            && (stat.mode, stat.owner) == (self.fresh.mode, self.fresh.owner)
     }
 
     /// Tends the pool until [`Pool::stop`]; for a thread of its own.

@@ -1,8 +1,10 @@
 //! What this directory's file system does by itself, tried out once at start.
 
-use super::Core;
+use tracing::warn;
+
 use super::error::{Doing, is_missing, is_unknown_call};
-use super::io::{Access, Node, Onto, Volume};
+use super::io::{Access, Node, Onto, Stat, Volume};
+use super::{Core, Settings};
 use crate::backend::{Capabilities, Capability, Error, Result, Support};
 
 /// Files the probe makes, and removes.
@@ -23,8 +25,8 @@ pub(super) struct Nature {
     pub fine_mtime: bool,
     /// Files can be opened without waiting for the disk.
     pub cached_opens: bool,
-    /// Permission bits of a new file.
-    pub mode: u32,
+    /// A new file: what it looks like before anybody else touched it.
+    pub fresh: Stat,
 }
 
 impl Nature {
@@ -48,7 +50,20 @@ impl Nature {
         staging.unlink(b).doing("removing a probe file")?;
         let no_replace = supports(staging.rename(a, staging, b, Onto::Nothing))?;
         remove_probes(staging).doing("removing a probe")?;
-        Ok(Self { volume, exchange, no_replace, fine_mtime: stat.mtime_ns == mtime_ns, cached_opens, mode: stat.mode })
+        Ok(Self { volume, exchange, no_replace, fine_mtime: stat.mtime_ns == mtime_ns, cached_opens, fresh: stat })
+    }
+}
+
+impl Nature {
+    /// Tells whoever runs this what the file system cannot promise; `check-config` tells the rest.
+    pub fn warn(&self, settings: &Settings) {
+        let (path, volume) = (settings.path.display(), &self.volume.name);
+        if !self.volume.renames_whole {
+            warn!(%path, %volume, "this file system is not known to keep a rename whole over a crash: expect slow writes");
+        }
+        if !self.fine_mtime {
+            warn!(%path, %volume, "this file system cuts modification times: quick rewrites of a file may go unnoticed");
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use s3s::path::S3Path;
 use s3s::{S3Error, S3Result};
 
 use super::keys::{Key, Keyring};
-use super::rights::{self, Right};
+use super::rights::{self, Bucket, Right};
 use crate::s3::layer::Progress;
 use crate::s3::{convert, error, unbuilt, uri};
-use crate::site::Site;
+use crate::site::{Error, Site};
 
 /// Who signed a request.
 #[derive(Clone, Debug)]
@@ -28,17 +28,32 @@ impl Caller {
     }
 
     /// Refuses what the caller may not do to this key.
-    pub fn must(&self, right: Right, bucket: &str, key: &str) -> S3Result<()> {
-        allowed(rights::on_key(&self.0.grants, right, bucket, key))
+    pub async fn must(&self, site: &Site, right: Right, bucket: &str, key: &str) -> S3Result<()> {
+        let mine = self.is_mine(site, bucket).await?;
+        allowed(rights::on_key(&self.0.grants, right, Bucket { name: bucket, mine }, key))
     }
 
     /// Whether the caller may know that the bucket exists.
-    pub fn sees(&self, bucket: &str) -> bool {
-        rights::sees(&self.0.grants, bucket)
+    pub fn sees(&self, bucket: &str, owner: &str) -> bool {
+        rights::sees(&self.0.grants, Bucket { name: bucket, mine: owner == self.0.owner })
     }
 
-    fn must_on_bucket(&self, right: Right, bucket: &str) -> S3Result<()> {
-        allowed(rights::on_bucket(&self.0.grants, right, bucket))
+    async fn must_on_bucket(&self, site: &Site, right: Right, bucket: &str) -> S3Result<()> {
+        let mine = self.is_mine(site, bucket).await?;
+        allowed(rights::on_bucket(&self.0.grants, right, Bucket { name: bucket, mine }))
+    }
+
+    /// Whether the caller's owner made the bucket, asked only where a grant depends on it. A bucket that is not there is
+    /// everybody's, so that they hear of that.
+    async fn is_mine(&self, site: &Site, bucket: &str) -> S3Result<bool> {
+        if !self.0.grants.iter().any(|grant| grant.owned) {
+            return Ok(true);
+        }
+        match site.bucket(&convert::bucket_name(bucket)?).await {
+            Ok(info) => Ok(info.owner == self.0.owner),
+            Err(Error::NoSuchBucket) => Ok(true),
+            Err(err) => Err(error::from_site(err)),
+        }
     }
 }
 
@@ -65,6 +80,8 @@ enum Need {
     InHandler,
     Key(Right),
     Bucket(Right),
+    /// ADMIN on a bucket that is not there yet; whose it is, if it is, the site says.
+    NewBucket,
     /// READ on all keys under the prefix asked for.
     Listing,
 }
@@ -77,14 +94,14 @@ impl S3Access for Access {
             progress.is(&op);
         }
         let caller = cx.extensions_mut().get::<Caller>().cloned().ok_or_else(error::access_denied)?;
-        self.check_rights(&caller, &op, cx)?;
+        self.check_rights(&caller, &op, cx).await?;
         unbuilt::check(&op, cx.headers())?;
         self.check_owner(cx).await
     }
 }
 
 impl Access {
-    fn check_rights(&self, caller: &Caller, op: &str, cx: &S3AccessContext<'_>) -> S3Result<()> {
+    async fn check_rights(&self, caller: &Caller, op: &str, cx: &S3AccessContext<'_>) -> S3Result<()> {
         let (bucket, key) = match cx.s3_path() {
             S3Path::Root => return Ok(()),
             S3Path::Bucket { bucket } => (&**bucket, ""),
@@ -92,9 +109,10 @@ impl Access {
         };
         match need(op, cx.method()) {
             Need::InHandler => Ok(()),
-            Need::Key(right) => caller.must(right, bucket, key),
-            Need::Bucket(right) => caller.must_on_bucket(right, bucket),
-            Need::Listing => caller.must(Right::Read, bucket, &prefix(cx)),
+            Need::Key(right) => caller.must(&self.site, right, bucket, key).await,
+            Need::Bucket(right) => caller.must_on_bucket(&self.site, right, bucket).await,
+            Need::NewBucket => allowed(rights::on_bucket(&caller.0.grants, Right::Admin, Bucket { name: bucket, mine: true })),
+            Need::Listing => caller.must(&self.site, Right::Read, bucket, &prefix(cx)).await,
         }
     }
 
@@ -120,12 +138,15 @@ fn need(op: &str, method: &http::Method) -> Need {
     match op {
         "ListBuckets" | "DeleteObjects" => Need::InHandler,
         "ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "ListMultipartUploads" => Need::Listing,
-        "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "ListParts" => Need::Key(Right::Read),
+        "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "GetObjectTorrent" | "ListParts" => {
+            Need::Key(Right::Read)
+        }
         "PutObject" | "CopyObject" | "PutObjectTagging" | "DeleteObjectTagging" => Need::Key(Right::Write),
         "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload" | "AbortMultipartUpload" => {
             Need::Key(Right::Write)
         }
         "DeleteObject" => Need::Key(Right::Delete),
+        "CreateBucket" => Need::NewBucket,
         _ if method == http::Method::GET || method == http::Method::HEAD => Need::Bucket(Right::Read),
         _ => Need::Bucket(Right::Admin),
     }

@@ -25,6 +25,9 @@ pub struct Grant {
     /// Only keys that begin with it; empty is all.
     #[serde(default)]
     pub prefix: String,
+    /// Only buckets that the key's own owner made: accounts that do not see one another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owned: bool,
     pub rights: Vec<Right>,
 }
 
@@ -35,28 +38,40 @@ impl Right {
 impl Grant {
     /// Every right everywhere.
     pub fn everything() -> Self {
-        Self { buckets: "*".into(), prefix: String::new(), rights: Right::ALL.to_vec() }
+        Self { buckets: "*".into(), prefix: String::new(), owned: false, rights: Right::ALL.to_vec() }
     }
 
-    fn allows(&self, right: Right, bucket: &str) -> bool {
-        self.rights.contains(&right) && glob(&self.buckets, bucket)
+    fn allows(&self, right: Right, bucket: Bucket<'_>) -> bool {
+        self.rights.contains(&right) && self.covers(bucket)
+    }
+
+    fn covers(&self, bucket: Bucket<'_>) -> bool {
+        glob(&self.buckets, bucket.name) && (bucket.mine || !self.owned)
     }
 }
 
+/// A bucket as grants see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket<'a> {
+    pub name: &'a str,
+    /// Whether the key's owner made it; so too where it is not there at all.
+    pub mine: bool,
+}
+
 /// Whether these grants allow this on keys that begin with `key`: the whole key of an object, the prefix of a listing.
-pub fn on_key(grants: &[Grant], right: Right, bucket: &str, key: &str) -> bool {
+pub fn on_key(grants: &[Grant], right: Right, bucket: Bucket<'_>, key: &str) -> bool {
     grants.iter().any(|grant| grant.allows(right, bucket) && key.starts_with(&grant.prefix))
 }
 
 /// Whether these grants allow this on the bucket itself. A grant for some keys is none for the bucket, but for looking
 /// at it: clients ask whether a bucket is there before they use it.
-pub fn on_bucket(grants: &[Grant], right: Right, bucket: &str) -> bool {
+pub fn on_bucket(grants: &[Grant], right: Right, bucket: Bucket<'_>) -> bool {
     grants.iter().any(|grant| grant.allows(right, bucket) && (grant.prefix.is_empty() || right == Right::Read))
 }
 
 /// Whether a key with these grants may know that the bucket exists.
-pub fn sees(grants: &[Grant], bucket: &str) -> bool {
-    grants.iter().any(|grant| !grant.rights.is_empty() && glob(&grant.buckets, bucket))
+pub fn sees(grants: &[Grant], bucket: Bucket<'_>) -> bool {
+    grants.iter().any(|grant| !grant.rights.is_empty() && grant.covers(bucket))
 }
 
 /// Whether `text` matches `pattern`, in time linear in both but for the last star.
@@ -90,7 +105,11 @@ mod tests {
     use super::*;
 
     fn grant(buckets: &str, prefix: &str, rights: &[Right]) -> Grant {
-        Grant { buckets: buckets.into(), prefix: prefix.into(), rights: rights.to_vec() }
+        Grant { buckets: buckets.into(), prefix: prefix.into(), owned: false, rights: rights.to_vec() }
+    }
+
+    fn mine(name: &str) -> Bucket<'_> {
+        Bucket { name, mine: true }
     }
 
     #[test]
@@ -108,19 +127,28 @@ mod tests {
     #[test]
     fn a_prefix_bounds_keys_and_listings() {
         let grants = [grant("logs-*", "2026/", &[Right::Read, Right::Write])];
-        assert!(on_key(&grants, Right::Read, "logs-a", "2026/11/x"));
-        assert!(!on_key(&grants, Right::Read, "logs-a", "2025/x"));
-        assert!(!on_key(&grants, Right::Read, "logs-a", "20"));
-        assert!(!on_key(&grants, Right::Delete, "logs-a", "2026/x"));
-        assert!(!on_key(&grants, Right::Read, "other", "2026/x"));
+        assert!(on_key(&grants, Right::Read, mine("logs-a"), "2026/11/x"));
+        assert!(!on_key(&grants, Right::Read, mine("logs-a"), "2025/x"));
+        assert!(!on_key(&grants, Right::Read, mine("logs-a"), "20"));
+        assert!(!on_key(&grants, Right::Delete, mine("logs-a"), "2026/x"));
+        assert!(!on_key(&grants, Right::Read, mine("other"), "2026/x"));
     }
 
     #[test]
     fn a_grant_for_some_keys_is_not_one_for_the_bucket() {
         let some = [grant("b", "p/", &[Right::Read, Right::Admin])];
-        assert!(on_bucket(&some, Right::Read, "b"));
-        assert!(!on_bucket(&some, Right::Admin, "b"));
-        assert!(on_bucket(&[Grant::everything()], Right::Admin, "b"));
-        assert!(sees(&some, "b") && !sees(&some, "c") && !sees(&[grant("*", "", &[])], "b"));
+        assert!(on_bucket(&some, Right::Read, mine("b")));
+        assert!(!on_bucket(&some, Right::Admin, mine("b")));
+        assert!(on_bucket(&[Grant::everything()], Right::Admin, mine("b")));
+        assert!(sees(&some, mine("b")) && !sees(&some, mine("c")) && !sees(&[grant("*", "", &[])], mine("b")));
+    }
+
+    #[test]
+    fn a_grant_on_own_buckets_is_none_on_others() {
+        let own = [Grant { owned: true, ..Grant::everything() }];
+        let theirs = Bucket { name: "b", mine: false };
+        assert!(on_key(&own, Right::Write, mine("b"), "k") && on_bucket(&own, Right::Admin, mine("b")));
+        assert!(!on_key(&own, Right::Read, theirs, "k") && !sees(&own, theirs));
+        assert!(sees(&[Grant::everything()], theirs));
     }
 }

@@ -211,6 +211,20 @@ async fn a_put_has_a_length() {
 }
 
 #[tokio::test]
+async fn a_small_signed_body_may_come_without_a_length() {
+    let server = server().await;
+    let send = async |body: &[u8]| {
+        let mut call = Call::new("PUT", "/bucket/k").body(body).unsigned("transfer-encoding", "chunked");
+        let (headers, _) = call.sign();
+        call.body = [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n0\r\n\r\n"].concat();
+        server.raw(&call.bytes_with(headers)).await
+    };
+    assert_eq!(send(b"hello").await.status, 200);
+    assert_eq!(server.get("k").await.body, "hello");
+    assert_eq!(send(&vec![b'x'; 100 << 10]).await.told(), (411, "MissingContentLength"));
+}
+
+#[tokio::test]
 async fn a_body_past_the_limit_is_refused_before_it_is_read() {
     let server = server().await;
     let call =

@@ -70,18 +70,14 @@ async fn a_part_can_be_read_by_its_number() {
     let server = server().await;
     two_parts(&server).await;
     let read = async |method: &str, number: u32| server.send(Call::new(method, &format!("/bucket/m?partNumber={number}"))).await;
-    let last = read("GET", 2).await;
-    let told = (last.status, last.body.as_str(), last.header("x-amz-mp-parts-count"));
-    let by_rank = told == (206, "tail", Some("2"));
     let last = read("GET", 7).await;
-    let by_number = (last.status, last.body.as_str(), last.header("x-amz-mp-parts-count")) == (206, "tail", Some("2"));
-    assert!(by_rank || by_number, "the second part is found");
-    assert_eq!(read("HEAD", 99).await.status, 416);
+    assert_eq!((last.status, last.body.as_str(), last.header("x-amz-mp-parts-count")), (206, "tail", Some("2")));
+    assert_eq!(read("HEAD", 99).await.status, 400);
     assert_eq!(read("GET", 0).await.told(), (400, "InvalidArgument"));
     server.put("single", "hello").await;
     let single = server.send(Call::new("GET", "/bucket/single?partNumber=1")).await;
     assert_eq!((single.status, single.body.as_str(), single.header("x-amz-mp-parts-count")), (206, "hello", None));
-    assert_eq!(server.send(Call::new("GET", "/bucket/single?partNumber=2")).await.told(), (416, "InvalidPartNumber"));
+    assert_eq!(server.send(Call::new("GET", "/bucket/single?partNumber=2")).await.told(), (400, "InvalidPart"));
 }
 
 #[tokio::test]
@@ -164,7 +160,7 @@ async fn parts_are_copied_with_ranges() {
     };
     assert_eq!(server.send(copy("bytes=2-4")).await.element("ETag"), Some("\"289dff07669d7a23de0ef88d2f7129e7\""));
     assert_eq!(server.send(copy("bytes=2-")).await.told(), (400, "InvalidArgument"));
-    assert!((400..=416).contains(&server.send(copy("bytes=2-10")).await.status));
+    assert_eq!(server.send(copy("bytes=2-10")).await.told(), (416, "InvalidRange"));
     let whole = server.send(copy("")).await;
     assert_eq!(whole.status, 200, "{whole:?}");
     let etag = etag(whole.element("ETag").unwrap());

@@ -63,7 +63,6 @@ async fn what_is_not_built_answers_501() {
         ("GET", "/bucket/k?acl"),
         ("PUT", "/bucket/k?retention"),
         ("GET", "/bucket/k?legal-hold"),
-        ("GET", "/bucket/k?torrent"),
         ("POST", "/bucket/k?restore"),
         ("POST", "/bucket/k?select&select-type=2"),
     ] {

@@ -1,6 +1,6 @@
 //! Who may speak: signatures, keys, rights.
 
-use super::super::testing::{ACCESS_KEY, Call, SECRET_KEY, Server, server, server_with};
+use super::super::testing::{ACCESS_KEY, Call, LIMITED_KEY, OTHER_KEY, SECRET_KEY, Server, server, server_with};
 use crate::s3::{Face, Key, Keyring, Settings, service};
 
 #[tokio::test]
@@ -67,6 +67,9 @@ async fn presigned_urls_work_until_they_expire() {
     old.late_s = -120;
     assert_eq!(server.send(old.clone().presigned(60)).await.told(), (403, "AccessDenied"));
     assert_eq!(server.send(old.presigned(600)).await.status, 200);
+    let mut negative = Call::new("GET", "/bucket/k").presigned(60);
+    negative.query.iter_mut().filter(|(name, _)| name == "X-Amz-Expires").for_each(|pair| pair.1 = "-1000".into());
+    assert_eq!(server.send(negative).await.told(), (403, "AccessDenied"));
     let too_long = Call::new("GET", "/bucket/k").presigned(8 * 24 * 3600);
     assert_eq!(server.send(too_long).await.told(), (400, "AuthorizationQueryParametersError"));
     let mut altered = Call::new("GET", "/bucket/k").presigned(60);
@@ -110,7 +113,7 @@ async fn a_limited_key_stays_within_its_prefix_and_rights() {
     server.put("p/a", "mine").await;
     server.put("q/a", "not mine").await;
     server.send(Call::new("PUT", "/elsewhere")).await;
-    let told = async |call: Call| server.send(call.as_limited()).await.status;
+    let told = async |call: Call| server.send(call.by(LIMITED_KEY)).await.status;
     assert_eq!(told(Call::new("GET", "/bucket/p/a")).await, 200);
     assert_eq!(told(Call::new("PUT", "/bucket/p/b").body("x")).await, 200);
     assert_eq!(told(Call::new("HEAD", "/bucket")).await, 200);
@@ -125,11 +128,27 @@ async fn a_limited_key_stays_within_its_prefix_and_rights() {
     assert_eq!(told(Call::new("PUT", "/bucket/p/c").header("x-amz-copy-source", "/bucket/q/a")).await, 403);
     assert_eq!(told(Call::new("PUT", "/bucket/p/c").header("x-amz-copy-source", "/bucket/p/a")).await, 200);
     let delete = "<Delete><Object><Key>p/a</Key></Object></Delete>";
-    let reply = server.send(Call::new("POST", "/bucket?delete").body(delete).with_md5().as_limited()).await;
+    let reply = server.send(Call::new("POST", "/bucket?delete").body(delete).with_md5().by(LIMITED_KEY)).await;
     assert_eq!(reply.code(), "AccessDenied");
-    let seen = server.send(Call::new("GET", "/").as_limited()).await;
+    let seen = server.send(Call::new("GET", "/").by(LIMITED_KEY)).await;
     assert_eq!(seen.elements("Name"), ["bucket"]);
     assert_eq!(server.send(Call::new("GET", "/")).await.elements("Name"), ["bucket", "elsewhere"]);
+}
+
+#[tokio::test]
+async fn accounts_do_not_see_one_another() {
+    let server = server().await;
+    server.put("k", "mine").await;
+    let other = async |call: Call| server.send(call.by(OTHER_KEY)).await;
+    assert_eq!(other(Call::new("PUT", "/bucket")).await.told(), (409, "BucketAlreadyExists"));
+    assert_eq!(other(Call::new("PUT", "/theirs")).await.status, 200);
+    assert_eq!(other(Call::new("GET", "/")).await.elements("Name"), ["theirs"]);
+    assert_eq!(other(Call::new("GET", "/bucket/k")).await.told(), (403, "AccessDenied"));
+    assert_eq!(other(Call::new("DELETE", "/bucket")).await.told(), (403, "AccessDenied"));
+    let copy = Call::new("PUT", "/theirs/k").header("x-amz-copy-source", "/bucket/k");
+    assert_eq!(other(copy).await.told(), (403, "AccessDenied"));
+    assert_eq!(other(Call::new("PUT", "/theirs/k").body("x")).await.status, 200);
+    assert_eq!(other(Call::new("GET", "/none/k")).await.told(), (404, "NoSuchBucket"));
 }
 
 #[tokio::test]

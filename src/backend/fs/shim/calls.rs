@@ -113,10 +113,10 @@ impl Handle {
         Ok(match &state.inodes[&self.inode] {
             Inode::File { now: Content { data, mtime_ns, mode }, .. } => {
                 let (size, mtime_ns, mode) = (data.len() as u64, *mtime_ns, *mode);
-                Stat { kind: Kind::File, inode: self.inode, size, mtime_ns, links, mode }
+                Stat { kind: Kind::File, inode: self.inode, size, mtime_ns, links, mode, owner: 0 }
             }
             Inode::Directory { .. } => {
-                Stat { kind: Kind::Directory, inode: self.inode, size: 0, mtime_ns: 0, links: 1, mode: 0o755 }
+                Stat { kind: Kind::Directory, inode: self.inode, size: 0, mtime_ns: 0, links: 1, mode: 0o755, owner: 0 }
             }
         })
     }
