@@ -215,13 +215,12 @@ fn sources() -> Vec<Source> {
     let tests = test_modules(&root);
     let mut sources = Vec::new();
     for path in files(&root) {
-        let text = read(&path);
         let module = path.with_extension("");
-        if text.contains("\n#![cfg(test)]") || tests.iter().any(|test| module.starts_with(test)) {
+        if tests.iter().any(|test| module.starts_with(test)) {
             continue;
         }
-        let path = path.strip_prefix(&root).expect("it was found under the root").into();
-        sources.push(Source { path, code: code_of(&text) });
+        let code = code_of(&read(&path));
+        sources.push(Source { path: path.strip_prefix(&root).expect("it was found under the root").into(), code });
     }
     sources
 }
@@ -242,13 +241,16 @@ fn code_of(text: &str) -> Vec<(usize, String)> {
     code
 }
 
-/// Modules that are files of their own and compiled for tests only, as paths without `.rs`.
+/// Modules that are compiled for tests only, as the paths of their files and folders without `.rs`.
 fn test_modules(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in files(root) {
         let is_root = ["mod", "lib", "main"].iter().any(|name| path.file_stem().is_some_and(|stem| stem == *name));
         let inside = if is_root { path.parent().expect("a file has a directory").into() } else { path.with_extension("") };
         let text = read(&path);
+        if text.contains("\n#![cfg(test)]") {
+            found.push(inside.clone());
+        }
         let after_cfg = text.lines().zip(text.lines().skip(1)).filter(|(line, _)| *line == "#[cfg(test)]");
         let modules = after_cfg.filter_map(|(_, line)| line.strip_suffix(';')?.split("mod ").nth(1));
         found.extend(modules.map(|name| inside.join(name)));
