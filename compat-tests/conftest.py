@@ -53,7 +53,10 @@ def server_survives(request):
     yield
     if "endpoint" in request.fixturenames:
         process = request.getfixturevalue("endpoint").process
-        assert process is None or process.alive(), f"the server ended:\n{process.log_tail()}"
+        if process and not process.alive():
+            said = process.log_tail()
+            process.up()  # so that the tests after this one speak for themselves
+            pytest.fail(f"the server ended:\n{said}")
 
 
 _numbers = itertools.count(1)

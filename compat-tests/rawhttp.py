@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import http.client
 import socket
+import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from typing import Iterator
 
 import sigv4
 
-XMLNS = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+IDLE_S_MAX = 5  # any server may close a connection that was idle; ours after 30 s
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Client:
         self.host, self.port, self.who, self.timeout_s = host, port, who, timeout_s
         self.name = f"{host}:{port}"
         self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        self.used = time.monotonic()
 
     def call(
         self, method: str, path: str, query: dict[str, str] | None = None, headers: dict[str, str] | None = None,
@@ -56,6 +58,9 @@ class Client:
 
     def send(self, method: str, target: str, headers: dict[str, str], body: bytes = b"") -> Answer:
         """Sends as given; a broken connection is closed, so that the next call opens a new one."""
+        if time.monotonic() - self.used > IDLE_S_MAX:
+            self.connection.close()
+        self.used = time.monotonic()
         try:
             self.connection.request(method, target, body=body or None, headers=headers)
             answer = self.connection.getresponse()

@@ -45,11 +45,11 @@ def test_what_was_signed_must_be_sent(s3, bucket):
 
 @pytest.mark.parametrize("change", [("X-Amz-Signature=", "X-Amz-Signature=0"), ("X-Amz-Expires=3600", "X-Amz-Expires=3601"), ("/k?", "/l?")])
 def test_a_changed_url_is_refused(s3, bucket, change):
-    s3.put_object(Bucket=bucket, Key="k", Body=b"secret")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"not for you")
     url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
     assert change[0] in url
     status, body = fetch(url.replace(*change))
-    assert status in (400, 403) and b"secret" not in body
+    assert status in (400, 403) and b"not for you" not in body
 
 
 def test_a_url_for_one_verb_does_not_serve_another(s3, bucket):

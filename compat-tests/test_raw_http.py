@@ -1,12 +1,14 @@
 """HTTP beneath S3: connections that break off, wait, flood or talk nonsense. None may store a part or end the server."""
 
 import hashlib
+import http.client
 import os
 import socket
 import time
 
 import pytest
 
+import rawhttp
 import sigv4
 
 
@@ -75,6 +77,23 @@ def test_a_client_that_asks_first_and_may_not_is_told_so_at_once(raw, bucket):
         assert read_status(connection) == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "length", "status"), [("/{}/k", 0, 200), ("/never-made-bucket/k", 0, 404), ("/never-made-bucket/k", 1000, 404)]
+)
+def test_an_answer_without_a_hundred_ends_the_connection(raw, bucket, path, length, status):
+    """aws-cli v1 asks first even for an empty file. When the final answer comes without a 100 and the connection lives on,
+    it takes that answer's status for the next request too, and then waits for headers that never come."""
+    with raw.socket() as connection:
+        connection.sendall(head_of(raw, "PUT", path.format(bucket), {"content-length": str(length), "expect": "100-continue"}))
+        answers = connection.makefile("rb")
+        line = answers.readline()
+        if line.startswith(b"HTTP/1.1 100"):
+            return
+        assert int(line.split()[1]) == status
+        headers = http.client.parse_headers(answers)
+        assert (headers["connection"] or "").lower() == "close", headers.items()
+
+
 def test_a_put_without_a_length_is_refused(raw, bucket):
     with raw.socket() as connection:
         connection.sendall(head_of(raw, "PUT", f"/{bucket}/k", {"transfer-encoding": "chunked"}) + b"3\r\nabc\r\n0\r\n\r\n")
@@ -111,6 +130,28 @@ def test_one_connection_serves_many_requests(raw, bucket):
         assert raw.call("GET", f"/{bucket}/k").status == 200
         assert raw.call("GET", f"/{bucket}/none").status == 404
     assert raw.connection.sock is used
+
+
+REFUSALS = {
+    "missing bucket": ("/never-made-bucket/k", {}),
+    "condition": ("/{}/there", {"if-none-match": "*"}),
+    "digest that is none": ("/{}/k", {"content-md5": "not-base64!"}),
+    "not built": ("/{}/k", {"x-amz-object-lock-legal-hold": "ON"}),
+    "key too long": ("/{}/" + "k" * 1025, {}),
+}
+
+
+@pytest.mark.parametrize("body_bytes", [3, 60_000])
+@pytest.mark.parametrize("why", REFUSALS)
+def test_a_refused_upload_leaves_a_usable_connection_or_says_that_it_ends(raw, bucket, why, body_bytes):
+    """A connection closed without `connection: close` breaks the next request of every client that pools connections."""
+    path, headers = REFUSALS[why]
+    client = rawhttp.Client(raw.host, raw.port, raw.who)
+    client.call("PUT", f"/{bucket}/there", body=b"x")
+    for _ in range(20):
+        assert client.call("PUT", path.format(bucket), headers=headers, body=b"b" * body_bytes).status >= 400
+        time.sleep(0.002)
+        assert client.call("GET", f"/{bucket}/there").body == b"x"
 
 
 @pytest.mark.parametrize("header_bytes", [9_000, 70_000, 2_000_000])
