@@ -55,8 +55,8 @@ pub async fn server_with(settings: Settings) -> Server {
         owner: "tester".into(),
         grants: vec![grant],
     };
-    let some = Grant { buckets: "bucket*".into(), prefix: "p/".into(), owned: false, rights: vec![Right::Read, Right::Write] };
-    let own = Grant { owned: true, ..Grant::everything() };
+    let some = Grant { buckets: "bucket*".into(), prefix: "p/".into(), owned: None, rights: vec![Right::Read, Right::Write] };
+    let own = Grant { owned: None, ..Grant::everything() };
     let other = Key { owner: "other".into(), ..key(OTHER_KEY, own) };
     let keys = Keyring::new(vec![key(ACCESS_KEY, Grant::everything()), key(LIMITED_KEY, some), other]).unwrap();
     let observed = Arc::new(Observed::default());
