@@ -123,12 +123,14 @@ async fn cut_again(machine: &Machine, known: Known, keys: &BTreeSet<String>, cut
 /// Cuts a history at its calls; answers how many states were looked at.
 async fn enumerate(base: &Machine, scenario: &Scenario, effort: Effort) -> u64 {
     let (keys, calls) = (keys(scenario.steps.iter().flatten()), calls(base, scenario).await);
-    let every = effort.every * if effort.every > 1 { scenario.weight } else { 1 };
+    let is_sample = effort.every > 1;
+    let every = if is_sample { effort.every * scenario.weight } else { 1 };
+    let seeds = (effort.seeds / scenario.weight).max(1);
     let mut states = 0;
     for cut in (calls % every..=calls).step_by(every as usize) {
         let (machine, known) = cut_short(base, scenario, cut).await;
-        for n in 0..effort.seeds {
-            let seed = (cut / every * effort.seeds + n) % SEEDS;
+        for n in 0..seeds {
+            let seed = (cut / every * seeds + n) % SEEDS;
             let case = |more: String| Case(format!("{:?} cut at {cut} of {calls}, seed {seed}{more}", scenario.name));
             let told = case(String::new());
             recovered(&machine.after_crash(seed), known.clone(), &keys).await;
