@@ -48,7 +48,11 @@ pub async fn server() -> Server {
 }
 
 pub async fn server_with(settings: Settings) -> Server {
-    let site = crate::site::testing::site().await;
+    server_over(crate::site::testing::site().await, settings).await
+}
+
+/// The S3 face over this site, where it makes the bucket `bucket`.
+pub async fn server_over(site: Site, settings: Settings) -> Server {
     let key = |access: &str, grant| Key {
         access_key: access.into(),
         secret_key: Secret::new(SECRET_KEY),

@@ -6,7 +6,7 @@ use super::check::{honest, tidy};
 use super::machine::Machine;
 use super::player::{Known, Player};
 use super::scenarios::{self, Scenario};
-use super::world::Op;
+use super::world::{Op, Upload};
 use crate::site::Error;
 
 /// How thoroughly to look.
@@ -92,7 +92,7 @@ async fn recovered(machine: &Machine, known: Known, keys: &BTreeSet<String>) {
 /// Completes what uploads there are, and writes every spare file again.
 pub async fn go_on(player: &mut Player) -> Result<(), (Op, Error)> {
     let Known { world, uploads, .. } = &player.known;
-    let is_whole = |number: &&usize| world.uploads.get(number).is_some_and(|upload| !upload.parts.is_empty());
+    let is_whole = |number: &&usize| world.uploads.get(number).is_some_and(Upload::can_be_completed);
     let mut ops: Vec<_> = uploads.keys().filter(is_whole).map(|number| Op::Complete(*number)).collect();
     if !world.bucket {
         ops.push(Op::CreateBucket);
@@ -123,11 +123,14 @@ async fn cut_again(machine: &Machine, known: Known, keys: &BTreeSet<String>, cut
 /// Cuts a history at its calls; answers how many states were looked at.
 async fn enumerate(base: &Machine, scenario: &Scenario, effort: Effort) -> u64 {
     let (keys, calls) = (keys(scenario.steps.iter().flatten()), calls(base, scenario).await);
+    let is_sample = effort.every > 1;
+    let every = if is_sample { effort.every * scenario.weight } else { 1 };
+    let seeds = (effort.seeds / scenario.weight).max(1);
     let mut states = 0;
-    for cut in (calls % effort.every..=calls).step_by(effort.every as usize) {
+    for cut in (calls % every..=calls).step_by(every as usize) {
         let (machine, known) = cut_short(base, scenario, cut).await;
-        for n in 0..effort.seeds {
-            let seed = (cut / effort.every * effort.seeds + n) % SEEDS;
+        for n in 0..seeds {
+            let seed = (cut / every * seeds + n) % SEEDS;
             let case = |more: String| Case(format!("{:?} cut at {cut} of {calls}, seed {seed}{more}", scenario.name));
             let told = case(String::new());
             recovered(&machine.after_crash(seed), known.clone(), &keys).await;

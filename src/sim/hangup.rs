@@ -8,7 +8,7 @@ use super::check::{honest, tidy};
 use super::crash::{Case, go_on, keys, runtime};
 use super::machine::Machine;
 use super::player::{Known, Player, perform};
-use super::scenarios::Scenario;
+use super::scenarios::{Scenario, scenario};
 use super::world::Op::{self, *};
 use crate::status::Commit;
 
@@ -72,17 +72,13 @@ async fn hang_up(base: &Machine, scenario: &Scenario, op: Op, polls: usize, late
 
 #[test]
 fn a_client_that_hangs_up_leaves_the_old_or_the_new() {
-    let before = [CreateBucket, Put("a", 20), Put("b", 70_000), Settle, Put("a", 30), Start(1, "m"), Part(1, 1, 20), Put("m", 9)];
-    let steps = before.iter().map(|op| vec![*op]).collect();
-    let scenario = Scenario { name: "before a client hangs up", steps };
-    let uploads_only = Scenario {
-        name: "before a bucket is deleted",
-        steps: [CreateBucket, Start(1, "m"), Part(1, 1, 20)].iter().map(|op| vec![*op]).collect(),
-    };
-    let nothing = Scenario { name: "before anything", steps: Vec::new() };
+    let first = [CreateBucket, Put("a", 20), Put("b", 70_000), Settle, Put("a", 30), Start(1, "m"), Part(1, 1, 20), Put("m", 9)];
+    let full = scenario("before a client hangs up", &first);
+    let uploads_only = scenario("before a bucket is deleted", &[CreateBucket, Start(1, "m"), Part(1, 1, 20)]);
+    let nothing = scenario("before anything", &[]);
     let ops = [Put("a", 20), Put("c", 70_000), Copy("a", "b"), Copy("b", "d"), Delete("a"), Tag("b")];
     let of_uploads = [Start(2, "m"), Part(1, 1, 50), Part(1, 2, 70_000), Complete(1), Abort(1)];
-    let cases = ops.iter().chain(&of_uploads).map(|op| (&scenario, *op));
+    let cases = ops.iter().chain(&of_uploads).map(|op| (&full, *op));
     let cases: Vec<_> = cases.chain([(&uploads_only, DeleteBucket), (&nothing, CreateBucket)]).collect();
     runtime().block_on(async {
         let base = Machine::new().await;

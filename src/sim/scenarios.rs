@@ -7,6 +7,8 @@ use super::world::Op::{self, *};
 pub struct Scenario {
     pub name: &'static str,
     pub steps: Vec<Vec<Op>>,
+    /// How much longer a look takes than at others: a sample takes fewer.
+    pub weight: u64,
 }
 
 /// Bytes of a part that another may follow.
@@ -14,42 +16,49 @@ const PART: usize = 5 << 20;
 /// More bytes than a staging file that is used again may have.
 const LARGE: usize = 70_000;
 
-fn scenario(name: &'static str, ops: &[Op]) -> Scenario {
-    let steps = std::iter::once(CreateBucket).chain(ops.iter().copied()).map(|op| vec![op]).collect();
-    Scenario { name, steps }
+/// A history of one operation after the other.
+pub fn scenario(name: &'static str, ops: &[Op]) -> Scenario {
+    let steps = ops.iter().map(|op| vec![*op]).collect();
+    Scenario { name, steps, weight: 1 }
+}
+
+/// One that begins with a new bucket.
+fn filled(name: &'static str, ops: &[Op]) -> Scenario {
+    scenario(name, &[&[CreateBucket], ops].concat())
 }
 
 /// Every history.
 pub fn all() -> Vec<Scenario> {
     let mut all = objects();
     all.extend(uploads());
+    all.push(two_parts());
     all.push(together());
     all
 }
 
 fn objects() -> Vec<Scenario> {
     vec![
-        scenario(
+        filled(
             "overwrites",
             &[Put("a", 20), Settle, Put("a", 20), Put("a", 20), Settle, Put("a", 7), Put("b", 20), Settle, Put("c", 20)],
         ),
-        scenario(
+        filled(
             "deletes",
             &[Put("a", 20), Settle, Delete("a"), Put("b", 20), Put("a", 20), Delete("a"), Settle, Put("a", 20), Put("c", 20)],
         ),
-        scenario(
+        filled(
             "deleted before it settled",
             &[Put("a", 20), Settle, Put("a", 20), Put("a", 20), Delete("a"), Settle, Put("b", 20), Settle],
         ),
-        scenario(
+        filled(
             "a key and its prefix",
             &[Put("a", 20), Put("a/b", 20), Settle, Delete("a"), Settle, Put("a/c", 20), Put("a", 20), Delete("a/b"), Settle],
         ),
-        scenario(
+        filled(
             "a prefix and its key",
             &[Put("d/e/f", 20), Put("d/e", 20), Settle, Put("d", 20), Delete("d/e/f"), Put("d/e/g", 20), Settle, Delete("d/e")],
         ),
-        scenario(
+        filled(
             "copies",
             &[
                 Put("a", 20),
@@ -63,8 +72,8 @@ fn objects() -> Vec<Scenario> {
                 Copy("c/d", "a"),
             ],
         ),
-        scenario("tags", &[Put("a", 20), Tag("a"), Settle, Tag("a"), Put("a", 20), Tag("a"), Copy("a", "b"), Settle]),
-        scenario(
+        filled("tags", &[Put("a", 20), Tag("a"), Settle, Tag("a"), Put("a", 20), Tag("a"), Copy("a", "b"), Settle]),
+        filled(
             "large",
             &[
                 Put("a", LARGE),
@@ -78,7 +87,7 @@ fn objects() -> Vec<Scenario> {
                 Put("c", 20),
             ],
         ),
-        scenario(
+        filled(
             "buckets",
             &[
                 Put("a", 20),
@@ -94,7 +103,7 @@ fn objects() -> Vec<Scenario> {
                 Put("b", 20),
             ],
         ),
-        scenario(
+        filled(
             "empty",
             &[Put("a", 0), Settle, Put("a", 20), Settle, Put("a", 0), Put("b", 0), Settle, Delete("a"), Put("c", 0), Settle],
         ),
@@ -103,7 +112,7 @@ fn objects() -> Vec<Scenario> {
 
 fn uploads() -> Vec<Scenario> {
     vec![
-        scenario(
+        filled(
             "an upload",
             &[
                 Put("m", 20),
@@ -117,7 +126,7 @@ fn uploads() -> Vec<Scenario> {
                 Settle,
             ],
         ),
-        scenario(
+        filled(
             "aborted",
             &[
                 Start(1, "m"),
@@ -131,19 +140,20 @@ fn uploads() -> Vec<Scenario> {
                 Settle,
             ],
         ),
-        scenario(
+        filled(
             "uploads go with their bucket",
             &[Start(1, "m"), Part(1, 1, 20), Start(2, "n"), Part(2, 1, 20), DeleteBucket, CreateBucket, Put("a", 20), Settle],
         ),
-        scenario(
+        filled(
             "copied and replaced",
             &[Start(1, "m"), Part(1, 1, 20), Complete(1), Copy("m", "n"), Tag("n"), Settle, Put("m", 20), Copy("n", "m"), Settle],
         ),
-        scenario(
-            "two parts",
-            &[Start(1, "m"), Part(1, 3, PART), Part(1, 7, 20), Complete(1), Settle, Copy("m", "n"), Delete("m"), Settle],
-        ),
     ]
+}
+
+fn two_parts() -> Scenario {
+    let ops = [Start(1, "m"), Part(1, 3, PART), Part(1, 7, 20), Complete(1), Settle, Copy("m", "n"), Delete("m"), Settle];
+    Scenario { weight: 5, ..filled("two parts", &ops) }
 }
 
 fn together() -> Scenario {
@@ -157,5 +167,5 @@ fn together() -> Scenario {
         &[Settle],
         &[Put("x", 20), Put("w", 20)],
     ];
-    Scenario { name: "together", steps: steps.iter().map(|step| step.to_vec()).collect() }
+    Scenario { name: "together", steps: steps.iter().map(|step| step.to_vec()).collect(), weight: 1 }
 }

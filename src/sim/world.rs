@@ -165,6 +165,11 @@ fn single(bytes: Bytes) -> Object {
 }
 
 impl Upload {
+    /// Every part but the last has at least 5 MiB.
+    pub fn can_be_completed(&self) -> bool {
+        self.parts.values().rev().skip(1).all(|part| part.len() >= 5 << 20) && !self.parts.is_empty()
+    }
+
     fn object(&self) -> Object {
         let md5s: Vec<u8> = self.parts.values().flat_map(|part| md5(part)).collect();
         let bytes: Vec<u8> = self.parts.values().flatten().copied().collect();
