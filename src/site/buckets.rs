@@ -1,6 +1,7 @@
 //! Buckets: made in the store before their row, removed from it after.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::error::{Error, Result};
 use super::types::BucketInfo;
@@ -128,18 +129,55 @@ impl Site {
 
     /// The row of a live bucket, as last read. A commit has to expect its revision.
     pub(super) async fn bucket_row(&self, bucket: &BucketName) -> Result<Arc<Stored<Bucket>>> {
-        let known = self.inner.buckets.lock().expect("nothing panics while it holds the buckets").get(bucket).cloned();
+        let (known, changes) = self.inner.buckets.known(bucket);
         if let Some(known) = known {
             return Ok(known);
         }
         let stored = self.inner.status.get::<Buckets>(bucket).await?;
         let live = Arc::new(stored.filter(|stored| stored.row.is_live()).ok_or(Error::NoSuchBucket)?);
-        self.inner.buckets.lock().expect("nothing panics while it holds the buckets").insert(bucket.clone(), live.clone());
+        self.inner.buckets.learn(bucket, &live, changes);
         Ok(live)
     }
 
     pub(super) fn forget_bucket(&self, bucket: &BucketName) {
-        self.inner.buckets.lock().expect("nothing panics while it holds the buckets").remove(bucket);
+        self.inner.buckets.forget(bucket);
+    }
+}
+
+/// Live buckets as last read.
+#[derive(Debug, Default)]
+pub(super) struct KnownBuckets(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    rows: HashMap<BucketName, Arc<Stored<Bucket>>>,
+    /// How often something was forgotten: a row read before that may be older than the reason for it.
+    forgotten: u64,
+}
+
+impl KnownBuckets {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().expect("nothing panics while it holds the buckets")
+    }
+
+    /// The row, if it is known, and the moment of asking.
+    fn known(&self, bucket: &BucketName) -> (Option<Arc<Stored<Bucket>>>, u64) {
+        let known = self.lock();
+        (known.rows.get(bucket).cloned(), known.forgotten)
+    }
+
+    /// Keeps a row that was read after `asked`, unless something was forgotten meanwhile.
+    fn learn(&self, bucket: &BucketName, row: &Arc<Stored<Bucket>>, asked: u64) {
+        let mut known = self.lock();
+        if known.forgotten == asked {
+            known.rows.insert(bucket.clone(), row.clone());
+        }
+    }
+
+    fn forget(&self, bucket: &BucketName) {
+        let mut known = self.lock();
+        known.forgotten += 1;
+        known.rows.remove(bucket);
     }
 }
 

@@ -9,9 +9,9 @@ use super::digest::{combined, composite, md5_of};
 use super::error::{Error, Result};
 use super::land::{Completes, Landing};
 use super::multipart::{UploadKey, parse_upload_id};
-use super::types::{CompleteUpload, NamedPart, Written};
+use super::types::{CompleteUpload, NamedPart, WriteConditions, Written};
 use crate::backend::{Kept, KeptPart, PutOptions};
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Identity, ObjectId, PartEntry, Parts, Stamp, WriteId};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Identity, ObjectId, PartEntry, Parts, WriteId};
 use crate::status::tables::{self, UploadPart, UploadParts, UploadState, Uploads};
 use crate::status::{Commit, CommitError, Page, Stored};
 
@@ -29,7 +29,8 @@ type Chosen<'a> = Vec<(u16, &'a UploadPart)>;
 impl Site {
     /// Makes the object of an upload's parts. Repeating a Complete that succeeded answers the same for a day.
     pub async fn complete_upload(&self, object: &ObjectId, upload_id: &str, complete: CompleteUpload) -> Result<Written> {
-        self.refuse_early(object, &complete.conditions).await?;
+        // Not its conditions: a repeat finds the object that its first try made. Landing decides them.
+        self.refuse_early(object, &WriteConditions::default()).await?;
         let key = (object.clone(), parse_upload_id(upload_id)?);
         let site = self.clone();
         self.unstoppable(async move {
@@ -42,9 +43,11 @@ impl Site {
     async fn complete_locked(&self, key: &UploadKey, complete: CompleteUpload) -> Result<Written> {
         let list = list_hash(&complete);
         let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
-        if let UploadState::Done { list: done, etag, stamp, .. } = &row.row.state {
-            return if *done == list { self.done_before(key, etag, *stamp).await } else { Err(Error::NoSuchUpload) };
+        if let UploadState::Done { list: done, stamp, etag, size, checksum } = row.row.state {
+            let written = Written { stamp, etag, size, checksum, modified_ms: stamp.ms() };
+            return if done == list { Ok(written) } else { Err(Error::NoSuchUpload) };
         }
+        self.refuse_early(&key.0, &complete.conditions).await?;
         let claimed = self.set_state(key, &row, UploadState::Completing { list, write: key.1 }).await?;
         let outcome = self.assemble_and_land(key, claimed.clone(), list, &complete).await;
         if outcome.is_err()
@@ -95,20 +98,6 @@ impl Site {
         let completes = Completes { upload: key.1, row, list, stored };
         let landing = Landing::of(&key.0, whole, identity, complete.conditions.clone());
         self.land(landing.with_part_map(part_map).completing(completes)).await
-    }
-
-    /// The answer of a Complete that succeeded before; the object may have been replaced since.
-    async fn done_before(&self, key: &UploadKey, etag: &ETag, stamp: Stamp) -> Result<Written> {
-        match self.current(&key.0).await? {
-            Some(stored) if stored.row.vector.data == stamp => Ok(self.written(&stored.row)),
-            _ => Ok(Written {
-                stamp,
-                etag: etag.clone(),
-                size: 0,
-                checksum: Checksum { algorithm: ChecksumAlgorithm::Crc64Nvme, kind: ChecksumKind::FullObject, value: Vec::new() },
-                modified_ms: stamp.ms(),
-            }),
-        }
     }
 
     /// Every part an upload has stored, ascending.

@@ -1,6 +1,7 @@
 //! A copy: staged by the store itself where nothing has to be computed, then landed like any write.
 
 use super::error::{Error, Result};
+use super::get::without_bucket;
 use super::land::Landing;
 use super::types::{Claims, CopyRequest, Description, Upload, Written};
 use super::{Site, digest, precondition};
@@ -53,7 +54,12 @@ impl Site {
     ) -> backend::Result<(Kept, Identity)> {
         let known = record.identity.checksum.as_ref().map(|checksum| checksum.algorithm);
         match checksum.filter(|wanted| Some(*wanted) != known && *wanted != ChecksumAlgorithm::Crc64Nvme) {
-            None => Ok((self.copy_bytes(from, record, to).await?, record.identity.clone())),
+            None => {
+                let kept = self.copy_bytes(from, record, to).await?;
+                // Asked for CRC-64/NVME, which every object has: it is shown where no other is kept.
+                let shown = record.identity.checksum.clone().filter(|kept| checksum.is_none_or(|asked| asked == kept.algorithm));
+                Ok((kept, Identity { checksum: shown, ..record.identity.clone() }))
+            }
             Some(algorithm) => self.copy_hashing(from, record, to, algorithm).await,
         }
     }
@@ -65,7 +71,7 @@ impl Site {
         let place = Place { object: from.clone(), location: record.location.clone() };
         let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
         let put = PutOptions { size: Some(record.identity.size), modified_ms: self.inner.clock.wall_ms() };
-        self.inner.backend.copy(&place, get, to, put).await
+        self.inner.backend.copy(&place, get, to, put).await.map_err(without_bucket)
     }
 
     /// A checksum that nobody computed yet needs every byte to pass by.

@@ -2,7 +2,7 @@
 
 use super::error::Result;
 use super::land::chunks_of;
-use super::settle::Unsettled;
+use super::settle::{UNSETTLED_MAX, Unsettled};
 use super::types::{Deleted, WriteConditions};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::model::{Event, Location, ObjectId, Origin, Record, Slot, Stamp, State, Unit, Vector, WriteId};
@@ -12,6 +12,8 @@ use crate::status::{Commit, CommitError};
 impl Site {
     /// Deletes an object. One that is not there is fine, unless a condition wants it.
     pub async fn delete(&self, object: &ObjectId, conditions: WriteConditions) -> Result<Deleted> {
+        // Longer than writes: deleting is what helps a store in need.
+        self.refuse_when_behind(2 * UNSETTLED_MAX)?;
         let (site, object) = (self.clone(), object.clone());
         self.unstoppable(async move { site.delete_locked(&object, &conditions).await }).await
     }

@@ -60,7 +60,7 @@ impl Expirer {
         let older = |then: u64, kept: u64| now.saturating_sub(then) > kept;
         let uploads = self
             .drop_rows::<Uploads>(
-                |upload| matches!(upload.state, UploadState::Done { done_ms, .. } if older(done_ms, DONE_KEPT_MS)),
+                |upload| matches!(upload.state, UploadState::Done { stamp, .. } if older(stamp.ms(), DONE_KEPT_MS)),
             )
             .await?;
         // A lone site has no member that still has to hear of a delete.

@@ -66,7 +66,7 @@ impl Site {
         }
         let place = Place { object: object.clone(), location: record.location.clone() };
         let options = GetOptions { range: Some(range), expect: Some(record.binding.clone()) };
-        Ok(self.inner.backend.get(&place, options).await?.body)
+        Ok(self.inner.backend.get(&place, options).await.map_err(without_bucket)?.body)
     }
 
     /// A whole object is checked against its CRC-64/NVME while it is sent.
@@ -82,6 +82,14 @@ impl Site {
             tracing::error!(%object, "the stored bytes do not have the checksum of their record: the answer was broken off");
         };
         Body { size: body.size, stream: checked(body.stream, identity.crc64, alarm) }
+    }
+}
+
+/// A bucket that the store lost is lost bytes to a read: its row is what says that it exists.
+pub(super) fn without_bucket(err: backend::Error) -> backend::Error {
+    match err {
+        backend::Error::NoSuchBucket => backend::Error::NotFound,
+        err => err,
     }
 }
 

@@ -10,6 +10,7 @@ use futures::StreamExt;
 
 use super::digest::{self, Digests};
 use super::error::{Error, Result};
+use super::get::without_bucket;
 use super::land::chunks_of;
 use super::types::{Claims, Upload};
 use super::{Site, plain};
@@ -38,10 +39,16 @@ impl Site {
 
     async fn heal_locked(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<()> {
         let Some(now) = self.current(object).await? else { return Ok(()) };
-        if now.revision != seen.revision || self.open_bytes(object, &now.row, 0..0).await.is_ok() {
+        if now.revision != seen.revision {
             return Ok(());
         }
-        match self.inner.backend.head(&plain(object)).await {
+        match self.open_bytes(object, &now.row, 0..0).await {
+            Ok(_) => return Ok(()),
+            Err(backend::Error::NotFound | backend::Error::Changed) => {}
+            // A store that cannot be asked says nothing about the bytes.
+            Err(err) => return Err(err.into()),
+        }
+        match self.inner.backend.head(&plain(object)).await.map_err(without_bucket) {
             Ok(found) if found.binding == now.row.binding => self.found_again(object, &now).await,
             Ok(found) => self.adopt(object, &now, found).await,
             Err(backend::Error::NotFound) => self.mark_wanted(object, &now).await,

@@ -200,8 +200,14 @@ impl Completes {
         for part in &self.stored {
             commit = commit.delete::<UploadParts>(&(self.upload, part.number));
         }
-        let stamp = record.vector.data;
-        let state = tables::UploadState::Done { list: self.list, etag: record.identity.etag.clone(), stamp, done_ms: stamp.ms() };
+        let identity = &record.identity;
+        let state = tables::UploadState::Done {
+            list: self.list,
+            stamp: record.vector.data,
+            etag: identity.etag.clone(),
+            size: identity.size,
+            checksum: shown_checksum(identity),
+        };
         let key = (object.clone(), self.upload);
         commit
             .expect::<Uploads>(&key, Some(self.row.revision))

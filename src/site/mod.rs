@@ -28,10 +28,9 @@ mod tests;
 mod types;
 mod uploads;
 
-use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 pub use error::{Error, Result};
 pub use types::*;
@@ -39,11 +38,11 @@ pub use types::*;
 use crate::backend::{Backend, Place};
 use crate::clock::Clock;
 use crate::model::{BucketName, Incarnation, Location, ObjectId, Record, SiteId, WriteId};
-use crate::status::tables::Bucket;
 use crate::status::{Status, Stored};
 use crate::tasks::Worker;
+use buckets::KnownBuckets;
 use locks::KeyLocks;
-use settle::Settler;
+use settle::{SettleWorker, Settler};
 
 /// How often a write reads, decides and commits again before it answers 503 (protocol §3).
 const CONFLICTS_MAX: usize = 8;
@@ -69,7 +68,7 @@ struct Inner {
     /// Lets one at a time make or delete a bucket: row and store change one after the other.
     bucket_changes: Arc<KeyLocks<BucketName>>,
     /// Live buckets as last read; a commit that finds one changed throws it away.
-    buckets: Mutex<HashMap<BucketName, Arc<Stored<Bucket>>>>,
+    buckets: KnownBuckets,
     writes: WriteIds,
     settler: Settler,
     counters: Counters,
@@ -125,15 +124,18 @@ impl Site {
             keys: KeyLocks::new(),
             uploads: KeyLocks::new(),
             bucket_changes: KeyLocks::new(),
-            buckets: Mutex::default(),
+            buckets: KnownBuckets::default(),
             writes: WriteIds { incarnation: facts.incarnation, start: facts.start, counter: AtomicU64::new(0) },
             settler,
             counters: Counters::default(),
         };
         let site = Self { inner: Arc::new(inner) };
         site.recover().await?;
-        let workers: Vec<Box<dyn Worker>> =
-            vec![Box::new(settle::SettleWorker::new(site.clone())), Box::new(expire::Expirer::new(site.clone()))];
+        let workers: Vec<Box<dyn Worker>> = vec![
+            Box::new(SettleWorker::fresh(site.clone())),
+            Box::new(SettleWorker::stuck(site.clone())),
+            Box::new(expire::Expirer::new(site.clone())),
+        ];
         Ok((site, workers))
     }
 

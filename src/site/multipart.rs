@@ -3,7 +3,7 @@
 use super::complete::part_etag;
 use super::digest::Digests;
 use super::error::{Error, Result};
-use super::types::{PartInfo, ReadConditions, Selection, StartUpload, Upload, UploadInfo};
+use super::types::{Claims, EtagCondition, PartInfo, ReadConditions, Selection, StartUpload, Upload, UploadInfo};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::backend::{self, Kept};
 use crate::model::{ChecksumAlgorithm, ObjectId, WriteId};
@@ -12,6 +12,9 @@ use crate::status::{Commit, CommitError, Stored};
 
 /// Highest part number.
 pub(super) const PART_NUMBER_MAX: u16 = 10_000;
+
+/// How often a copy starts over because its source was replaced under it.
+const COPIES_MAX: usize = 4;
 
 /// An upload's row with the key it was found under.
 pub(super) type UploadKey = (ObjectId, WriteId);
@@ -71,22 +74,26 @@ impl Site {
         number: u16,
     ) -> Result<PartInfo> {
         self.open_upload(to, upload_id).await?;
-        let seen = self.head(from, Selection::All, &ReadConditions::default()).await?;
-        precondition::copy_source(&source, &seen.record.identity.etag, seen.modified_ms)?;
-        let size = seen.record.identity.size;
-        let select = match range {
-            None => Selection::All,
-            Some((first, last)) if first <= last && last < size => Selection::Bytes { first, last: Some(last) },
-            Some((first, last)) => {
-                let reason = format!("bytes {first} to {last} are not all in the source, which has {size}");
-                return Err(Error::InvalidArgument { argument: "x-amz-copy-source-range", reason });
+        for _ in 0..COPIES_MAX {
+            let seen = self.head(from, Selection::All, &ReadConditions::default()).await?;
+            let etag = &seen.record.identity.etag;
+            precondition::copy_source(&source, etag, seen.modified_ms)?;
+            let select = copy_range(range, seen.record.identity.size)?;
+            // The source as seen, or the copy would mix two writes.
+            let as_seen = ReadConditions { if_match: Some(EtagCondition::OneOf(vec![etag.clone()])), ..Default::default() };
+            match self.get(from, select, &as_seen).await {
+                Ok(opened) => {
+                    let upload = Upload { body: opened.body, claims: Claims::default() };
+                    return self.put_part(to, upload_id, number, upload).await;
+                }
+                Err(Error::PreconditionFailed(_)) => {}
+                Err(err) => return Err(err),
             }
-        };
-        // The source as seen, or the copy would mix two writes.
-        let pinned =
-            ReadConditions { if_match: Some(super::EtagCondition::OneOf(vec![seen.record.identity.etag.clone()])), ..source };
-        let opened = self.get(from, select, &pinned).await?;
-        self.put_part(to, upload_id, number, Upload { body: opened.body, claims: Default::default() }).await
+        }
+        Err(Error::Unavailable {
+            reason: "the source is replaced faster than it can be copied".into(),
+            retry_after: std::time::Duration::from_secs(1),
+        })
     }
 
     /// Gives up an upload and everything it stored.
@@ -196,6 +203,17 @@ impl Site {
 /// Upload ids are opaque to clients; anything that is not one of ours names no upload.
 pub(super) fn parse_upload_id(upload_id: &str) -> Result<WriteId> {
     upload_id.parse().map_err(|_| Error::NoSuchUpload)
+}
+
+fn copy_range(range: Option<(u64, u64)>, size: u64) -> Result<Selection> {
+    match range {
+        None => Ok(Selection::All),
+        Some((first, last)) if first <= last && last < size => Ok(Selection::Bytes { first, last: Some(last) }),
+        Some((first, last)) => {
+            let reason = format!("bytes {first} to {last} are not all in the source, which has {size}");
+            Err(Error::InvalidArgument { argument: "x-amz-copy-source-range", reason })
+        }
+    }
 }
 
 fn check_number(number: u16) -> Result<()> {

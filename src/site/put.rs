@@ -29,7 +29,7 @@ impl Site {
 
     /// Before the body is received: what would fail anyway fails now. Nothing here is binding; landing decides again.
     pub(super) async fn refuse_early(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<()> {
-        self.refuse_when_behind()?;
+        self.refuse_when_behind(UNSETTLED_MAX)?;
         self.bucket_row(&object.bucket).await?;
         if *conditions == WriteConditions::default() {
             return Ok(());
@@ -39,9 +39,9 @@ impl Site {
     }
 
     /// A store that cannot keep up with what is to be settled takes no new writes.
-    fn refuse_when_behind(&self) -> Result<()> {
+    pub(super) fn refuse_when_behind(&self, unsettled_max: u64) -> Result<()> {
         let unsettled = self.unsettled();
-        if unsettled < UNSETTLED_MAX {
+        if unsettled < unsettled_max {
             return Ok(());
         }
         let reason = format!("{unsettled} writes are still to be settled in the store");

@@ -26,7 +26,7 @@ impl Site {
     }
 
     async fn redo_all(&self) -> Result<usize> {
-        let worker = SettleWorker::new(self.clone());
+        let worker = SettleWorker::fresh(self.clone());
         let mut redone = 0;
         let mut after = None;
         loop {

@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::Notify;
 
 use super::{CONFLICTS_MAX, Site};
-use crate::backend::{Place, Published};
+use crate::backend::{self, Place, Published};
 use crate::model::{Binding, Location, ObjectId, Record, StagingFile, WriteId};
 use crate::status::tables::{Objects, Settle, Settling};
 use crate::status::{Commit, CommitError};
@@ -43,31 +43,53 @@ pub(super) struct Settler(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    queue: Mutex<Vec<Unsettled>>,
-    arrived: Notify,
-    /// In the queue, or in the hands of the worker.
+    fresh: Queue,
+    /// What failed once: tried again beside the fresh, so that one bad name holds up nobody.
+    stuck: Queue,
+    /// In a queue, or in the hands of a worker.
     waiting: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: Mutex<Vec<Unsettled>>,
+    arrived: Notify,
+}
+
+impl Queue {
+    fn items(&self) -> MutexGuard<'_, Vec<Unsettled>> {
+        self.items.lock().expect("nothing panics while it holds the queue")
+    }
+
+    fn push(&self, unsettled: Unsettled) {
+        self.items().push(unsettled);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> Vec<Unsettled> {
+        let mut items = self.items();
+        let first = items.len().min(STEP_ROWS_MAX);
+        items.drain(..first).collect()
+    }
+
+    async fn filled(&self) {
+        if self.items().is_empty() {
+            self.arrived.notified().await;
+        }
+        if self.items().len() < STEP_ROWS_MAX {
+            tokio::time::sleep(GATHER).await;
+        }
+    }
 }
 
 impl Settler {
     pub fn add(&self, unsettled: Unsettled) {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
-        self.queue().push(unsettled);
-        self.0.arrived.notify_one();
+        self.0.fresh.push(unsettled);
     }
 
     pub fn waiting(&self) -> u64 {
         self.0.waiting.load(Ordering::Relaxed)
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Vec<Unsettled>> {
-        self.0.queue.lock().expect("nothing panics while it holds the queue")
-    }
-
-    fn take(&self) -> Vec<Unsettled> {
-        let mut queue = self.queue();
-        let first = queue.len().min(STEP_ROWS_MAX);
-        queue.drain(..first).collect()
     }
 }
 
@@ -75,7 +97,13 @@ impl Site {
     /// Brings staged bytes to the plain name. The key lock is held.
     pub(super) async fn publish_staged(&self, object: &ObjectId, from: StagingFile, binding: &Binding) -> Result<(), String> {
         let place = Place { object: object.clone(), location: Location::Staged(from) };
-        match self.inner.backend.publish(&place, binding).await {
+        let mut published = self.inner.backend.publish(&place, binding).await;
+        if matches!(published, Err(backend::Error::NoSuchBucket)) && self.bucket_row(&object.bucket).await.is_ok() {
+            tracing::error!(bucket = %object.bucket, "the store had lost a bucket that exists: it is made again");
+            self.inner.backend.create_bucket(&object.bucket).await.map_err(|err| err.to_string())?;
+            published = self.inner.backend.publish(&place, binding).await;
+        }
+        match published {
             Ok(Published::Done) => Ok(()),
             Ok(Published::Gone) => Err("its bytes are neither staged nor at the plain name".into()),
             Err(err) => Err(err.to_string()),
@@ -119,15 +147,25 @@ fn is_staged(record: &Record, write: WriteId) -> bool {
 #[derive(Debug)]
 pub(super) struct SettleWorker {
     site: Site,
+    /// Whether it tends what failed once.
+    stuck: bool,
 }
 
 impl SettleWorker {
-    pub fn new(site: Site) -> Self {
-        Self { site }
+    pub fn fresh(site: Site) -> Self {
+        Self { site, stuck: false }
+    }
+
+    pub fn stuck(site: Site) -> Self {
+        Self { site, stuck: true }
     }
 
     fn settler(&self) -> &Settler {
         &self.site.inner.settler
+    }
+
+    fn queue(&self) -> &Queue {
+        if self.stuck { &self.settler().0.stuck } else { &self.settler().0.fresh }
     }
 
     /// A step that failed at the store, or was never made.
@@ -143,10 +181,23 @@ impl SettleWorker {
         Ok(())
     }
 
-    async fn harden(&self, batch: &[Unsettled]) -> Result<(), String> {
+    /// Makes durable what was done, for all at once; where that fails, for each object by itself, so that one folder that
+    /// cannot be synced holds up nobody else. What fails is no longer done.
+    async fn harden(&self, batch: &mut [Unsettled]) -> Result<(), String> {
         let objects: BTreeSet<_> = batch.iter().filter(|one| one.done).map(|one| one.object.clone()).collect();
         let objects: Vec<_> = objects.into_iter().collect();
-        self.site.inner.backend.harden(&objects).await.map_err(|err| err.to_string())
+        let backend = &self.site.inner.backend;
+        if backend.harden(&objects).await.is_ok() {
+            return Ok(());
+        }
+        let mut failure = Ok(());
+        for object in objects {
+            if let Err(err) = backend.harden(std::slice::from_ref(&object)).await {
+                failure = Err(format!("{object}: {err}"));
+                batch.iter_mut().filter(|one| one.object == object).for_each(|one| one.done = false);
+            }
+        }
+        failure
     }
 
     /// Drops the redo row, and gives back the staging file that it kept.
@@ -197,18 +248,17 @@ impl SettleWorker {
         self.settle(batch).await
     }
 
-    /// Settles what it can; what it cannot goes back to the queue, and the first reason is told.
+    /// Settles what it can; the rest is stuck, and the first reason is told.
     async fn settle(&self, mut batch: Vec<Unsettled>) -> Result<(), String> {
         let mut failure = None;
         for one in batch.iter_mut().filter(|one| !one.done) {
-            failure = self.make(one).await.err().or(failure);
+            failure = failure.or(self.make(one).await.err().map(|reason| format!("{}: {reason}", one.object)));
         }
-        if let Err(reason) = self.harden(&batch).await {
-            self.settler().queue().extend(batch);
-            return Err(reason);
-        }
-        let closed = stream::iter(batch).map(|one| async move {
-            let outcome = if one.done { self.close(&one).await } else { Err("still to be redone".into()) };
+        failure = failure.or(self.harden(&mut batch).await.err());
+        let (done, stuck): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.done);
+        stuck.into_iter().for_each(|one| self.settler().0.stuck.push(one));
+        let closed = stream::iter(done).map(|one| async move {
+            let outcome = self.close(&one).await;
             (one, outcome)
         });
         let mut closed = closed.buffer_unordered(SIDE_BY_SIDE);
@@ -217,7 +267,7 @@ impl SettleWorker {
                 Ok(()) => drop(self.settler().0.waiting.fetch_sub(1, Ordering::Relaxed)),
                 Err(reason) => {
                     failure = failure.or(Some(format!("{}: {reason}", one.object)));
-                    self.settler().queue().push(one);
+                    self.settler().0.stuck.push(one);
                 }
             }
         }
@@ -228,24 +278,23 @@ impl SettleWorker {
 #[async_trait]
 impl Worker for SettleWorker {
     fn name(&self) -> &str {
-        "settle"
+        if self.stuck { "settle-again" } else { "settle" }
     }
 
     async fn step(&mut self) -> Result<Step, String> {
-        let batch = self.settler().take();
+        let batch = self.queue().take();
         if batch.is_empty() {
             return Ok(Step::Idle);
         }
-        self.settle(batch).await?;
+        match self.settle(batch).await {
+            // Told by the worker that has it now, and tried again after its pauses.
+            Err(reason) if !self.stuck => tracing::warn!(reason, "not everything could be settled at once"),
+            outcome => outcome?,
+        }
         Ok(Step::Idle)
     }
 
     async fn wait(&mut self) {
-        if self.settler().queue().is_empty() {
-            self.settler().0.arrived.notified().await;
-        }
-        if self.settler().queue().len() < STEP_ROWS_MAX {
-            tokio::time::sleep(GATHER).await;
-        }
+        self.queue().filled().await;
     }
 }

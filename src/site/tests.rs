@@ -264,3 +264,74 @@ async fn tags_change_without_the_data() {
     assert_eq!(seen.record.vector.tags, Some(stamp));
     assert_eq!(get(&site, "a").await.unwrap(), "body");
 }
+
+#[tokio::test]
+async fn a_repeated_complete_answers_the_same_although_its_condition_no_longer_holds() {
+    let site = with_bucket(site().await).await;
+    let (upload_id, parts) = uploaded(&site, "a", StartUpload::default(), &two_parts()).await;
+    let complete = CompleteUpload { parts: named(&parts), conditions: if_none_match(), ..Default::default() };
+    let first = site.complete_upload(&object("a"), &upload_id, complete.clone()).await.unwrap();
+    let again = site.complete_upload(&object("a"), &upload_id, complete).await.unwrap();
+    assert_eq!((again.stamp, again.checksum), (first.stamp, first.checksum));
+}
+
+#[tokio::test]
+async fn a_copy_shows_the_checksum_it_was_asked_for() {
+    let site = with_bucket(site().await).await;
+    let claims = Claims { compute: Some(ChecksumAlgorithm::Sha256), ..Default::default() };
+    let source = Upload { body: Body::from(Bytes::from_static(b"body")), claims };
+    site.put(&object("a"), source, Description::default(), WriteConditions::default()).await.unwrap();
+    let request = CopyRequest { checksum: Some(ChecksumAlgorithm::Crc64Nvme), ..Default::default() };
+    let copied = site.copy(&object("a"), &object("b"), request).await.unwrap();
+    assert_eq!(copied.checksum.algorithm, ChecksumAlgorithm::Crc64Nvme);
+    let kept = site.copy(&object("a"), &object("c"), CopyRequest::default()).await.unwrap();
+    assert_eq!(kept.checksum.algorithm, ChecksumAlgorithm::Sha256);
+}
+
+/// A site on a directory that others can reach into.
+async fn on_disk() -> (Site, Vec<Box<dyn Worker>>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = crate::backend::fs::Fs::open(crate::backend::fs::Settings::at(dir.path())).unwrap();
+    let (site, workers) = open(Arc::new(fs), status(Options::default())).await;
+    (with_bucket(site).await, workers, dir)
+}
+
+#[tokio::test]
+async fn a_file_changed_behind_the_site_becomes_the_object() {
+    let (site, mut workers, dir) = on_disk().await;
+    let before = put(&site, "a", "before").await;
+    settle(&mut workers).await;
+    std::fs::write(dir.path().join("bucket/a"), "edited").unwrap();
+    assert_eq!(get(&site, "a").await.unwrap(), "edited");
+    let seen = site.head(&object("a"), Selection::All, &ReadConditions::default()).await.unwrap();
+    assert!(seen.record.vector.data > before.stamp);
+    assert_eq!(site.counters().adopted.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_file_removed_behind_the_site_is_lost_and_not_deleted() {
+    let (site, mut workers, dir) = on_disk().await;
+    put(&site, "a", "before").await;
+    settle(&mut workers).await;
+    let (file, aside) = (dir.path().join("bucket/a"), dir.path().join("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    assert!(matches!(get(&site, "a").await, Err(Error::Lost)));
+    assert_eq!(keys(&site).await, ["a"]);
+    std::fs::rename(&aside, &file).unwrap();
+    assert_eq!(get(&site, "a").await.unwrap(), "before");
+    std::fs::remove_file(&file).unwrap();
+    put(&site, "a", "after").await;
+    assert_eq!(get(&site, "a").await.unwrap(), "after");
+}
+
+#[tokio::test]
+async fn a_bucket_that_the_store_lost_is_made_again_by_the_next_write() {
+    let (site, mut workers, dir) = on_disk().await;
+    put(&site, "lost", "x").await;
+    settle(&mut workers).await;
+    std::fs::remove_dir_all(dir.path().join("bucket")).unwrap();
+    assert!(matches!(get(&site, "lost").await, Err(Error::Lost)));
+    put(&site, "new", "y").await;
+    settle(&mut workers).await;
+    assert_eq!((get(&site, "new").await.unwrap().as_ref(), site.unsettled()), (b"y".as_slice(), 0));
+}

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::ReadError;
 use super::key::TableKey;
 use crate::model::{
-    Binding, BucketName, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Event, Incarnation, Location, Metadata, ObjectId,
-    PartEntry, Record, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Unit, Vector, WriteId,
+    Binding, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Event, Incarnation, Location, Metadata,
+    ObjectId, PartEntry, Record, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Unit, Vector, WriteId,
 };
 
 /// Largest encoded row, in bytes.
@@ -207,9 +207,10 @@ pub enum UploadState {
     /// Kept for a day, so that a repeated Complete with the same list answers the same.
     Done {
         list: [u8; 32],
-        etag: ETag,
         stamp: Stamp,
-        done_ms: u64,
+        etag: ETag,
+        size: u64,
+        checksum: Checksum,
     },
 }
 
