@@ -1,12 +1,12 @@
 # What people and CI type. s3s names Rust 1.96 and builds on 1.95, hence the flag; nothing needs it from 1.96 on.
-CARGO  := cargo
-FLAGS  := --ignore-rust-version --locked
-PYTHON := .tools/py/bin/python
-BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/anybucket)
+CARGO       := cargo
+FLAGS       := --ignore-rust-version --locked
+VENV_PYTHON := .tools/py/bin/python
+BINARY      := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/anybucket)
 # Crash cycles: `make crash N=500`.
-N      ?= 25
+N           ?= 25
 # Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
-ARGS   ?=
+ARGS        ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
@@ -25,7 +25,7 @@ check: ## formatting, clippy, the house rules; licences where cargo-deny is inst
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
 	$(CARGO) test $(FLAGS) --lib tidy:: -- --nocapture
-	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "skipped: cargo-deny is not installed"; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
 
 test: unit compat crash ## everything: unit and simulation tests, real clients, 25 crashes; installs what it needs into .tools
 
@@ -36,13 +36,13 @@ sim: ## every crash, failing call and hang-up of the scripted histories, not a s
 	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 sim:: s3::tests::model
 
 compat: build clients ## aws-cli, boto3, rclone and raw requests against the release binary
-	$(PYTHON) compat-tests/run.py $(ARGS)
+	$(VENV_PYTHON) compat-tests/run.py $(ARGS)
 
 crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged
-	$(PYTHON) compat-tests/crash.py --cycles $(N) $(ARGS)
+	$(VENV_PYTHON) compat-tests/crash.py --cycles $(N) $(ARGS)
 
 bench: build clients ## beside nginx and rclone on this disk; let nothing else run meanwhile
-	$(PYTHON) compat-tests/bench.py $(ARGS)
+	$(VENV_PYTHON) compat-tests/bench.py $(ARGS)
 
 clients: ## the clients that tests drive, into .tools
 	compat-tests/setup.sh

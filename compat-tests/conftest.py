@@ -20,6 +20,11 @@ import server
 import sigv4
 
 
+# What a person has set for other servers (profiles, endpoints, proxies of rclone) must not steer the clients tested here.
+for _inherited in [name for name in os.environ if name.startswith(("AWS_", "RCLONE_"))]:
+    del os.environ[_inherited]
+
+
 @dataclass
 class Endpoint:
     host: str

@@ -32,7 +32,7 @@ class Anybucket(Process):
         self.credentials = KEYS
         self.data = directory / "data"
         config = directory / "config.toml"
-        config.write_text("# Everything is said by environment: file and environment must agree.\n")
+        config.write_text("# Empty: everything is said by environment, and no ./config.toml is read.\n")
         settings = {
             "ANYBUCKET__S3__LISTEN": f"127.0.0.1:{self.port}",
             "ANYBUCKET__ADMIN__LISTEN": f"127.0.0.1:{self.admin_port}",
@@ -43,7 +43,7 @@ class Anybucket(Process):
             "ANYBUCKET_SECRET_KEY": KEYS.secret_key,
         }
         argv = [str(binary or find_binary()), "serve", "--config", str(config)]
-        # What the caller's environment says goes first, so that a suite can be run on another kind of backend.
+        # What the caller's environment says wins over these settings, and `env` over both, so that a suite can be run on another kind of backend.
         said = {name: value for name, value in os.environ.items() if name.startswith("ANYBUCKET__")}
         if said.get("ANYBUCKET__BACKEND__MAIN__KIND", "fs") != "fs":
             del settings["ANYBUCKET__BACKEND__MAIN__PATH"]

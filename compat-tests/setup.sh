@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .tools/py: a virtual environment with the clients that compat-tests drives. Needs python3 (3.11 or newer) and a
-# package index, no root and no apt. A stamp holds the hash of the pins, so a second call does nothing.
+# Makes .tools/py: a virtual environment with the clients that compat-tests drives. Needs python3 (3.11 or newer) with
+# venv or pip, and a package index; no root. A stamp holds the hash of the pins, so a second call does nothing.
 #
 # A client that cannot be installed is named and left out; its suite is then skipped by name (run.py fails on that in CI).
 set -eu
@@ -14,19 +14,27 @@ stamp=$venv/.pins
 fail() { echo "compat-tests/setup.sh: $*" >&2; exit 1; }
 
 python3=${PYTHON:-python3}
-command -v "$python3" >/dev/null || fail "no python3 on the path. Debian: apt install python3 python3-venv"
+command -v "$python3" >/dev/null || fail "no $python3 on the path. Debian: apt install python3-venv"
 "$python3" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 is older than 3.11: $("$python3" --version)"
 
 wanted=$("$python3" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$pins")
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
 
-# Debian ships venv without pip unless python3-venv is there; the system's pip can fill such a one from outside.
+# Debian's bare python3 has neither ensurepip nor pip. Without ensurepip the system's pip can fill the environment from outside;
+# without either nothing can, and nothing half-made is left that would look like one.
 make_venv() {
     rm -rf "$venv" && mkdir -p "$tools"
     if "$python3" -m venv "$venv" >"$tools/venv.log" 2>&1; then return; fi
     rm -rf "$venv"
-    "$python3" -m venv --without-pip "$venv" >>"$tools/venv.log" 2>&1 || fail "no venv module (see $tools/venv.log). Debian: apt install python3-venv"
-    "$python3" -m pip --version >/dev/null 2>&1 || fail "neither venv's pip nor the system's. Debian: apt install python3-venv"
+    "$python3" -m pip --version >>"$tools/venv.log" 2>&1 || lacking "neither ensurepip nor pip"
+    "$python3" -m venv --without-pip "$venv" >>"$tools/venv.log" 2>&1 || lacking "no venv module"
+}
+
+lacking() {
+    rm -rf "$venv"
+    echo "compat-tests/setup.sh: $python3 has $1 (see $tools/venv.log). On Debian and Ubuntu:" >&2
+    echo "    apt install python3-venv" >&2
+    exit 1
 }
 
 install() {

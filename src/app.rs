@@ -147,6 +147,12 @@ fn status_options(config: &Config, now_ms: u64) -> status::Options {
     }
 }
 
+/// Reads what stands beside the settings, as `start` does: the access keys and the admin token. Makes neither.
+pub fn check(config: &Config) -> Result<()> {
+    data::check_admin_token(&config.admin.token)?;
+    Keys::check(config)
+}
+
 /// The store that settings describe.
 pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>> {
     match settings {

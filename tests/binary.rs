@@ -19,7 +19,11 @@ fn anybucket(dir: &Path) -> Command {
 }
 
 fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = anybucket(dir).args(args).output().unwrap();
+    ended(anybucket(dir).args(args))
+}
+
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
     (status.code(), [String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap()].concat())
 }
 
@@ -112,6 +116,25 @@ fn wrong_settings_end_with_2_and_name_every_fault() {
     }
     assert_eq!(run(dir.path(), &["no-such-command"]).0, Some(2));
     assert_eq!(run(dir.path(), &["serve", "--config", "missing.toml"]).0, Some(2));
+}
+
+#[test]
+fn what_stands_beside_the_settings_is_checked_like_them() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("keys.toml"), "[[key]]\naccess_key = 'abc'\n").unwrap();
+    let cases = [
+        ("ANYBUCKET_ACCESS_KEY", "only-half", "set both or none"),
+        ("ANYBUCKET__ACCESS__KEYS_FILE", "keys.toml", "access.keys_file: keys.toml: line"),
+        ("ANYBUCKET__ADMIN__TOKEN__ENV", "NO_SUCH_VARIABLE", "admin.token: the environment variable NO_SUCH_VARIABLE"),
+        ("RUST_LOG", "a=b=c", "RUST_LOG"),
+    ];
+    for (name, value, told) in cases {
+        for args in [&["serve"][..], &["check-config"], &["check-config", "--json"]] {
+            let (code, said) = ended(anybucket(dir.path()).args(args).env(name, value));
+            assert_eq!(code, Some(2), "{name} {args:?}: {said}");
+            assert!(said.contains(told) && !said.contains(": good"), "{name} {args:?}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use futures::future::BoxFuture;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tracing::{error, info};
 
-use crate::config::{ByteSize, Config, Period};
-use crate::s3::{self, Grant, Key, Keyring, Observe, S3Layer, Secret};
+use crate::config::{self, ByteSize, Config, Period};
+use crate::s3::{self, Grant, Key, Keyring, KeysError, Observe, S3Layer, Secret};
 use crate::site::Site;
 use crate::telemetry::{Answered, Metrics};
 
@@ -42,8 +42,7 @@ impl Keys {
     pub fn open(config: &Config) -> Result<Self> {
         let fixed = key_of(variable(ACCESS_KEY), variable(SECRET_KEY))?;
         let path = &config.access.keys_file;
-        let opened = Keyring::open(path, fixed.iter().cloned().collect(), OWNER);
-        let (ring, made) = opened.context("cannot use the access keys (access.keys_file)")?;
+        let (ring, made) = Keyring::open(path, fixed.iter().cloned().collect(), OWNER).map_err(unusable)?;
         if made.is_some() {
             info!(path = %path.display(), "made an access key");
         }
@@ -51,6 +50,12 @@ impl Keys {
         let first = fixed.or(made).or_else(|| ring.list().first().map(|key| Key::clone(key)));
         let first = first.map(|key| FirstKey { access_key: key.access_key, from_environment });
         Ok(Self { ring, first })
+    }
+
+    /// Whether [`Keys::open`] would find a fault. Makes nothing.
+    pub fn check(config: &Config) -> Result<()> {
+        key_of(variable(ACCESS_KEY), variable(SECRET_KEY))?;
+        Keyring::check(&config.access.keys_file).map_err(unusable)
     }
 
     /// A key for the first steps; none where a person emptied the file.
@@ -71,14 +76,28 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A file with a fault is a wrong setting, for a person to mend; a disk that fails is not.
+fn unusable(err: KeysError) -> anyhow::Error {
+    match err {
+        KeysError::Parse { .. } | KeysError::Key(..) => refusal("access.keys_file", err.to_string()),
+        other => anyhow::Error::new(other).context("cannot use the access keys (access.keys_file)"),
+    }
+}
+
+fn refusal(setting: &str, reason: String) -> anyhow::Error {
+    config::Error::Beside { setting: setting.into(), reason }.into()
+}
+
 fn key_of(access_key: Option<String>, secret_key: Option<String>) -> Result<Option<Key>> {
     match (access_key, secret_key) {
         (None, None) => Ok(None),
         (Some(access_key), Some(secret)) => {
             let grants = vec![Grant::everything()];
-            Ok(Some(Key { access_key, secret_key: Secret::new(secret), owner: OWNER.into(), grants }))
+            let key = Key { access_key, secret_key: Secret::new(secret), owner: OWNER.into(), grants };
+            key.check().map_err(|err| refusal("the environment", err.to_string()))?;
+            Ok(Some(key))
         }
-        _ => bail!("{ACCESS_KEY} and {SECRET_KEY} make a key together: set both or none"),
+        _ => Err(refusal("the environment", format!("{ACCESS_KEY} and {SECRET_KEY} make a key together: set both or none"))),
     }
 }
 
@@ -153,7 +172,7 @@ mod tests {
     fn half_a_key_in_the_environment_is_refused() {
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(key_of(None, None).unwrap(), None);
-        assert_eq!(key_of(text("A"), text("secret-of-it")).unwrap().unwrap().access_key, "A");
+        assert_eq!(key_of(text("ABC"), text("secret-of-it")).unwrap().unwrap().access_key, "ABC");
         for (access_key, secret) in [(text("A"), None), (None, text("s"))] {
             assert!(key_of(access_key, secret).unwrap_err().to_string().contains("set both or none"));
         }

@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Exit;
-use crate::app;
+use super::{Exit, chain, exit_of};
 use crate::backend::{Capabilities, Support};
 use crate::config::{self, Config, Sources};
+use crate::{app, telemetry};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -33,12 +33,12 @@ enum Outcome {
     Fault(String),
 }
 
-/// Reads the settings and tries every store. Nothing is served and no key is made.
+/// Reads the settings and what stands beside them, and tries every store. Nothing is served and no key is made.
 pub fn run(sources: &Sources, options: Options) -> Result<Exit> {
-    let config = match sources.load() {
+    let config = match load(sources) {
         Err(refused) if options.json => {
             println!("{}", refusal_json(&refused));
-            return Ok(Exit::Usage);
+            return Ok(exit_of(&refused));
         }
         loaded => loaded?,
     };
@@ -51,6 +51,14 @@ pub fn run(sources: &Sources, options: Options) -> Result<Exit> {
     }
     let failed = probed.iter().any(|store| matches!(store.outcome, Outcome::Fault(_)));
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// Everything that `serve` reads before it opens a store.
+fn load(sources: &Sources) -> Result<Config> {
+    let config = sources.load()?;
+    telemetry::check(&config.log)?;
+    app::check(&config)?;
+    Ok(config)
 }
 
 async fn probe_all(config: &Config) -> Vec<Probed> {
@@ -127,13 +135,14 @@ fn store_json(store: &Probed) -> Value {
     })
 }
 
-fn refusal_json(refused: &config::Error) -> Value {
-    let problems: Vec<_> = match refused {
-        config::Error::Refused { problems, .. } => problems
+fn refusal_json(refused: &anyhow::Error) -> Value {
+    let problems: Vec<_> = match refused.downcast_ref() {
+        Some(config::Error::Refused { problems, .. }) => problems
             .iter()
             .map(|problem| json!({ "setting": problem.path, "from": problem.origin, "problem": problem.text }))
             .collect(),
-        other => vec![json!({ "problem": other.to_string() })],
+        Some(config::Error::Beside { setting, reason }) => vec![json!({ "setting": setting, "problem": reason })],
+        _ => vec![json!({ "problem": chain(refused).trim_start_matches("error: ") })],
     };
     json!({ "good": false, "problems": problems })
 }

@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flag, Sources};
+use crate::telemetry::LogError;
 
 const AFTER_HELP: &str = "Without a command it serves. Settings are explained in config.toml.
 Exit code: 0 done, 1 failed, 2 wrong usage or settings.";
@@ -78,7 +79,8 @@ impl Cli {
 
 /// The exit code for a command that ended with `err`.
 pub fn exit_of(err: &anyhow::Error) -> Exit {
-    if err.is::<config::Error>() { Exit::Usage } else { Exit::Failed }
+    let is_wrong_filter = matches!(err.downcast_ref(), Some(LogError::Filter(_)));
+    if err.is::<config::Error>() || is_wrong_filter { Exit::Usage } else { Exit::Failed }
 }
 
 /// An error and its causes, one a line. A cause whose words are already there is left out.

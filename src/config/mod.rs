@@ -145,6 +145,9 @@ pub enum Error {
     Override { origin: String, path: String },
     #[error("{name} cannot be used:{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
     Refused { name: String, problems: Vec<Problem> },
+    /// What settings point at, or what stands beside them in the environment.
+    #[error("{setting}: {reason}")]
+    Beside { setting: String, reason: String },
 }
 
 #[cfg(test)]

@@ -33,8 +33,7 @@ pub enum LogError {
 
 /// Sends every log line of the process, panics included, to stderr from now on. Called once.
 pub fn start(settings: &Settings) -> Result<(), LogError> {
-    let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
-    let filter = filter(directives.as_deref().unwrap_or(&settings.level))?;
+    let filter = chosen_filter(settings)?;
     let lines = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     let lines = match settings.format {
         Format::Text => lines.boxed(),
@@ -43,6 +42,16 @@ pub fn start(settings: &Settings) -> Result<(), LogError> {
     tracing_subscriber::registry().with(filter).with(lines).try_init()?;
     log_panics();
     Ok(())
+}
+
+/// Whether [`start`] would find a fault in the directives.
+pub fn check(settings: &Settings) -> Result<(), LogError> {
+    Ok(chosen_filter(settings).map(drop)?)
+}
+
+fn chosen_filter(settings: &Settings) -> Result<EnvFilter, ParseError> {
+    let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
+    filter(directives.as_deref().unwrap_or(&settings.level))
 }
 
 /// s3s logs whole requests, signatures included, and says again what we say: it speaks only when it is named.

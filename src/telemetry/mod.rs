@@ -4,6 +4,6 @@ mod log;
 mod metrics;
 mod process;
 
-pub use log::{Format, LogError, Settings, start};
+pub use log::{Format, LogError, Settings, check, start};
 pub use metrics::{Answered, InFlight, Kind, Metrics, Sample};
 pub use process::resident_bytes;

@@ -101,7 +101,8 @@ impl Key {
         Self { access_key: access_key.into(), secret_key: Secret::new(secret_key), owner: owner.into(), grants }
     }
 
-    fn check(&self) -> Result<(), KeysError> {
+    /// Whether requests can be signed with it.
+    pub fn check(&self) -> Result<(), KeysError> {
         let fail = |reason| Err(KeysError::Key(self.access_key.clone(), reason));
         let legal = |c: char| c.is_ascii_graphic() && !"/,=\"".contains(c);
         if self.access_key.len() < 3 || self.access_key.len() > 128 || !self.access_key.chars().all(legal) {
@@ -143,6 +144,15 @@ impl Keyring {
             Err(source) => return Err(KeysError::Io { path: path.into(), source }),
         };
         Ok((Self::build(Some(path.into()), fixed)?, made))
+    }
+
+    /// Whether [`Keyring::open`] would find a fault in the file. None is made: a file that is not there has no fault.
+    pub fn check(path: &Path) -> Result<(), KeysError> {
+        match fs::symlink_metadata(path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(KeysError::Io { path: path.into(), source }),
+            Ok(_) => Self::build(Some(path.into()), Vec::new()).map(drop),
+        }
     }
 
     fn build(path: Option<PathBuf>, fixed: Vec<Key>) -> Result<Self, KeysError> {
