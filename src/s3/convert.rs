@@ -13,6 +13,8 @@ use crate::model::{
 };
 use crate::site::Error;
 
+const METADATA_PREFIX: &str = "x-amz-meta-";
+
 /// Most bytes of user metadata, names and values together.
 const METADATA_BYTES_MAX: usize = 2048;
 
@@ -249,17 +251,28 @@ pub fn storage_class(headers: &HeaderMap) -> S3Result<Option<String>> {
     }
 }
 
-/// User metadata, decoded by s3s, in the order of the request.
-pub fn metadata(headers: &HeaderMap, decoded: Option<dto::Metadata>) -> S3Result<Metadata> {
-    let mut decoded = decoded.unwrap_or_default();
-    let names = headers.keys().filter_map(|name| name.as_str().strip_prefix("x-amz-meta-"));
-    let metadata: Metadata = names.filter_map(|name| Some((name.to_owned(), decoded.remove(name)?))).collect();
-    let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+/// User metadata as it came: a header is bytes, and a character stands for each (ISO 8859-1), so that whatever a client
+/// sent, RFC 2047 or raw, is what it gets back.
+pub fn metadata(headers: &HeaderMap) -> S3Result<Metadata> {
+    let mut metadata = Metadata::new();
+    for header in headers.keys() {
+        let Some(name) = header.as_str().strip_prefix(METADATA_PREFIX) else { continue };
+        let values: Vec<&[u8]> = headers.get_all(header).iter().map(HeaderValue::as_bytes).collect();
+        metadata.push((name.to_owned(), values.join(&b',').iter().copied().map(char::from).collect()));
+    }
+    let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.chars().count()).sum();
     if bytes > METADATA_BYTES_MAX { Err(error::metadata_too_large()) } else { Ok(metadata) }
 }
 
-pub fn shown_metadata(metadata: &Metadata) -> Option<dto::Metadata> {
-    (!metadata.is_empty()).then(|| metadata.iter().cloned().collect())
+/// User metadata as headers. What no header can hold is left out.
+pub fn put_metadata(headers: &mut HeaderMap, metadata: &Metadata) {
+    for (name, value) in metadata {
+        let bytes: Option<Vec<u8>> = value.chars().map(|char| u8::try_from(char).ok()).collect();
+        let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}"));
+        if let (Ok(name), Some(Ok(value))) = (name, bytes.map(|bytes| HeaderValue::from_bytes(&bytes))) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// Adds a header where the value can be one.
@@ -346,10 +359,29 @@ mod tests {
 
     #[test]
     fn metadata_past_two_kilobytes_is_refused() {
-        let map = headers(&[("x-amz-meta-a", "1"), ("x-amz-meta-b", "2")]);
-        let decoded = |bytes: usize| Some(dto::Metadata::from([("a".into(), "x".repeat(bytes)), ("b".into(), "2".into())]));
-        assert_eq!(metadata(&map, decoded(2045)).unwrap().len(), 2);
-        assert_eq!(metadata(&map, decoded(2046)).unwrap_err().code().as_str(), "MetadataTooLarge");
+        let of = |bytes: usize| {
+            let mut sent = headers(&[("x-amz-meta-b", "2")]);
+            sent.insert("x-amz-meta-a", HeaderValue::from_str(&"x".repeat(bytes)).unwrap());
+            metadata(&sent)
+        };
+        assert_eq!(of(2045).unwrap().len(), 2);
+        assert_eq!(of(2046).unwrap_err().code().as_str(), "MetadataTooLarge");
+    }
+
+    #[test]
+    fn metadata_goes_back_as_the_bytes_it_came_in() {
+        let mut sent = HeaderMap::new();
+        for (name, value) in
+            [("x-amz-meta-a", b"\xe9".as_slice()), ("x-amz-meta-b", "\u{e9}".as_bytes()), ("x-amz-meta-c", b"=?UTF-8?B?w6k=?=")]
+        {
+            sent.insert(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+        }
+        sent.append("x-amz-meta-c", HeaderValue::from_static("twice"));
+        let mut shown = HeaderMap::new();
+        put_metadata(&mut shown, &metadata(&sent).unwrap());
+        assert_eq!(shown["x-amz-meta-a"], sent["x-amz-meta-a"]);
+        assert_eq!(shown["x-amz-meta-b"], sent["x-amz-meta-b"]);
+        assert_eq!(shown["x-amz-meta-c"], "=?UTF-8?B?w6k=?=,twice");
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn request(req: &S3Request<CopyObjectInput>) -> S3Result<CopyRequest> {
     let input = &req.input;
     let metadata = Directive::read(input.metadata_directive.as_ref().map(|directive| directive.as_str()), "metadata")?;
     let tags = Directive::read(input.tagging_directive.as_ref().map(|directive| directive.as_str()), "tagging")?;
-    let replaced = object::describe(&req.headers, input.metadata.clone(), input.tagging.as_deref())?;
+    let replaced = object::describe(&req.headers, input.tagging.as_deref())?;
     let algorithm = convert::text_of(&req.headers, &CHECKSUM_ALGORITHM)?;
     Ok(CopyRequest {
         source: asked.conditions.source.of_read()?,

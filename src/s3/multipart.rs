@@ -38,11 +38,11 @@ pub fn part_number(number: i32) -> S3Result<u16> {
 /// CreateMultipartUpload.
 pub async fn create(
     face: &Face,
-    mut req: S3Request<CreateMultipartUploadInput>,
+    req: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
     let start = StartUpload {
-        description: object::describe(&req.headers, req.input.metadata.take(), req.input.tagging.as_deref())?,
+        description: object::describe(&req.headers, req.input.tagging.as_deref())?,
         owner: auth::caller(&req.extensions)?.owner().to_owned(),
         checksum: chosen_checksum(&req.headers)?,
     };

@@ -23,7 +23,7 @@ const PARTS_MAX: usize = 1000;
 pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
     let asked = req.extensions.remove::<Asked>().unwrap_or_default();
-    let description = describe(&req.headers, req.input.metadata.take(), req.input.tagging.as_deref())?;
+    let description = describe(&req.headers, req.input.tagging.as_deref())?;
     let conditions = asked.conditions.object.of_write()?;
     let bytes_max = face.settings.limits.put_bytes_max;
     let (upload, verdict) = upload::upload(req.input.body.take(), &req.headers, asked.trailers, bytes_max)?;
@@ -38,10 +38,10 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
 }
 
 /// Everything but the bytes.
-pub fn describe(headers: &HeaderMap, metadata: Option<s3s::dto::Metadata>, tags: Option<&str>) -> S3Result<Description> {
+pub fn describe(headers: &HeaderMap, tags: Option<&str>) -> S3Result<Description> {
     Ok(Description {
         headers: convert::content_headers(headers)?,
-        metadata: convert::metadata(headers, metadata)?,
+        metadata: convert::metadata(headers)?,
         tags: tagging::of_header(tags)?,
     })
 }
@@ -93,11 +93,7 @@ pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Resp
     let mut headers = shown_headers(face, &wanted, &opened.seen).await?;
     override_headers(&mut headers, req.uri.query());
     let length = opened.seen.range.end - opened.seen.range.start;
-    let output = GetObjectOutput {
-        body: Some(Outgoing::blob(opened.body, length)),
-        metadata: convert::shown_metadata(&opened.seen.record.identity.metadata),
-        ..GetObjectOutput::default()
-    };
+    let output = GetObjectOutput { body: Some(Outgoing::blob(opened.body, length)), ..GetObjectOutput::default() };
     Ok(answer(output, headers, &opened.seen))
 }
 
@@ -109,8 +105,7 @@ pub async fn head(face: &Face, req: S3Request<HeadObjectInput>) -> S3Result<S3Re
     let seen = face.site.head(&wanted.object, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     let mut headers = shown_headers(face, &wanted, &seen).await?;
     override_headers(&mut headers, req.uri.query());
-    let metadata = convert::shown_metadata(&seen.record.identity.metadata);
-    Ok(answer(HeadObjectOutput { metadata, ..HeadObjectOutput::default() }, headers, &seen))
+    Ok(answer(HeadObjectOutput::default(), headers, &seen))
 }
 
 fn answer<T>(output: T, headers: HeaderMap, seen: &Seen) -> S3Response<T> {
@@ -143,6 +138,7 @@ async fn shown_headers(face: &Face, wanted: &Wanted, seen: &Seen) -> S3Result<He
         put("x-amz-mp-parts-count", &count.to_string());
     }
     stored_headers(&identity.headers, &mut headers);
+    convert::put_metadata(&mut headers, &identity.metadata);
     if wanted.checksums {
         show_checksum_headers(face, wanted, seen, &mut headers).await?;
     }
