@@ -175,9 +175,9 @@ async fn live(backend: Arc<dyn Backend>, seed: u64, calls: usize) {
         client.expect("no call ends in an unexpected answer");
     }
     settling.abort();
-    for key in 0..KEYS.len() {
+    for (key, history) in world.keys.iter().enumerate() {
         world.read(key).await;
-        assert_eq!(world.keys[key].violation(), None, "{}, seed {seed}", KEYS[key]);
+        assert_eq!(history.violation(), None, "{}, seed {seed}", KEYS[key]);
     }
 }
 

@@ -45,7 +45,7 @@ fn fail_all(every: u64) {
             let calls = calls(&base, &scenario).await;
             let every = every * if every > 1 { scenario.weight } else { 1 };
             for call in (1 + at % every..=calls).step_by(every as usize) {
-                let errno = if call / every % 2 == 0 { Errno::IO } else { Errno::NOSPC };
+                let errno = if (call / every).is_multiple_of(2) { Errno::IO } else { Errno::NOSPC };
                 let _told = Case(format!("{:?}, call {call} of {calls} fails with {errno}", scenario.name));
                 fail_once(&base, &scenario, call, errno).await;
             }
