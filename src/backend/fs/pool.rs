@@ -25,6 +25,10 @@ use crate::model::{ObjectId, StagingFile};
 /// Largest file that is used again, and largest body that is answered from memory; bytes.
 pub(super) const SMALL_BYTES_MAX: u64 = 64 * 1024;
 
+/// Most room on the disk that a file used again may take, in bytes: what a put reserved and never filled is given back,
+/// and what a file system rounds up to is not mistaken for it.
+const ALLOCATED_BYTES_MAX: u64 = 2 * SMALL_BYTES_MAX;
+
 /// How many files are kept, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -357,6 +361,7 @@ impl Pool {
         self.recycles
             && stat.kind == Kind::File
             && stat.size <= SMALL_BYTES_MAX
+            && stat.allocated <= ALLOCATED_BYTES_MAX
             && stat.links == 1
             && (stat.mode, stat.owner) == (self.fresh.mode, self.fresh.owner)
     }
