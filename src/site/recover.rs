@@ -16,9 +16,11 @@ impl Site {
     /// Redoes, makes durable and drops what it can; the settle worker goes on with the rest.
     pub(super) async fn recover(&self) -> Result<()> {
         self.reopen_uploads().await?;
-        let redone = self.redo_all().await?;
+        // Before anything is redone: a redone delete draws a staging name, which no row may name. What rows name is the
+        // store's to keep until their closing releases it.
         let keep = self.staged_locations().await?;
         self.inner.backend.recover(&keep).await?;
+        let redone = self.redo_all().await?;
         if redone > 0 {
             tracing::info!(redone, unsettled = self.unsettled(), kept = keep.len(), "recovered");
         }

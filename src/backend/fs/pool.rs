@@ -87,6 +87,9 @@ struct Books {
     strangers: Vec<StagingFile>,
     /// The next number: never given twice.
     next: u64,
+    /// Whether it is known which numbers rows still name. A file may be gone while a row names it, so that the directory
+    /// alone does not tell which numbers are free.
+    recovered: bool,
     taken_lately: usize,
     /// Ready files wanted, by what was taken lately.
     wanted: usize,
@@ -282,7 +285,8 @@ impl Pool {
         }
     }
 
-    /// Whatever was found at start and is not in `keep` is nobody's.
+    /// Whatever was found at start and is not in `keep` is nobody's. No number of `keep` is drawn after this, whether a
+    /// file bears it or not: its owner will release it.
     pub fn recover(&self, keep: &HashSet<StagingFile>) {
         let mut books = self.books();
         let strangers = std::mem::take(&mut books.strangers);
@@ -291,8 +295,13 @@ impl Pool {
             books.left.remove(&file);
             books.given_up.push(file);
         }
+        // Numbers that a look at the store drew again before this was known: what bears them waits for their owner.
+        books.ready.retain(|file| !keep.contains(file));
+        books.given_up.retain(|file| !keep.contains(file));
         books.out.extend(keep);
         books.next = keep.iter().map(|file| file.0 + 1).fold(books.next, u64::max);
+        books.recovered = true;
+        self.wake.notify_all();
     }
 }
 
@@ -366,9 +375,11 @@ impl Pool {
             && (stat.mode, stat.owner) == (self.fresh.mode, self.fresh.owner)
     }
 
-    /// Tends the pool until [`Pool::stop`]; for a thread of its own.
+    /// Tends the pool from [`Pool::recover`] until [`Pool::stop`]; for a thread of its own.
     pub fn keep(&self) {
         const TICK: Duration = Duration::from_secs(1);
+        let unknown = |books: &mut Books| !books.recovered && !books.stopped;
+        drop(self.wake.wait_while(self.books(), unknown).expect("no code panics while it holds the books"));
         let mut ticked = Instant::now();
         loop {
             let again = self.tend();

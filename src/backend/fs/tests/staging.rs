@@ -183,6 +183,21 @@ async fn after_a_restart_everything_but_what_is_kept_is_free() {
     assert_eq!(read(&fs, &plain("a"), Some(&kept.binding)).await.unwrap(), b"kept");
 }
 
+/// A publish moves a file out of the pool; a crash then leaves a row that names a number which no file bears.
+#[tokio::test]
+async fn a_number_that_a_row_still_names_is_not_drawn_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Fs::start(Core::on_disk(&Settings::at(dir.path()), Limits::TINY).unwrap()).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let made = std::fs::read_dir(dir.path().join(".anybucket/staging")).unwrap().count();
+    assert_eq!(made, 0, "files were made before it was known which numbers rows name");
+    let named = Location::Staged(crate::model::StagingFile(3));
+    fs.recover(std::slice::from_ref(&named)).await.unwrap();
+    for n in 0..10 {
+        assert_ne!(stage(&fs, &format!("k{n}"), b"new").await.unwrap().location, named);
+    }
+}
+
 #[tokio::test]
 async fn the_pool_is_filled_ahead_of_time() {
     let (fs, _dir) = with_bucket(Limits::SERVER).await;
