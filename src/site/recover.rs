@@ -69,7 +69,11 @@ impl Site {
         .await?;
         for (key, upload) in interrupted {
             let open = Upload { state: UploadState::Open, ..upload };
-            self.inner.status.commit(Commit::new().put::<Uploads>(&key, &open)).await?;
+            let reopened = self.inner.status.commit(Commit::new().frees().put::<Uploads>(&key, &open)).await;
+            if let Err(err) = reopened {
+                // No reason not to start: a later Complete or Abort takes it as it is.
+                tracing::warn!(object = %key.0, upload = %key.1, error = %err, "an interrupted Complete left its upload as it is");
+            }
         }
         Ok(())
     }
