@@ -80,6 +80,7 @@ impl Site {
             let deleted = self.inner.clock.tick(Some(stored.row.created));
             let grave = Bucket { deleted: Some(deleted), registers: Vec::new(), ..stored.row.clone() };
             let commit = Commit::new()
+                .frees()
                 .expect::<Buckets>(bucket, Some(stored.revision))
                 .expect_empty::<Objects>(bucket)
                 .expect_empty::<Versions>(bucket)
@@ -115,7 +116,7 @@ impl Site {
             Err(refused @ backend::Error::NotEmpty(_)) => {
                 let created = self.inner.clock.tick(None);
                 let row = Bucket { created, deleted: None, ..before.clone() };
-                let back = Commit::new().put::<Buckets>(bucket, &row).tell(bucket_event(bucket, created));
+                let back = Commit::new().frees().put::<Buckets>(bucket, &row).tell(bucket_event(bucket, created));
                 self.inner.status.commit(back).await?;
                 Err(refused.into())
             }

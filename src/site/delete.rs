@@ -28,6 +28,7 @@ impl Site {
             let stamp = self.inner.clock.tick(Some(current.row.vector.greatest()));
             let write = self.inner.writes.next();
             let commit = Commit::new()
+                .frees()
                 .expect::<Buckets>(&object.bucket, Some(bucket.revision))
                 .expect::<Objects>(object, Some(current.revision));
             match self.inner.status.commit(buried(commit, object, &current.row, stamp, write)).await {

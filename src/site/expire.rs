@@ -47,7 +47,7 @@ impl Expirer {
     }
 
     async fn drop_row<T: Table>(&self, key: &T::Key, revision: Revision) -> Result<bool> {
-        let commit = Commit::new().expect::<T>(key, Some(revision)).delete::<T>(key);
+        let commit = Commit::new().frees().expect::<T>(key, Some(revision)).delete::<T>(key);
         match self.site.inner.status.commit(commit).await {
             Ok(_) => Ok(true),
             Err(CommitError::Conflict) => Ok(false),

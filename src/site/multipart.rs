@@ -114,7 +114,7 @@ impl Site {
                 return Err(Error::NoSuchUpload);
             }
             let parts = self.stored_parts(key.1).await?;
-            let mut commit = Commit::new().expect::<Uploads>(key, Some(row.revision)).delete::<Uploads>(key);
+            let mut commit = Commit::new().frees().expect::<Uploads>(key, Some(row.revision)).delete::<Uploads>(key);
             for (number, part) in &parts {
                 let part_key = (key.1, *number);
                 commit = commit.expect::<UploadParts>(&part_key, Some(part.revision)).delete::<UploadParts>(&part_key);

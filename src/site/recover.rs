@@ -16,9 +16,11 @@ impl Site {
     /// Redoes, makes durable and drops what it can; the settle worker goes on with the rest.
     pub(super) async fn recover(&self) -> Result<()> {
         self.reopen_uploads().await?;
-        let redone = self.redo_all().await?;
+        // Before anything is redone: a redone delete draws a staging name, which no row may name. What rows name is the
+        // store's to keep until their closing releases it.
         let keep = self.staged_locations().await?;
         self.inner.backend.recover(&keep).await?;
+        let redone = self.redo_all().await?;
         if redone > 0 {
             tracing::info!(redone, unsettled = self.unsettled(), kept = keep.len(), "recovered");
         }
@@ -67,7 +69,11 @@ impl Site {
         .await?;
         for (key, upload) in interrupted {
             let open = Upload { state: UploadState::Open, ..upload };
-            self.inner.status.commit(Commit::new().put::<Uploads>(&key, &open)).await?;
+            let reopened = self.inner.status.commit(Commit::new().frees().put::<Uploads>(&key, &open)).await;
+            if let Err(err) = reopened {
+                // No reason not to start: a later Complete or Abort takes it as it is.
+                tracing::warn!(object = %key.0, upload = %key.1, error = %err, "an interrupted Complete left its upload as it is");
+            }
         }
         Ok(())
     }

@@ -225,6 +225,7 @@ impl SettleWorker {
             let Location::Staged(from) = stored.row.location else { return Ok(None) };
             let settled = Record { location: Location::Plain, ..stored.row.clone() };
             let commit = Commit::new()
+                .frees()
                 .expect::<Objects>(&one.object, Some(stored.revision))
                 .put::<Objects>(&one.object, &settled)
                 .delete::<Settle>(&one.write);
@@ -238,7 +239,7 @@ impl SettleWorker {
             Settling::Remove { .. } => None,
             Settling::Prepared { .. } => return Err(PREPARED.into()),
         };
-        let commit = Commit::new().expect::<Settle>(&one.write, Some(row.revision)).delete::<Settle>(&one.write);
+        let commit = Commit::new().frees().expect::<Settle>(&one.write, Some(row.revision)).delete::<Settle>(&one.write);
         Ok(Some((commit, staging)))
     }
 

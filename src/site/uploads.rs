@@ -54,7 +54,7 @@ impl Site {
             let page: Page<Uploads> = self.inner.status.page(bucket, None, PAGE_ROWS).await?;
             for (key, row) in &page.rows {
                 if matches!(row.row.state, UploadState::Done { .. }) {
-                    let commit = crate::status::Commit::new().delete::<Uploads>(key);
+                    let commit = crate::status::Commit::new().frees().delete::<Uploads>(key);
                     self.inner.status.commit(commit).await?;
                 } else {
                     match self.abort_upload(&key.0, &key.1.to_string()).await {

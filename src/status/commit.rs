@@ -11,6 +11,8 @@ pub struct Commit {
     pub(super) writes: Vec<Write>,
     pub(super) events: Vec<Event>,
     pub(super) clock_ms: u64,
+    /// Whether it may use the room that is held back.
+    pub(super) frees: bool,
 }
 
 /// A condition, checked inside the transaction.
@@ -50,7 +52,7 @@ pub enum CommitError {
     /// This writer was declared dead by another (protocol §13).
     #[error("this writer is fenced off")]
     Fenced,
-    /// No room for the rows, and certainly nothing of them written. Commits that take rows away find room for longer.
+    /// No room for the rows, and certainly nothing of them written. Commits marked by [`Commit::frees`] find room for longer.
     #[error("the status store is full: {0}")]
     Full(String),
     /// A row is larger than 64 KiB.
@@ -96,6 +98,14 @@ impl Commit {
     #[must_use]
     pub fn delete<T: Table>(mut self, key: &T::Key) -> Self {
         self.writes.push(Write { table: T::INDEX, key: key.to_bytes(), row: None, record: None });
+        self
+    }
+
+    /// Marks a step of freeing room, which is taken while little is left: who is out of room deletes. Its rows do not tell,
+    /// since a write of a new key takes a grave away, and a delete adds one.
+    #[must_use]
+    pub fn frees(mut self) -> Self {
+        self.frees = true;
         self
     }
 

@@ -25,6 +25,9 @@ const ENTRIES_BYTES: usize = 32 * 1024;
 
 const NANOS: i128 = 1_000_000_000;
 
+/// What `st_blocks` counts in, whatever the file system's own blocks are.
+const BLOCK_BYTES: u64 = 512;
+
 /// Opens a directory by any path: a store's own.
 pub(super) fn open_root(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -227,6 +230,7 @@ fn stat_of(stat: &rustix::fs::Stat) -> Stat {
         kind: kind_of(FileType::from_raw_mode(stat.st_mode as RawMode)),
         inode: stat.st_ino,
         size: stat.st_size.try_into().unwrap_or(0),
+        allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES),
         mtime_ns: i128::from(stat.st_mtime) * NANOS + i128::from(stat.st_mtime_nsec),
         links: stat.st_nlink,
         mode: stat.st_mode & 0o7777,

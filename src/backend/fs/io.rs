@@ -34,6 +34,8 @@ pub(super) struct Stat {
     pub inode: u64,
     /// Bytes.
     pub size: u64,
+    /// Bytes it takes on the disk: more than its size where room was reserved, less where it has holes.
+    pub allocated: u64,
     /// Nanoseconds since 1970.
     pub mtime_ns: i128,
     pub links: u64,

@@ -25,6 +25,10 @@ use crate::model::{ObjectId, StagingFile};
 /// Largest file that is used again, and largest body that is answered from memory; bytes.
 pub(super) const SMALL_BYTES_MAX: u64 = 64 * 1024;
 
+/// Most room on the disk that a file used again may take, in bytes: what a put reserved and never filled is given back,
+/// and what a file system rounds up to is not mistaken for it.
+const ALLOCATED_BYTES_MAX: u64 = 2 * SMALL_BYTES_MAX;
+
 /// How many files are kept, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -83,6 +87,9 @@ struct Books {
     strangers: Vec<StagingFile>,
     /// The next number: never given twice.
     next: u64,
+    /// Whether it is known which numbers rows still name. A file may be gone while a row names it, so that the directory
+    /// alone does not tell which numbers are free.
+    recovered: bool,
     taken_lately: usize,
     /// Ready files wanted, by what was taken lately.
     wanted: usize,
@@ -278,7 +285,8 @@ impl Pool {
         }
     }
 
-    /// Whatever was found at start and is not in `keep` is nobody's.
+    /// Whatever was found at start and is not in `keep` is nobody's. No number of `keep` is drawn after this, whether a
+    /// file bears it or not: its owner will release it.
     pub fn recover(&self, keep: &HashSet<StagingFile>) {
         let mut books = self.books();
         let strangers = std::mem::take(&mut books.strangers);
@@ -287,8 +295,13 @@ impl Pool {
             books.left.remove(&file);
             books.given_up.push(file);
         }
+        // Numbers that a look at the store drew again before this was known: what bears them waits for their owner.
+        books.ready.retain(|file| !keep.contains(file));
+        books.given_up.retain(|file| !keep.contains(file));
         books.out.extend(keep);
         books.next = keep.iter().map(|file| file.0 + 1).fold(books.next, u64::max);
+        books.recovered = true;
+        self.wake.notify_all();
     }
 }
 
@@ -357,13 +370,16 @@ impl Pool {
         self.recycles
             && stat.kind == Kind::File
             && stat.size <= SMALL_BYTES_MAX
+            && stat.allocated <= ALLOCATED_BYTES_MAX
             && stat.links == 1
             && (stat.mode, stat.owner) == (self.fresh.mode, self.fresh.owner)
     }
 
-    /// Tends the pool until [`Pool::stop`]; for a thread of its own.
+    /// Tends the pool from [`Pool::recover`] until [`Pool::stop`]; for a thread of its own.
     pub fn keep(&self) {
         const TICK: Duration = Duration::from_secs(1);
+        let unknown = |books: &mut Books| !books.recovered && !books.stopped;
+        drop(self.wake.wait_while(self.books(), unknown).expect("no code panics while it holds the books"));
         let mut ticked = Instant::now();
         loop {
             let again = self.tend();

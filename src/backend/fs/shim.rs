@@ -78,6 +78,8 @@ struct Content {
     data: Vec<u8>,
     mtime_ns: i128,
     mode: u32,
+    /// Bytes of room taken, whatever the length.
+    reserved: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -344,7 +346,7 @@ impl Change {
 
 impl Content {
     fn empty() -> Self {
-        Self { data: Vec::new(), mtime_ns: 0, mode: 0o644 }
+        Self { data: Vec::new(), mtime_ns: 0, mode: 0o644, reserved: 0 }
     }
 
     fn after_crash(now: &Self, synced: &Self, coins: &mut Coins) -> Self {

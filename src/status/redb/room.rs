@@ -11,7 +11,7 @@ const FREE_BYTES_MIN: u64 = 64 << 20;
 /// Small disks: not more than one part in this many is held back.
 const HELD_BACK_PART: u64 = 16;
 
-/// Commits that take rows away may use what is held back, down to one part in this many of it: who is out of room
+/// Commits that free room may use what is held back, down to one part in this many of it: who is out of room
 /// deletes.
 const LAST_PART: u64 = 4;
 
@@ -23,7 +23,7 @@ pub(super) struct Room(Option<PathBuf>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     Enough,
-    /// Only to take rows away.
+    /// Only to free more.
     Little {
         free: u64,
     },
@@ -60,10 +60,9 @@ fn left(free: u64, total: u64) -> Left {
 impl Left {
     /// Why this commit is not taken now.
     pub fn refusal(self, commit: &Commit) -> Option<CommitError> {
-        let takes_away = || commit.writes.iter().any(|write| write.row.is_none());
         match self {
             Self::Enough => None,
-            Self::Little { .. } if takes_away() => None,
+            Self::Little { .. } if commit.frees => None,
             Self::Little { free } | Self::None { free } => Some(CommitError::Full(format!("{free} bytes are left on its disk"))),
         }
     }
@@ -75,10 +74,11 @@ mod tests {
     use crate::status::tables::Meta;
 
     #[test]
-    fn the_last_room_is_for_commits_that_take_rows_away() {
+    fn the_last_room_is_for_commits_that_free_some() {
         let (gib, mib) = (1 << 30, 1 << 20);
-        let put = Commit::new().put::<Meta>(&"a".into(), &1);
-        let delete = Commit::new().put::<Meta>(&"a".into(), &1).delete::<Meta>(&"b".into());
+        // As a write of a new key does, which takes its grave away.
+        let put = Commit::new().put::<Meta>(&"a".into(), &1).delete::<Meta>(&"b".into());
+        let delete = Commit::new().put::<Meta>(&"a".into(), &1).frees();
         let refused = |free, commit: &Commit| left(free, 100 * gib).refusal(commit).is_some();
         assert!(!refused(64 * mib, &put) && !refused(64 * mib, &delete));
         assert!(refused(63 * mib, &put) && !refused(63 * mib, &delete));

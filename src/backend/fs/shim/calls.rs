@@ -111,12 +111,14 @@ impl Handle {
         let state = self.looking()?;
         let links = state.links.get(&self.inode).copied().unwrap_or(0);
         Ok(match &state.inodes[&self.inode] {
-            Inode::File { now: Content { data, mtime_ns, mode }, .. } => {
+            Inode::File { now: Content { data, mtime_ns, mode, reserved }, .. } => {
                 let (size, mtime_ns, mode) = (data.len() as u64, *mtime_ns, *mode);
-                Stat { kind: Kind::File, inode: self.inode, size, mtime_ns, links, mode, owner: 0 }
+                let allocated = size.max(*reserved);
+                Stat { kind: Kind::File, inode: self.inode, size, allocated, mtime_ns, links, mode, owner: 0 }
             }
             Inode::Directory { .. } => {
-                Stat { kind: Kind::Directory, inode: self.inode, size: 0, mtime_ns: 0, links: 1, mode: 0o755, owner: 0 }
+                let (kind, inode) = (Kind::Directory, self.inode);
+                Stat { kind, inode, size: 0, allocated: 0, mtime_ns: 0, links: 1, mode: 0o755, owner: 0 }
             }
         })
     }
@@ -144,7 +146,9 @@ impl Handle {
 
     pub(in crate::backend::fs) fn set_len(&self, size: u64) -> io::Result<()> {
         let mut state = self.changing()?;
-        state.content(self.inode)?.data.resize(size as usize, 0);
+        let content = state.content(self.inode)?;
+        content.data.resize(size as usize, 0);
+        content.reserved = content.reserved.min(size);
         state.touch(self.inode)
     }
 
@@ -153,8 +157,13 @@ impl Handle {
         Ok(())
     }
 
-    pub(in crate::backend::fs) fn reserve(&self, _size: u64) -> io::Result<()> {
-        self.changing().map(drop)
+    /// One that fails keeps the half it got, as on ext4.
+    pub(in crate::backend::fs) fn reserve(&self, size: u64) -> io::Result<()> {
+        let mut state = self.shim.state();
+        let fails = state.change()?;
+        let content = state.content(self.inode)?;
+        content.reserved = content.reserved.max(if fails.is_some() { size / 2 } else { size });
+        fails.map_or(Ok(()), |err| Err(err.into()))
     }
 
     pub(in crate::backend::fs) fn start_writeback(&self, _offset: u64, _size: u64) {}

@@ -82,6 +82,7 @@ async fn a_full_disk_says_so_and_takes_writes_again_when_there_is_room() {
     let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(dir.path()).status();
     assert!(mount.unwrap().success());
     let fs = Fs::open(Settings::at(dir.path())).unwrap();
+    fs.recover(&[]).await.unwrap();
     fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
     let old = write(&fs, "a", b"old").await;
     let size = 8 << 20;

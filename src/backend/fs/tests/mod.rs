@@ -50,6 +50,7 @@ fn altered(limits: Limits, alter: impl FnOnce(&mut Core)) -> (Arc<Fs>, tempfile:
     let dir = tempfile::tempdir().unwrap();
     let mut core = Core::on_disk(&Settings::at(dir.path()), limits).unwrap();
     alter(&mut core);
+    core.pool.recover(&std::collections::HashSet::new());
     (Arc::new(Fs::start(core).unwrap()), dir)
 }
 

@@ -101,6 +101,66 @@ async fn a_put_that_nobody_waits_for_any_more_gives_its_file_back() {
     }
 }
 
+/// Bytes on the disk that the files of the pool take, whatever their lengths.
+fn allocated(dir: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let staging = std::fs::read_dir(dir.join(".anybucket/staging")).unwrap();
+    staging.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum()
+}
+
+/// An upload that announces much and sends nothing, until the client hangs up.
+async fn hang_up_after_announcing(fs: &Fs, size: u64) {
+    let to = object("a");
+    let put = fs.put(&to, Body::new(Some(size), futures::stream::pending()), PutOptions::default());
+    assert!(tokio::time::timeout(Duration::from_millis(100), put).await.is_err());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test]
+async fn room_that_a_put_took_and_never_filled_is_given_back() {
+    let (fs, dir) = with_bucket(Limits::TINY).await;
+    for _ in 0..3 {
+        hang_up_after_announcing(&fs, 8 << 20).await;
+    }
+    tend(&fs);
+    assert!(allocated(dir.path()) < 1 << 20, "{} bytes are still taken", allocated(dir.path()));
+}
+
+#[tokio::test]
+async fn room_that_a_crash_left_taken_is_given_back() {
+    let (fs, dir) = with_bucket(Limits::TINY).await;
+    drop(fs);
+    let left = std::fs::File::create(dir.path().join(".anybucket/staging/00000000000000ff")).unwrap();
+    rustix::fs::fallocate(&left, rustix::fs::FallocateFlags::KEEP_SIZE, 0, 8 << 20).unwrap();
+    assert!(allocated(dir.path()) >= 8 << 20);
+    let fs = Fs::start(Core::on_disk(&Settings::at(dir.path()), Limits::TINY).unwrap()).unwrap();
+    fs.recover(&[]).await.unwrap();
+    tend(&fs);
+    assert!(allocated(dir.path()) < 1 << 20, "{} bytes are still taken", allocated(dir.path()));
+}
+
+/// At any call: also where the disk is full half-way through taking the room.
+#[tokio::test]
+async fn a_put_that_fails_leaves_no_room_taken() {
+    use crate::backend::fs::shim::Shim;
+    for call in 1..8 {
+        let shim = Shim::new();
+        let fs = Fs::on_shim(&shim).unwrap();
+        fs.recover(&[]).await.unwrap();
+        shim.fail_call(shim.calls() + call, rustix::io::Errno::NOSPC);
+        let _ = stage(&fs, "a", &[1; 1_500_000]).await;
+        while fs.core.pool.tend() {}
+        let mut taken = 0;
+        let seen = fs.core.staging.entries(&mut |name, _| {
+            taken += fs.core.staging.stat_at(std::str::from_utf8(name).unwrap())?.allocated;
+            Ok(())
+        });
+        seen.unwrap();
+        let (held, _) = fs.held();
+        assert!(taken < 1_000_000 || !held.is_empty(), "call {call}: {taken} bytes are still taken");
+    }
+}
+
 #[tokio::test]
 async fn after_a_restart_everything_but_what_is_kept_is_free() {
     let dir = tempfile::tempdir().unwrap();
@@ -121,6 +181,21 @@ async fn after_a_restart_everything_but_what_is_kept_is_free() {
     }
     assert_eq!(publish(&fs, "a", &kept).await.unwrap(), Published::Done);
     assert_eq!(read(&fs, &plain("a"), Some(&kept.binding)).await.unwrap(), b"kept");
+}
+
+/// A publish moves a file out of the pool; a crash then leaves a row that names a number which no file bears.
+#[tokio::test]
+async fn a_number_that_a_row_still_names_is_not_drawn_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Fs::start(Core::on_disk(&Settings::at(dir.path()), Limits::TINY).unwrap()).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let made = std::fs::read_dir(dir.path().join(".anybucket/staging")).unwrap().count();
+    assert_eq!(made, 0, "files were made before it was known which numbers rows name");
+    let named = Location::Staged(crate::model::StagingFile(3));
+    fs.recover(std::slice::from_ref(&named)).await.unwrap();
+    for n in 0..10 {
+        assert_ne!(stage(&fs, &format!("k{n}"), b"new").await.unwrap().location, named);
+    }
 }
 
 #[tokio::test]
