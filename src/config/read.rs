@@ -144,13 +144,26 @@ impl Backend {
         }
         match section.value("kind", Kind::Fs) {
             Kind::Fs => Some(Self::Fs(read_fs(section, data))),
-            Kind::Memory => Some(Self::Memory),
+            Kind::Memory => {
+                if data.is_some() {
+                    pass_over_fs_defaults(section);
+                }
+                Some(Self::Memory)
+            }
             Kind::Later => {
                 section.refuse("kind", format!("{NOT_YET}; allowed: \"fs\" or \"memory\""));
                 None
             }
         }
     }
+}
+
+/// `config.toml` writes the defaults of a directory out: a variable or flag that only changes `kind` must not trip over them.
+fn pass_over_fs_defaults(section: &mut Section<'_>) {
+    let default = fs::Settings::at(Path::new(DEFAULT_DATA).join(OBJECTS));
+    section.pass_over("path", &default.path);
+    section.pass_over("durability", &default.durability);
+    section.pass_over("reserved", &default.reserved);
 }
 
 words! { fs::Durability, allowed "\"fsync\" or \"os\"": "fsync" => Self::Fsync, "os" => Self::Os }

@@ -205,6 +205,17 @@ fn a_variable_with_a_fault_is_named() {
 }
 
 #[test]
+fn a_store_in_memory_passes_over_the_defaults_of_a_directory_and_over_nothing_else() {
+    let kind = [("ANYBUCKET__BACKEND__MAIN__KIND", "memory")];
+    assert_eq!(load(SHOWN, &kind, &[]).unwrap().backend(), &Backend::Memory);
+    assert_eq!(load(SHOWN, &[], &[("backend.main.kind", "memory"), ("data", "/srv/x")]).unwrap().backend(), &Backend::Memory);
+    for (key, value) in [("path", "/srv/x"), ("durability", "os"), ("reserved", ".mine")] {
+        let said = load(SHOWN, &kind, &[(&format!("backend.main.{key}"), value)]).unwrap_err().to_string();
+        assert!(said.contains(&format!("backend.main.{key}: unknown key")), "{said}");
+    }
+}
+
+#[test]
 fn a_secret_never_shows_in_a_refusal() {
     let said = load("[admin]\ntoken = ['hunter2']\nlisten = 1", &[], &[]).unwrap_err().to_string();
     assert!(said.contains("admin.token") && !said.contains("hunter2"), "{said}");
