@@ -102,12 +102,10 @@ fn key_of(access_key: Option<String>, secret_key: Option<String>) -> Result<Opti
 }
 
 /// The service for the S3 listener. `seed` makes request ids differ from those of other processes.
-pub fn service(config: &Config, site: Site, keys: &Keys, metrics: &Metrics, seed: u64) -> Result<Counted> {
-    let settings = settings(config);
-    settings.check().map_err(anyhow::Error::msg)?;
-    let face = s3::Face::new(site, settings);
+pub fn service(config: &Config, site: Site, keys: &Keys, metrics: &Metrics, seed: u64) -> Counted {
+    let face = s3::Face::new(site, settings(config));
     let observer = Arc::new(Observer(metrics.clone()));
-    Ok(Counted { service: s3::service(face, keys.ring.clone(), observer, seed), metrics: metrics.clone() })
+    Counted { service: s3::service(face, keys.ring.clone(), observer, seed), metrics: metrics.clone() }
 }
 
 fn settings(config: &Config) -> s3::Settings {

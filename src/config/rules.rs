@@ -43,8 +43,8 @@ fn check_names(config: &Config, refuse: &mut Refuse<'_>) {
         refuse("site.name", format!("found {site:?}; allowed: 1 to 63 characters of a-z, 0-9, '-' and '_'"));
     }
     let region = &config.s3.region;
-    if !is_name(region, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
-        refuse("s3.region", format!("found {region:?}; allowed: 1 to 63 letters, digits, '-' and '_'"));
+    if !is_name(region, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+        refuse("s3.region", format!("found {region:?}; allowed: 1 to 63 characters of a-z, 0-9 and '-'"));
     }
     for domain in &config.s3.domains {
         if !domain.split('.').all(|label| is_name(label, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')) {
