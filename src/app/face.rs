@@ -11,7 +11,7 @@ use hyper::service::Service;
 use tracing::{error, info};
 
 use crate::config::{self, ByteSize, Config, Period};
-use crate::s3::{self, Grant, Key, Keyring, KeysError, Observe, S3Layer, Secret};
+use crate::s3::{self, Key, Keyring, KeysError, Observe, S3Layer};
 use crate::site::Site;
 use crate::telemetry::{Answered, Metrics};
 
@@ -92,8 +92,7 @@ fn key_of(access_key: Option<String>, secret_key: Option<String>) -> Result<Opti
     match (access_key, secret_key) {
         (None, None) => Ok(None),
         (Some(access_key), Some(secret)) => {
-            let grants = vec![Grant::everything()];
-            let key = Key { access_key, secret_key: Secret::new(secret), owner: OWNER.into(), grants };
+            let key = Key::with_every_right(&access_key, &secret, OWNER);
             key.check().map_err(|err| refusal("the environment", err.to_string()))?;
             Ok(Some(key))
         }
