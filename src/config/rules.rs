@@ -80,8 +80,11 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
             let text = format!("found {:?}, which is no [backend.…]; allowed: {}", route.backend, known.join(", "));
             refuse(&format!("{path}.backend"), text);
         }
-        if route.buckets != "*" || at > 0 {
+        if at > 0 {
             refuse(&path, format!("several routes are {NOT_YET}; allowed: one, with buckets = \"*\""));
+        } else if route.buckets != "*" {
+            let text = format!("found {:?}; routes by bucket name are {NOT_YET}; allowed: \"*\"", route.buckets);
+            refuse(&format!("{path}.buckets"), text);
         }
     }
     for name in known.iter().filter(|name| !config.routes.iter().any(|route| route.backend == **name)) {

@@ -114,7 +114,8 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
         ("backend = 3", &["backend: found an integer", "[backend] is expected"]),
         ("route = []", &["route: found no route"]),
         ("route = 1", &["route: found an integer", "[[route]]"]),
-        ("[[route]]\nbuckets = 'logs-*'", &["route[0]: several routes are not built yet"]),
+        ("[[route]]\nbuckets = 'logs-*'", &["route[0].buckets: found \"logs-*\"", "by bucket name are not built yet"]),
+        ("[[route]]\n[[route]]", &["route[1]: several routes are not built yet"]),
         ("[[route]]\nbucket = '*'", &["route[0].bucket: unknown key; did you mean `buckets`?"]),
         ("[log]\nformat = 'xml'", &["log.format: found \"xml\"", "\"json\""]),
         ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),
@@ -201,14 +202,6 @@ fn variables_reach_every_kind_of_setting() {
 }
 
 #[test]
-fn a_variable_with_a_fault_is_named() {
-    let said = load("", &[("ANYBUCKET__S3__LISTEN", "9000")], &[]).unwrap_err().to_string();
-    assert!(said.contains("s3.listen: found \"9000\"") && said.contains("ANYBUCKET__S3__LISTEN"), "{said}");
-    let said = load("", &[("ANYBUCKET__S3__LISTN", "x")], &[]).unwrap_err().to_string();
-    assert!(said.contains("s3.listn: unknown key") && said.contains("ANYBUCKET__S3__LISTN"), "{said}");
-}
-
-#[test]
 fn a_store_in_memory_passes_over_the_defaults_of_a_directory_and_over_nothing_else() {
     let kind = [("ANYBUCKET__BACKEND__MAIN__KIND", "memory")];
     assert_eq!(load(SHOWN, &kind, &[]).unwrap().backend(), &Backend::Memory);
@@ -217,6 +210,14 @@ fn a_store_in_memory_passes_over_the_defaults_of_a_directory_and_over_nothing_el
         let said = load(SHOWN, &kind, &[(&format!("backend.main.{key}"), value)]).unwrap_err().to_string();
         assert!(said.contains(&format!("backend.main.{key}: unknown key")), "{said}");
     }
+}
+
+#[test]
+fn a_variable_with_a_fault_is_named() {
+    let said = load("", &[("ANYBUCKET__S3__LISTEN", "9000")], &[]).unwrap_err().to_string();
+    assert!(said.contains("s3.listen: found \"9000\"") && said.contains("ANYBUCKET__S3__LISTEN"), "{said}");
+    let said = load("", &[("ANYBUCKET__S3__LISTN", "x")], &[]).unwrap_err().to_string();
+    assert!(said.contains("s3.listn: unknown key") && said.contains("ANYBUCKET__S3__LISTN"), "{said}");
 }
 
 #[test]
