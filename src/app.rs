@@ -94,7 +94,7 @@ impl App {
             hosts: config.admin.hosts.clone(),
             open_metrics: config.admin.open_metrics,
         });
-        let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics, seed()?)?, s3_connections(config))?;
+        let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics, seed()?), s3_connections(config))?;
         let admin = Server::start(admin_listener, TowerToHyperService::new(admin::router(parts.clone())), ADMIN_CONNECTIONS)?;
         Ok(Self { s3, admin, parts, runner, keys, _data: data })
     }

@@ -11,7 +11,7 @@ use hyper::service::Service;
 use tracing::{error, info};
 
 use crate::config::{self, ByteSize, Config, Period};
-use crate::s3::{self, Grant, Key, Keyring, KeysError, Observe, S3Layer, Secret};
+use crate::s3::{self, Key, Keyring, KeysError, Observe, S3Layer};
 use crate::site::Site;
 use crate::telemetry::{Answered, Metrics};
 
@@ -92,8 +92,7 @@ fn key_of(access_key: Option<String>, secret_key: Option<String>) -> Result<Opti
     match (access_key, secret_key) {
         (None, None) => Ok(None),
         (Some(access_key), Some(secret)) => {
-            let grants = vec![Grant::everything()];
-            let key = Key { access_key, secret_key: Secret::new(secret), owner: OWNER.into(), grants };
+            let key = Key::with_every_right(&access_key, &secret, OWNER);
             key.check().map_err(|err| refusal("the environment", err.to_string()))?;
             Ok(Some(key))
         }
@@ -102,12 +101,10 @@ fn key_of(access_key: Option<String>, secret_key: Option<String>) -> Result<Opti
 }
 
 /// The service for the S3 listener. `seed` makes request ids differ from those of other processes.
-pub fn service(config: &Config, site: Site, keys: &Keys, metrics: &Metrics, seed: u64) -> Result<Counted> {
-    let settings = settings(config);
-    settings.check().map_err(anyhow::Error::msg)?;
-    let face = s3::Face::new(site, settings);
+pub fn service(config: &Config, site: Site, keys: &Keys, metrics: &Metrics, seed: u64) -> Counted {
+    let face = s3::Face::new(site, settings(config));
     let observer = Arc::new(Observer(metrics.clone()));
-    Ok(Counted { service: s3::service(face, keys.ring.clone(), observer, seed), metrics: metrics.clone() })
+    Counted { service: s3::service(face, keys.ring.clone(), observer, seed), metrics: metrics.clone() }
 }
 
 fn settings(config: &Config) -> s3::Settings {

@@ -43,8 +43,8 @@ fn check_names(config: &Config, refuse: &mut Refuse<'_>) {
         refuse("site.name", format!("found {site:?}; allowed: 1 to 63 characters of a-z, 0-9, '-' and '_'"));
     }
     let region = &config.s3.region;
-    if !is_name(region, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
-        refuse("s3.region", format!("found {region:?}; allowed: 1 to 63 letters, digits, '-' and '_'"));
+    if !is_name(region, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+        refuse("s3.region", format!("found {region:?}; allowed: 1 to 63 characters of a-z, 0-9 and '-'"));
     }
     for domain in &config.s3.domains {
         if !domain.split('.').all(|label| is_name(label, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')) {
@@ -80,8 +80,11 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
             let text = format!("found {:?}, which is no [backend.…]; allowed: {}", route.backend, known.join(", "));
             refuse(&format!("{path}.backend"), text);
         }
-        if route.buckets != "*" || at > 0 {
+        if at > 0 {
             refuse(&path, format!("several routes are {NOT_YET}; allowed: one, with buckets = \"*\""));
+        } else if route.buckets != "*" {
+            let text = format!("found {:?}; routes by bucket name are {NOT_YET}; allowed: \"*\"", route.buckets);
+            refuse(&format!("{path}.buckets"), text);
         }
     }
     for name in known.iter().filter(|name| !config.routes.iter().any(|route| route.backend == **name)) {

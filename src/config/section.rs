@@ -111,6 +111,13 @@ impl<'a> Section<'a> {
         Some(tables.into_iter().enumerate().map(read_one).collect())
     }
 
+    /// Passes over `key` where it says `default`, for a key that means nothing beside the others.
+    pub fn pass_over<T: Setting + PartialEq>(&mut self, key: &str, default: &T) {
+        if self.rest.get(key).and_then(T::read).as_ref() == Some(default) {
+            self.rest.remove(key);
+        }
+    }
+
     /// A key that a later version knows: refused rather than ignored.
     pub fn not_yet(&mut self, key: &'static str) {
         if self.rest.remove(key).is_some() {

@@ -77,6 +77,8 @@ fn the_documented_defaults_of_later_stages_are_taken() {
         sites = []
         mode = "background"
         ack = "any"
+        [lifecycle]
+        day = "24h"
     "#;
     assert_eq!(good(text), Config::default());
 }
@@ -92,7 +94,8 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
         ("[s3]\ndomains = ['Bad_']", &["s3.domains", "host names in lower case"]),
         ("[s3]\ndrain = '0s'", &["s3.drain: found \"0s\"", "10s"]),
         ("[s3]\nconnections_max = 0", &["s3.connections_max: found 0", "from 1"]),
-        ("[s3]\nregion = 'a b'", &["s3.region: found \"a b\"", "letters"]),
+        ("[s3]\nregion = 'a b'", &["s3.region: found \"a b\"", "a-z"]),
+        ("[s3]\nregion = 'EU_west'", &["s3.region: found \"EU_west\"", "a-z"]),
         ("s3 = 1", &["s3: found an integer", "[s3] is expected"]),
         ("[site]\nnumber = 65536", &["site.number: found 65536", "1 to 65535"]),
         ("[site]\nname = 'Paris!'", &["site.name: found \"Paris!\"", "a-z"]),
@@ -111,7 +114,8 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
         ("backend = 3", &["backend: found an integer", "[backend] is expected"]),
         ("route = []", &["route: found no route"]),
         ("route = 1", &["route: found an integer", "[[route]]"]),
-        ("[[route]]\nbuckets = 'logs-*'", &["route[0]: several routes are not built yet"]),
+        ("[[route]]\nbuckets = 'logs-*'", &["route[0].buckets: found \"logs-*\"", "by bucket name are not built yet"]),
+        ("[[route]]\n[[route]]", &["route[1]: several routes are not built yet"]),
         ("[[route]]\nbucket = '*'", &["route[0].bucket: unknown key; did you mean `buckets`?"]),
         ("[log]\nformat = 'xml'", &["log.format: found \"xml\"", "\"json\""]),
         ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),
@@ -141,6 +145,7 @@ fn what_is_not_built_yet_is_refused_rather_than_ignored() {
         ("replication.sites", "[replication]\nsites = ['*']"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
+        ("lifecycle.day", "[lifecycle]\nday = '10s'"),
         ("backend.main.kind", "[backend.main]\nkind = 's3'"),
     ];
     for (path, text) in cases {
@@ -194,6 +199,17 @@ fn variables_reach_every_kind_of_setting() {
     assert!(config.admin.open_metrics);
     assert_eq!(config.admin.token, Secret::Env("TOKEN".into()));
     assert!(matches!(config.backend(), Backend::Fs(fs) if fs.durability == fs::Durability::Os));
+}
+
+#[test]
+fn a_store_in_memory_passes_over_the_defaults_of_a_directory_and_over_nothing_else() {
+    let kind = [("ANYBUCKET__BACKEND__MAIN__KIND", "memory")];
+    assert_eq!(load(SHOWN, &kind, &[]).unwrap().backend(), &Backend::Memory);
+    assert_eq!(load(SHOWN, &[], &[("backend.main.kind", "memory"), ("data", "/srv/x")]).unwrap().backend(), &Backend::Memory);
+    for (key, value) in [("path", "/srv/x"), ("durability", "os"), ("reserved", ".mine")] {
+        let said = load(SHOWN, &kind, &[(&format!("backend.main.{key}"), value)]).unwrap_err().to_string();
+        assert!(said.contains(&format!("backend.main.{key}: unknown key")), "{said}");
+    }
 }
 
 #[test]

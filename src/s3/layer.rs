@@ -87,7 +87,8 @@ impl S3Layer {
     async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
         let progress = Arc::new(Progress::new(self.ids.next()));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let span = tracing::info_span!("request", id = %progress.id, %method, path, op = tracing::field::Empty);
+        // The level of the span, not of what is said in it: at log.level = "warn" a warning still carries the request's id.
+        let span = tracing::error_span!("request", id = %progress.id, %method, path, op = tracing::field::Empty);
         let counted = Arc::clone(&progress);
         let tail = Tail::of(request.headers().get(CONTENT_SHA256).map(HeaderValue::as_bytes));
         let mut request = request.map(|body| watch_body(body, counted, tail));

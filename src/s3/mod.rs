@@ -62,7 +62,7 @@ impl Face {
 }
 
 /// The whole S3 face as a hyper service, ready to be put on connections. `seed` makes request ids differ from those of
-/// other processes. Call [`Settings::check`] first.
+/// other processes.
 pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) -> S3Layer {
     let settings = Arc::clone(&face.settings);
     let hosts = host::Hosts::new(&settings.domains);

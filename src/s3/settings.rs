@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use s3s::config::S3Config;
 use s3s::region::Region;
-use serde::{Deserialize, Serialize};
 
-/// How S3 is spoken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// How S3 is spoken. `config` refuses names that are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The region clients sign for; new buckets belong to it.
     pub region: String,
@@ -18,8 +16,7 @@ pub struct Settings {
 }
 
 /// Bounds on what one request may ask for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest body of one PUT or one part, bytes.
     pub put_bytes_max: u64,
@@ -52,13 +49,6 @@ impl Default for Limits {
 }
 
 impl Settings {
-    /// Whether a service can be built from these.
-    pub fn check(&self) -> Result<(), String> {
-        Region::new(self.region.as_str().into()).map_err(|err| format!("s3.region: {err}"))?;
-        let bad = self.domains.iter().find(|domain| domain.is_empty() || domain.contains(['/', ':', ' ', '*']));
-        bad.map_or(Ok(()), |domain| Err(format!("s3.domains: {domain:?} is not a host name (no port, no scheme, no wildcard)")))
-    }
-
     /// What s3s is to enforce. The body limit is ours (`upload`), so that its answer is ours too.
     pub(super) fn for_s3s(&self) -> Arc<S3Config> {
         let mut config = S3Config::default();
@@ -68,28 +58,10 @@ impl Settings {
         config.aws_chunked_stream_max_chunk_size = self.limits.signed_chunk_bytes_max;
         config.presigned_url_max_skew_time_secs = self.limits.clock_skew_s_max;
         config.presigned_url_max_expires_secs = self.limits.presigned_s_max;
-        config.expected_region = Region::new(self.region.as_str().into()).ok();
+        config.expected_region =
+            Some(Region::new(self.region.as_str().into()).expect("config/rules.rs refuses what is no region"));
         config.sig_v4_allowed_services = vec!["s3".into()];
         config.enable_sig_v2 = false;
         Arc::new(config)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_round_trip_through_toml_and_unknown_keys_are_refused() {
-        let text = toml::to_string(&Settings::default()).unwrap();
-        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), Settings::default());
-        assert!(toml::from_str::<Settings>("regin = 'x'").is_err());
-    }
-
-    #[test]
-    fn a_domain_with_a_port_is_refused_at_start() {
-        let settings = Settings { domains: vec!["s3.example.org:9000".into()], ..Settings::default() };
-        assert!(settings.check().is_err());
-        assert!(Settings::default().check().is_ok());
     }
 }

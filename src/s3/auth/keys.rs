@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -62,10 +62,6 @@ pub enum KeysError {
     Parse { path: PathBuf, reason: String },
     #[error("access key {0:?}: {1}")]
     Key(String, &'static str),
-    #[error("there is no access key {0:?}")]
-    Unknown(String),
-    #[error("access key {0:?} comes from the environment and is not in the file")]
-    Fixed(String),
     #[error("no random numbers: {0}")]
     Random(String),
 }
@@ -78,13 +74,11 @@ pub struct Keyring(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Where changes are kept; none in tests.
+    /// The file, read again on reload; none in tests.
     path: Option<PathBuf>,
     /// Keys that are not in the file.
     fixed: Vec<Key>,
     keys: RwLock<Arc<ByAccessKey>>,
-    /// Held while the file is changed: two changes must not lose one another.
-    changing: Mutex<()>,
 }
 
 impl Key {
@@ -156,7 +150,7 @@ impl Keyring {
     }
 
     fn build(path: Option<PathBuf>, fixed: Vec<Key>) -> Result<Self, KeysError> {
-        let shared = Shared { path, fixed, keys: RwLock::default(), changing: Mutex::default() };
+        let shared = Shared { path, fixed, keys: RwLock::default() };
         let ring = Self(Arc::new(shared));
         ring.reload()?;
         Ok(ring)
@@ -196,42 +190,6 @@ impl Keyring {
     /// All keys, by access key.
     pub fn list(&self) -> Vec<Arc<Key>> {
         self.snapshot().values().cloned().collect()
-    }
-
-    /// Adds a key, or replaces the one of its name, and saves.
-    pub fn add(&self, key: Key) -> Result<(), KeysError> {
-        key.check()?;
-        self.change(|keys| {
-            keys.retain(|old| old.access_key != key.access_key);
-            keys.push(key);
-            Ok(())
-        })
-    }
-
-    /// Removes a key and saves.
-    pub fn remove(&self, access_key: &str) -> Result<(), KeysError> {
-        if self.0.fixed.iter().any(|key| key.access_key == access_key) {
-            return Err(KeysError::Fixed(access_key.into()));
-        }
-        self.change(|keys| {
-            let before = keys.len();
-            keys.retain(|key| key.access_key != access_key);
-            if keys.len() == before { Err(KeysError::Unknown(access_key.into())) } else { Ok(()) }
-        })
-    }
-
-    /// The file is read again first: a person may have edited it.
-    fn change(&self, edit: impl FnOnce(&mut Vec<Key>) -> Result<(), KeysError>) -> Result<(), KeysError> {
-        let _alone = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = match self.0.path.as_deref() {
-            Some(path) => load(path)?,
-            None => File { key: self.list().iter().map(|key| Key::clone(key)).collect() },
-        };
-        edit(&mut file.key)?;
-        if let Some(path) = &self.0.path {
-            save(path, &file)?;
-        }
-        self.publish(file)
     }
 }
 
@@ -292,18 +250,24 @@ mod tests {
     }
 
     #[test]
-    fn changes_count_at_once_and_survive() {
+    fn a_key_from_elsewhere_wins_over_the_file_and_is_not_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");
         let (ring, made) = Keyring::open(&path, vec![key("fixed")], "admin").unwrap();
-        ring.add(key("second")).unwrap();
-        ring.remove(&made.unwrap().access_key).unwrap();
-        let names = |ring: &Keyring| ring.list().iter().map(|key| key.access_key.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&ring), ["fixed", "second"]);
-        assert_eq!(names(&Keyring::open(&path, Vec::new(), "admin").unwrap().0), ["second"]);
-        assert!(matches!(ring.remove("nobody"), Err(KeysError::Unknown(_))));
-        assert!(matches!(ring.remove("fixed"), Err(KeysError::Fixed(_))));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let made = made.unwrap();
+        assert_eq!(*ring.find("fixed").unwrap(), key("fixed"));
+        let again = Keyring::open(&path, vec![Key { owner: "other".into(), ..made.clone() }], "admin").unwrap().0;
+        assert_eq!((again.list().len(), again.find(&made.access_key).unwrap().owner.as_str()), (1, "other"));
+    }
+
+    #[test]
+    fn a_check_makes_no_file_and_finds_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        Keyring::check(&path).unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "[[key]]").unwrap();
+        assert!(matches!(Keyring::check(&path), Err(KeysError::Parse { .. })));
     }
 
     #[test]
