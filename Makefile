@@ -10,7 +10,7 @@ ARGS   ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
-.PHONY: help run build check test unit compat crash bench clients
+.PHONY: help run build check test unit sim compat crash bench clients
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -31,6 +31,9 @@ test: unit compat crash ## everything: unit and simulation tests, real clients, 
 
 unit: ## cargo test
 	$(CARGO) test $(FLAGS)
+
+sim: ## every crash, failing call and hang-up of the scripted histories, not a sample: some 20 minutes
+	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 sim:: s3::tests::model
 
 compat: build clients ## aws-cli, boto3, rclone and raw requests against the release binary
 	$(PYTHON) compat-tests/run.py $(ARGS)

@@ -30,7 +30,7 @@ mod versions;
 mod xml;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

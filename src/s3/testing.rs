@@ -48,15 +48,19 @@ pub async fn server() -> Server {
 }
 
 pub async fn server_with(settings: Settings) -> Server {
-    let site = crate::site::testing::site().await;
+    server_over(crate::site::testing::site().await, settings).await
+}
+
+/// The S3 face over this site, where it makes the bucket `bucket`.
+pub async fn server_over(site: Site, settings: Settings) -> Server {
     let key = |access: &str, grant| Key {
         access_key: access.into(),
         secret_key: Secret::new(SECRET_KEY),
         owner: "tester".into(),
         grants: vec![grant],
     };
-    let some = Grant { buckets: "bucket*".into(), prefix: "p/".into(), owned: false, rights: vec![Right::Read, Right::Write] };
-    let own = Grant { owned: true, ..Grant::everything() };
+    let some = Grant { buckets: "bucket*".into(), prefix: "p/".into(), owned: None, rights: vec![Right::Read, Right::Write] };
+    let own = Grant { owned: None, ..Grant::everything() };
     let other = Key { owner: "other".into(), ..key(OTHER_KEY, own) };
     let keys = Keyring::new(vec![key(ACCESS_KEY, Grant::everything()), key(LIMITED_KEY, some), other]).unwrap();
     let observed = Arc::new(Observed::default());

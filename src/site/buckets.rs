@@ -16,6 +16,7 @@ const PAGE_ROWS: usize = 1_000;
 impl Site {
     /// Makes a bucket.
     pub async fn create_bucket(&self, bucket: &BucketName, owner: &str, region: &str) -> Result<BucketInfo> {
+        let _change = self.inner.bucket_changes.lock(bucket).await;
         for _ in 0..CONFLICTS_MAX {
             let stored = self.inner.status.get::<Buckets>(bucket).await?;
             if let Some(live) = stored.as_ref().filter(|stored| stored.row.is_live()) {
@@ -68,6 +69,8 @@ impl Site {
     }
 
     async fn delete_bucket_now(&self, bucket: &BucketName) -> Result<()> {
+        // Until the store has removed it: one made again meanwhile would be removed with it.
+        let _change = self.inner.bucket_changes.lock(bucket).await;
         for _ in 0..CONFLICTS_MAX {
             self.forget_bucket(bucket);
             let stored = self.bucket_row(bucket).await?;

@@ -180,7 +180,7 @@ impl Landing {
             commit = commit.delete::<Graves>(&(self.object.clone(), Slot::Null));
         }
         let chunks = chunks(record.identity.parts);
-        let old_chunks = current.map_or(0, |current| chunks_of(current));
+        let old_chunks = current.map_or(0, chunks_of);
         for stale in chunks..old_chunks {
             commit = commit.delete::<PartMaps>(&(self.object.clone(), (Slot::Null, stale)));
         }

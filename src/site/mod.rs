@@ -66,6 +66,8 @@ struct Inner {
     keys: Arc<KeyLocks<ObjectId>>,
     /// Lets one Complete or Abort at a time work on an upload.
     uploads: Arc<KeyLocks<WriteId>>,
+    /// Lets one at a time make or delete a bucket: row and store change one after the other.
+    bucket_changes: Arc<KeyLocks<BucketName>>,
     /// Live buckets as last read; a commit that finds one changed throws it away.
     buckets: Mutex<HashMap<BucketName, Arc<Stored<Bucket>>>>,
     writes: WriteIds,
@@ -122,6 +124,7 @@ impl Site {
             clock: parts.clock,
             keys: KeyLocks::new(),
             uploads: KeyLocks::new(),
+            bucket_changes: KeyLocks::new(),
             buckets: Mutex::default(),
             writes: WriteIds { incarnation: facts.incarnation, start: facts.start, counter: AtomicU64::new(0) },
             settler,

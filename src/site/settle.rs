@@ -3,7 +3,7 @@
 //!
 //! Nothing here is needed for an answer to be true: the redo rows are, and a crash finds them (`recover`).
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -144,7 +144,7 @@ impl SettleWorker {
     }
 
     async fn harden(&self, batch: &[Unsettled]) -> Result<(), String> {
-        let objects: HashSet<_> = batch.iter().filter(|one| one.done).map(|one| one.object.clone()).collect();
+        let objects: BTreeSet<_> = batch.iter().filter(|one| one.done).map(|one| one.object.clone()).collect();
         let objects: Vec<_> = objects.into_iter().collect();
         self.site.inner.backend.harden(&objects).await.map_err(|err| err.to_string())
     }

@@ -108,6 +108,12 @@ impl Fs {
         core.inline = true;
         Ok(Self { core: Arc::new(core), keeper: None })
     }
+
+    /// Staging files that somebody holds, and staging files that nobody knows of.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (HashSet<StagingFile>, HashSet<StagingFile>) {
+        self.core.pool.held()
+    }
 }
 
 impl Drop for Fs {

@@ -282,7 +282,11 @@ impl Pool {
     pub fn recover(&self, keep: &HashSet<StagingFile>) {
         let mut books = self.books();
         let strangers = std::mem::take(&mut books.strangers);
-        books.given_up.extend(strangers.into_iter().filter(|file| !keep.contains(file)));
+        for file in strangers.into_iter().filter(|file| !keep.contains(file)) {
+            // What a move redone before this left in it is durable by now, and was released before it was held.
+            books.left.remove(&file);
+            books.given_up.push(file);
+        }
         books.out.extend(keep);
         books.next = keep.iter().map(|file| file.0 + 1).fold(books.next, u64::max);
     }
@@ -382,6 +386,25 @@ impl Pool {
     pub fn stop(&self) {
         self.books().stopped = true;
         self.wake.notify_all();
+    }
+
+    /// Files with bytes that somebody holds or that were left by moves not yet durable, and names in the staging
+    /// directory that the books do not know.
+    #[cfg(test)]
+    pub fn held(&self) -> (HashSet<StagingFile>, HashSet<StagingFile>) {
+        let books = self.books();
+        let held: HashSet<_> = books.out.iter().chain(books.left.keys()).copied().collect();
+        let mut unknown = HashSet::new();
+        let seen = self.staging.entries(&mut |name, _| {
+            unknown.extend(std::str::from_utf8(name).ok().and_then(read_name));
+            Ok(())
+        });
+        seen.expect("the staging directory can be read");
+        let resting = books.resting.iter().map(|(_, file)| file);
+        let free = books.ready.iter().chain(resting).chain(&books.given_up).chain(&books.strangers);
+        let known: HashSet<_> = free.chain(&held).copied().collect();
+        unknown.retain(|file| !known.contains(file));
+        (held, unknown)
     }
 
     /// Files ready to be handed out.

@@ -12,6 +12,7 @@
 //!     let fs = Fs::on_shim(&after).unwrap();
 //! }
 //! shim.restart();                                // or: only the process was killed, the machine lives on
+//! let shim = shim.powered_by(disk.power());      // or: cut at the same instant as other disks, by one count of calls
 //! ```
 //!
 //! The model. *Files*: data, length, mtime and mode that no fsync of the file covered may be gone, each without the
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rustix::io::Errno;
 
 use super::io::Node;
+use crate::status::redb::forgetful::Power;
 
 /// The root directory's inode.
 const ROOT: u64 = 1;
@@ -61,6 +63,8 @@ struct State {
     crash_at: Option<u64>,
     fail: Option<(u64, Errno)>,
     crashed: bool,
+    /// The switch it hangs on together with other disks.
+    power: Option<Power>,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +109,7 @@ impl Default for State {
             crash_at: None,
             fail: None,
             crashed: false,
+            power: None,
         }
     }
 }
@@ -117,6 +122,12 @@ impl Shim {
     /// Changing calls so far.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// Hangs it on this switch: each changing call is one of its steps.
+    pub fn powered_by(self, power: &Power) -> Self {
+        self.state().power = Some(power.clone());
+        self
     }
 
     /// The changing call with this number, counted from 1, and everything after it fails.
@@ -223,7 +234,8 @@ impl State {
     fn change(&mut self) -> io::Result<Option<Errno>> {
         self.look()?;
         self.calls += 1;
-        if self.crash_at.is_some_and(|at| self.calls >= at) {
+        let is_cut = self.power.as_ref().is_some_and(|power| power.step().is_err());
+        if is_cut || self.crash_at.is_some_and(|at| self.calls >= at) {
             self.crashed = true;
         }
         self.look()?;
@@ -231,7 +243,8 @@ impl State {
     }
 
     fn look(&self) -> io::Result<()> {
-        if self.crashed { Err(Errno::IO.into()) } else { Ok(()) }
+        let is_off = self.power.as_ref().is_some_and(|power| power.check().is_err());
+        if self.crashed || is_off { Err(Errno::IO.into()) } else { Ok(()) }
     }
 
     fn names(&mut self, directory: u64) -> io::Result<&mut BTreeMap<String, u64>> {

@@ -9,7 +9,7 @@ use s3s::path::S3Path;
 use s3s::{S3Error, S3Result};
 
 use super::keys::{Key, Keyring};
-use super::rights::{self, Bucket, Right};
+use super::rights::{self, Bucket, Grant, Right};
 use crate::s3::layer::Progress;
 use crate::s3::{convert, error, unbuilt, uri};
 use crate::site::{Error, Site};
@@ -46,7 +46,7 @@ impl Caller {
     /// Whether the caller's owner made the bucket, asked only where a grant depends on it. A bucket that is not there is
     /// everybody's, so that they hear of that.
     async fn is_mine(&self, site: &Site, bucket: &str) -> S3Result<bool> {
-        if !self.0.grants.iter().any(|grant| grant.owned) {
+        if !self.0.grants.iter().any(Grant::only_owned) {
             return Ok(true);
         }
         match site.bucket(&convert::bucket_name(bucket)?).await {

@@ -25,9 +25,10 @@ pub struct Grant {
     /// Only keys that begin with it; empty is all.
     #[serde(default)]
     pub prefix: String,
-    /// Only buckets that the key's own owner made: accounts that do not see one another.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub owned: bool,
+    /// Whether only buckets that the key's own owner made are meant. Left out, it is so for `*` alone, as on S3: an
+    /// account reaches all that is its own, and of others' what a grant names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned: Option<bool>,
     pub rights: Vec<Right>,
 }
 
@@ -36,9 +37,9 @@ impl Right {
 }
 
 impl Grant {
-    /// Every right everywhere.
+    /// Every right everywhere, whoever made a bucket: the operator's.
     pub fn everything() -> Self {
-        Self { buckets: "*".into(), prefix: String::new(), owned: false, rights: Right::ALL.to_vec() }
+        Self { buckets: "*".into(), prefix: String::new(), owned: Some(false), rights: Right::ALL.to_vec() }
     }
 
     fn allows(&self, right: Right, bucket: Bucket<'_>) -> bool {
@@ -46,7 +47,12 @@ impl Grant {
     }
 
     fn covers(&self, bucket: Bucket<'_>) -> bool {
-        glob(&self.buckets, bucket.name) && (bucket.mine || !self.owned)
+        glob(&self.buckets, bucket.name) && (bucket.mine || !self.only_owned())
+    }
+
+    /// Whether it counts for the owner's own buckets only.
+    pub fn only_owned(&self) -> bool {
+        self.owned.unwrap_or(self.buckets == "*")
     }
 }
 
@@ -105,7 +111,7 @@ mod tests {
     use super::*;
 
     fn grant(buckets: &str, prefix: &str, rights: &[Right]) -> Grant {
-        Grant { buckets: buckets.into(), prefix: prefix.into(), owned: false, rights: rights.to_vec() }
+        Grant { buckets: buckets.into(), prefix: prefix.into(), owned: None, rights: rights.to_vec() }
     }
 
     fn mine(name: &str) -> Bucket<'_> {
@@ -145,10 +151,10 @@ mod tests {
 
     #[test]
     fn a_grant_on_own_buckets_is_none_on_others() {
-        let own = [Grant { owned: true, ..Grant::everything() }];
+        let own = [grant("*", "", &Right::ALL)];
         let theirs = Bucket { name: "b", mine: false };
         assert!(on_key(&own, Right::Write, mine("b"), "k") && on_bucket(&own, Right::Admin, mine("b")));
         assert!(!on_key(&own, Right::Read, theirs, "k") && !sees(&own, theirs));
-        assert!(sees(&[Grant::everything()], theirs));
+        assert!(sees(&[Grant::everything()], theirs) && sees(&[grant("b*", "", &[Right::Read])], theirs));
     }
 }

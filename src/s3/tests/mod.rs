@@ -3,6 +3,7 @@
 mod buckets;
 mod integrity;
 mod listing;
+mod model;
 mod multipart;
 mod objects;
 mod reads;
