@@ -11,7 +11,7 @@ from rawhttp import Client
 
 BUCKET = "listing"
 PER_DIRECTORY = 1000
-PAGES = 100
+PAGES = 200
 
 
 def key(number: int) -> str:

@@ -113,9 +113,7 @@ class Worker(UploadSteps):
         key, label = self.some_key(), self.next_label()
         body = make_body(self.target.seed, key, label, size)
         write, before = write_of(label, body), self.record.states.get(key)
-        condition = {}
-        if self.random.random() < 0.2:
-            condition = {"if-none-match": "*"} if before is None else {"if-match": f'"{before.etags[0]}"'} if len(before.etags) == 1 else {}
+        condition = condition_on(before) if self.random.random() < 0.2 else {}
         self.record.begin(key, write)
         self.finish(key, self.call("PUT", key, None, write.headers() | condition, body), 200, "writes")
 
@@ -220,6 +218,13 @@ class Worker(UploadSteps):
             else:
                 self.record.settle(key, seen)
         self.list()
+
+
+def condition_on(state: State) -> dict[str, str]:
+    """A condition that must hold, since nobody else writes the key. None where the ETag is the server's choice."""
+    if state is None:
+        return {"if-none-match": "*"}
+    return {"if-match": f'"{state.etags[0]}"'} if len(state.etags) == 1 else {}
 
 
 def base64_md5(body: bytes) -> str:

@@ -20,7 +20,7 @@ def find_binary() -> Path:
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     built = [path for path in (target / "release/anybucket", target / "debug/anybucket") if path.exists()]
     if not built:
-        raise FileNotFoundError("no anybucket binary: `make build`, or name one in ANYBUCKET_BIN")
+        raise FileNotFoundError("no anybucket binary: `cargo build --release --ignore-rust-version`, or name one in ANYBUCKET_BIN")
     return max(built, key=lambda path: path.stat().st_mtime)
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from expect import MIB, etag, etag_of_parts, refused
 
+# AWS answers 416 InvalidPartNumber; ceph's suite wants 400 InvalidPart. Clients take either for an end of parts.
+NO_SUCH_PART = ("InvalidPartNumber", "InvalidPart")
 BODIES = [os.urandom(5 * MIB), os.urandom(5 * MIB + 3), os.urandom(17)]
 
 
@@ -168,7 +170,7 @@ def test_parts_are_read_back_by_number(s3, bucket):
     assert s3.head_object(Bucket=bucket, Key="k", PartNumber=2)["ResponseMetadata"]["HTTPHeaders"]["content-range"] == (
         f"bytes {at}-{at + len(BODIES[1]) - 1}/{sum(map(len, BODIES))}"
     )
-    with refused(("InvalidPartNumber", "416"), 416):
+    with refused(NO_SUCH_PART):
         s3.get_object(Bucket=bucket, Key="k", PartNumber=4)
 
 
@@ -176,7 +178,7 @@ def test_a_plain_object_has_one_part(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"whole")
     got = s3.get_object(Bucket=bucket, Key="k", PartNumber=1)
     assert got["Body"].read() == b"whole"
-    with refused(("InvalidPartNumber", "416"), 416):
+    with refused(NO_SUCH_PART):
         s3.get_object(Bucket=bucket, Key="k", PartNumber=2)
 
 

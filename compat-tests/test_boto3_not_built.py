@@ -34,7 +34,6 @@ OBJECT_RULES = {
     "select_object_content": {
         "Expression": "SELECT * FROM S3Object", "ExpressionType": "SQL", "InputSerialization": {"CSV": {}}, "OutputSerialization": {"CSV": {}}
     },
-    "get_object_torrent": {},
     "rename_object": {"RenameSource": "/other"},
 }
 

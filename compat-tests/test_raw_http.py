@@ -132,6 +132,21 @@ def test_one_connection_serves_many_requests(raw, bucket):
     assert raw.connection.sock is used
 
 
+def test_a_request_after_a_refused_upload_is_not_taken_for_its_body(raw, bucket):
+    """A client that asked first, and was refused, does not send its body: what comes next on the connection is a new request."""
+    raw.call("PUT", f"/{bucket}/there", body=b"x")
+    asked = head_of(raw, "PUT", f"/{bucket}/there", {"if-none-match": "*", "content-length": "6", "expect": "100-continue"})
+    for _ in range(100):
+        with raw.socket() as connection:
+            connection.sendall(asked)
+            assert read_status(connection) == 412
+            try:
+                connection.sendall(head_of(raw, "GET", f"/{bucket}/there"))
+                assert read_status(connection) in (0, 200)
+            except OSError:
+                pass  # closed: then nothing was mistaken
+
+
 REFUSALS = {
     "missing bucket": ("/never-made-bucket/k", {}),
     "condition": ("/{}/there", {"if-none-match": "*"}),
