@@ -35,6 +35,7 @@ pub struct Config {
     /// First match wins.
     pub routes: Vec<Route>,
     pub status: Status,
+    pub lifecycle: Lifecycle,
     pub log: telemetry::Settings,
 }
 
@@ -124,6 +125,13 @@ pub struct Status {
     pub cached_rows_max: NonZeroU32,
     /// Their size together.
     pub cached_bytes_max: ByteSize,
+}
+
+/// Expiry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// What a day of a lifecycle rule is.
+    pub day: Period,
 }
 
 /// Settings that cannot be used.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::section::{NOT_YET, Section};
 use super::value::{Setting, words};
-use super::{Access, Admin, Backend, ByteSize, Config, Limits, Period, Route, S3, Secret, Site, Sources, Status};
+use super::{Access, Admin, Backend, ByteSize, Config, Lifecycle, Limits, Period, Route, S3, Secret, Site, Sources, Status};
 use crate::backend::fs;
 use crate::telemetry;
 
@@ -48,6 +48,7 @@ impl Config {
             backends: read_backends(all, &data),
             routes: all.list("route", Route::read).unwrap_or_else(|| vec![Route::default()]),
             status: all.within("status", Status::read),
+            lifecycle: all.within("lifecycle", |lifecycle| Lifecycle { day: lifecycle.value("day", hours(24)) }),
             log: all.within("log", read_log),
             data: data.path,
         }
@@ -220,8 +221,8 @@ words! { Bus, allowed "\"none\"; \"jetstream\" and \"poll\" are not built yet in
 words! { Mode, allowed "\"background\"; \"active\" and \"disabled\" are not built yet in this version": "background" => Self }
 words! { Ack, allowed "\"any\"; \"all\" is not built yet in this version": "any" => Self }
 
-/// Settings of other sites and of lifecycle rules are known and refused, so that nobody believes in a replica that is not there. Their
-/// defaults stand for "none" and are taken.
+/// Settings of other sites are known and refused, so that nobody believes in a replica that is not there. Their defaults
+/// stand for "no other sites" and are taken.
 fn refuse_later_stages(all: &mut Section<'_>) {
     for key in ["peer", "target", "bucket"] {
         all.not_yet(key);
@@ -232,7 +233,6 @@ fn refuse_later_stages(all: &mut Section<'_>) {
             feed.refuse("listen", format!("{NOT_YET}; there are no peers to listen for, remove it"));
         }
     });
-    all.within("lifecycle", refuse_another_day);
     all.within("events", |events| {
         events.not_yet("url");
         events.value("bus", Bus);
@@ -244,12 +244,6 @@ fn refuse_later_stages(all: &mut Section<'_>) {
             replication.refuse("sites", format!("{NOT_YET}; allowed: []"));
         }
     });
-}
-
-fn refuse_another_day(lifecycle: &mut Section<'_>) {
-    if lifecycle.value("day", hours(24)) != hours(24) {
-        lifecycle.refuse("day", format!("{NOT_YET}, and nor are lifecycle rules; allowed: \"24h\""));
-    }
 }
 
 fn loopback(port: u16) -> SocketAddr {

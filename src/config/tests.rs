@@ -77,8 +77,6 @@ fn the_documented_defaults_of_later_stages_are_taken() {
         sites = []
         mode = "background"
         ack = "any"
-        [lifecycle]
-        day = "24h"
     "#;
     assert_eq!(good(text), Config::default());
 }
@@ -145,7 +143,6 @@ fn what_is_not_built_yet_is_refused_rather_than_ignored() {
         ("replication.sites", "[replication]\nsites = ['*']"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
-        ("lifecycle.day", "[lifecycle]\nday = '10s'"),
         ("backend.main.kind", "[backend.main]\nkind = 's3'"),
     ];
     for (path, text) in cases {
