@@ -3,13 +3,13 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -53,16 +53,26 @@ pub struct Progress {
     op: OnceLock<Box<str>>,
     started: Instant,
     bytes_in: AtomicU64,
+    /// Whether some of the body is still to come.
+    unread: AtomicBool,
 }
 
 impl Progress {
     fn new(id: RequestId) -> Self {
-        Self { id, op: OnceLock::new(), started: Instant::now(), bytes_in: AtomicU64::new(0) }
+        let (bytes_in, unread) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { id, op: OnceLock::new(), started: Instant::now(), bytes_in, unread }
     }
 
     /// Notes which operation the request turned out to be.
     pub fn is(&self, op: &str) {
         self.op.get_or_init(|| op.into());
+    }
+
+    /// Whether the client may still send, or never send, a body that nobody read: then the next request on the connection
+    /// could be taken for it, so the answer must say that the connection ends (RFC 9110 §10.1.1, RFC 9112 §9.6).
+    fn leaves_body_behind(&self, expects_continue: bool) -> bool {
+        let nothing_read = self.bytes_in.load(Ordering::Relaxed) == 0;
+        self.unread.load(Ordering::Relaxed) || (expects_continue && nothing_read)
     }
 
     fn op(&self) -> &str {
@@ -91,10 +101,15 @@ impl S3Layer {
         let span = tracing::error_span!("request", id = %progress.id, %method, path, op = tracing::field::Empty);
         let counted = Arc::clone(&progress);
         let tail = Tail::of(request.headers().get(CONTENT_SHA256).map(HeaderValue::as_bytes));
+        let one_at_a_time = request.version() < Version::HTTP_2;
+        let expects = request.headers().contains_key(header::EXPECT);
         let mut request = request.map(|body| watch_body(body, counted, tail));
         request.extensions_mut().insert(Arc::clone(&progress));
         let mut response = self.serve(request).instrument(span.clone()).await;
         complete(&mut response, &method, &path, &progress.id);
+        if one_at_a_time && progress.leaves_body_behind(expects) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         span.record("op", progress.op());
         span.in_scope(|| note(&response, &progress));
         let status = response.status().as_u16();
@@ -216,7 +231,11 @@ fn micros(progress: &Progress) -> u64 {
 
 /// A request's body, counted as it travels. A request without one is left as it is.
 fn watch_body(body: Incoming, progress: Arc<Progress>, tail: Option<Tail>) -> Body {
-    if body.is_end_stream() { Body::empty() } else { Body::http_body(Watched { body, progress, tail }) }
+    if body.is_end_stream() {
+        return Body::empty();
+    }
+    progress.unread.store(true, Ordering::Relaxed);
+    Body::http_body(Watched { body, progress, tail })
 }
 
 struct Watched {
@@ -232,6 +251,9 @@ impl http_body::Body for Watched {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.progress.unread.store(false, Ordering::Relaxed);
+        }
         let Some(frame) = frame else {
             let end = self.tail.take().map_or(Ok(()), |tail| tail.check());
             return Poll::Ready(end.err().map(|err| Err(err.into())));
