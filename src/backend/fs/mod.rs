@@ -22,6 +22,7 @@ mod find;
 mod get;
 mod harden;
 mod io;
+mod lane;
 mod list;
 mod names;
 mod pool;
@@ -44,6 +45,7 @@ use futures::stream::BoxStream;
 
 use self::error::Doing;
 use self::io::{Access, Node, Stat};
+use self::lane::Lane;
 use self::pool::{Limits, Pool};
 use self::probe::Nature;
 use super::{
@@ -76,9 +78,16 @@ struct Core {
     /// Digits below the millisecond of the next mtime.
     tick: AtomicU64,
     buffers: get::Buffers,
+    /// Small puts: each waits for the disk.
+    putting: Lane,
+    /// Renames: they wait for each other's locks, so one thread does them all.
+    moving: Lane,
     /// No thread tends the pool: whoever gives a file back does.
     inline: bool,
 }
+
+/// Threads that small puts may have, on a disk that is slow to sync.
+const PUTS_MAX: usize = 64;
 
 /// Descriptors kept open for buckets.
 const BUCKETS_OPEN_MAX: usize = 256;
@@ -159,6 +168,8 @@ impl Core {
             buckets: RwLock::default(),
             tick: AtomicU64::new(first_tick),
             buffers: get::Buffers::default(),
+            putting: Lane::new("fs-put", PUTS_MAX),
+            moving: Lane::new("fs-move", 1),
             inline: false,
         })
     }
@@ -254,7 +265,8 @@ impl Backend for Fs {
 
     async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
         let (from, binding) = (from.clone(), binding.clone());
-        blocking(&self.core, move |core| core.publish(&from, &binding)).await
+        let core = self.core.clone();
+        self.core.moving.run(move || core.publish(&from, &binding)).await
     }
 
     async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {

@@ -34,8 +34,12 @@ const ALLOCATED_BYTES_MAX: u64 = 2 * SMALL_BYTES_MAX;
 pub(super) struct Limits {
     /// Ready files there should always be.
     pub ready_min: usize,
-    /// Ready files there may be: what exceeds it is unlinked.
+    /// Ready files made ahead, at the most.
+    pub made_max: usize,
+    /// Ready files there may be, and the room they may take on the disk, bytes: what exceeds it is unlinked. Enough for all
+    /// that rested: freeing an inode and making another costs more than the write it is for.
     pub ready_max: usize,
+    pub ready_bytes_max: u64,
     /// Files made with one directory sync.
     pub batch: usize,
     /// How long a file that left its plain name lies still.
@@ -46,12 +50,27 @@ pub(super) struct Limits {
 
 impl Limits {
     /// What a server uses. At 5 s of rest, 32,768 files are 6,500 overwrites a second.
-    pub const SERVER: Self =
-        Self { ready_min: 256, ready_max: 4_096, batch: 256, rest: Duration::from_secs(5), resting_max: 32_768 };
+    pub const SERVER: Self = Self {
+        ready_min: 256,
+        made_max: 4_096,
+        ready_max: 32_768,
+        ready_bytes_max: 256 << 20,
+        batch: 256,
+        rest: Duration::from_secs(5),
+        resting_max: 32_768,
+    };
 
     /// Few files and no rest: tests see every file again at once.
     #[cfg(test)]
-    pub const TINY: Self = Self { ready_min: 2, ready_max: 8, batch: 2, rest: Duration::ZERO, resting_max: 8 };
+    pub const TINY: Self = Self {
+        ready_min: 2,
+        made_max: 8,
+        ready_max: 8,
+        ready_bytes_max: u64::MAX,
+        batch: 2,
+        rest: Duration::ZERO,
+        resting_max: 8,
+    };
 }
 
 #[derive(Debug)]
@@ -73,7 +92,9 @@ pub(super) struct Pool {
 #[derive(Debug, Default)]
 struct Books {
     /// To be handed out: their names are durable, nobody knows their bytes.
-    ready: Vec<StagingFile>,
+    ready: Vec<Ready>,
+    /// Room that they take on the disk, bytes.
+    ready_bytes: u64,
     /// Held by whoever put them, until released.
     out: HashSet<StagingFile>,
     /// What a publish or a delete left in the pool, until that move is durable and the file released.
@@ -94,6 +115,13 @@ struct Books {
     /// Ready files wanted, by what was taken lately.
     wanted: usize,
     stopped: bool,
+}
+
+#[derive(Debug)]
+struct Ready {
+    file: StagingFile,
+    /// Room that it takes on the disk, bytes.
+    allocated: u64,
 }
 
 #[derive(Debug)]
@@ -171,7 +199,7 @@ impl Pool {
     fn next_ready(&self) -> Option<StagingFile> {
         let mut books = self.books();
         books.taken_lately += 1;
-        let file = books.ready.pop();
+        let file = books.pop_ready();
         if books.ready.len() == books.wanted / 2 {
             self.wake.notify_one();
         }
@@ -206,7 +234,7 @@ impl Pool {
             failed = Some(err);
         }
         let some = !made.is_empty();
-        self.books().ready.extend(made);
+        self.books().ready.extend(made.into_iter().map(|file| Ready { file, allocated: 0 }));
         failed.filter(|_| !some).map_or(Ok(()), Err).doing("making staging files")
     }
 
@@ -296,7 +324,7 @@ impl Pool {
             books.given_up.push(file);
         }
         // Numbers that a look at the store drew again before this was known: what bears them waits for their owner.
-        books.ready.retain(|file| !keep.contains(file));
+        books.ready.retain(|ready| !keep.contains(&ready.file));
         books.given_up.retain(|file| !keep.contains(file));
         books.out.extend(keep);
         books.next = keep.iter().map(|file| file.0 + 1).fold(books.next, u64::max);
@@ -306,6 +334,22 @@ impl Pool {
 }
 
 impl Books {
+    fn pop_ready(&mut self) -> Option<StagingFile> {
+        let ready = self.ready.pop()?;
+        self.ready_bytes = self.ready_bytes.saturating_sub(ready.allocated);
+        Some(ready.file)
+    }
+
+    /// Keeps a file to be handed out, while there is room for it.
+    fn keep_ready(&mut self, ready: Ready, limits: &Limits) -> bool {
+        let has_room = self.ready.len() < limits.ready_max && self.ready_bytes + ready.allocated <= limits.ready_bytes_max;
+        if has_room {
+            self.ready_bytes += ready.allocated;
+            self.ready.push(ready);
+        }
+        has_room
+    }
+
     /// Lays a file to rest, once both its move is durable and its owner is done with it.
     fn rest(&mut self, file: StagingFile) {
         if self.left.get(&file).is_some_and(|left| left.durable && left.released)
@@ -357,12 +401,10 @@ impl Pool {
             Err(err) if is_missing(&err) => return,
             Err(err) => return warn!(%file, %err, "cannot look at a staging file"),
         };
-        let mut books = self.books();
-        if reusable && self.is_reusable(&stat) && books.ready.len() < self.limits.ready_max {
-            return books.ready.push(file);
+        let ready = Ready { file, allocated: stat.allocated };
+        if !(reusable && self.is_reusable(&stat) && self.books().keep_ready(ready, &self.limits)) {
+            self.unlink(file);
         }
-        drop(books);
-        self.unlink(file);
     }
 
     /// A file that is like a new one but for its bytes.
@@ -393,7 +435,7 @@ impl Pool {
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                books.wanted = std::mem::take(&mut books.taken_lately).clamp(self.limits.ready_min, self.limits.ready_max);
+                books.wanted = std::mem::take(&mut books.taken_lately).clamp(self.limits.ready_min, self.limits.made_max);
             }
         }
     }
@@ -417,7 +459,8 @@ impl Pool {
         });
         seen.expect("the staging directory can be read");
         let resting = books.resting.iter().map(|(_, file)| file);
-        let free = books.ready.iter().chain(resting).chain(&books.given_up).chain(&books.strangers);
+        let ready = books.ready.iter().map(|ready| &ready.file);
+        let free = ready.chain(resting).chain(&books.given_up).chain(&books.strangers);
         let known: HashSet<_> = free.chain(&held).copied().collect();
         unknown.retain(|file| !known.contains(file));
         (held, unknown)

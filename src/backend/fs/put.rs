@@ -58,10 +58,11 @@ async fn put_small(core: &Arc<Core>, chunks: Vec<Bytes>, put: PutOptions) -> Res
             bytes.freeze()
         }
     };
-    let sealed = blocking(core, move |core| {
-        let taken = core.pool.take()?;
+    let shared = core.clone();
+    let sealed = core.putting.run(move || {
+        let taken = shared.pool.take()?;
         taken.node.write_at(&bytes, 0).doing("writing a staging file")?;
-        core.seal(taken, bytes.len() as u64, &put)
+        shared.seal(taken, bytes.len() as u64, &put)
     });
     Ok(sealed.await?.keep())
 }
