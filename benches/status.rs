@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anybucket::model::{
-    Binding, BucketName, ContentHeaders, ETag, Event, Identity, Incarnation, Location, ObjectId, Origin, Parts, Record,
-    SiteNumber, Slot, StagingFile, Stamp, StampParts, State, Unit, Vector, WriteId,
+    Binding, BucketName, ContentHeaders, ETag, Event, Identity, Incarnation, Location, ObjectId, Parts, Record, SiteNumber, Slot,
+    StagingFile, Stamp, StampParts, State, Unit, Vector, WriteId,
 };
 use anybucket::status::tables::{Objects, Settle, Settling};
 use anybucket::status::{Commit, ListQuery, Options, Status};
@@ -93,8 +93,7 @@ fn put(n: u64) -> Commit {
         binding: record.binding.clone(),
         over: None,
     };
-    let event =
-        Event { unit: Unit::Object { object: id.clone(), slot: Slot::Null }, vector: record.vector, origin: Origin::Local };
+    let event = Event { unit: Unit::Object { object: id.clone(), slot: Slot::Null }, vector: record.vector };
     Commit::new().expect::<Objects>(&id, None).put::<Objects>(&id, &record).put::<Settle>(&record.write, &settling).tell(event)
 }
 

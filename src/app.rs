@@ -24,7 +24,7 @@ use crate::backend::memory::Memory;
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
 use crate::model::{SiteId, SiteNumber};
-use crate::site::{self, Site};
+use crate::site::{self, Neighbours, Site};
 use crate::status::{self, Status};
 use crate::tasks::{Runner, Worker, Workers};
 use crate::telemetry::Metrics;
@@ -130,7 +130,9 @@ async fn open_site(config: &Config) -> Result<(Site, Vec<Box<dyn Worker>>)> {
     let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
     let clock = Clock::new(wall, id.number, facts.incarnation, facts.clock_ms);
     let backend = open_backend(config.backend()).await?;
-    Site::open(site::Parts { id, backend, status, clock }).await.context("cannot recover the site")
+    Site::open(site::Parts { id, backend, status, clock, neighbours: Neighbours::default() })
+        .await
+        .context("cannot recover the site")
 }
 
 fn status_options(config: &Config, now_ms: u64) -> status::Options {

@@ -9,11 +9,15 @@ pub mod telemetry;
 
 pub mod backend;
 pub mod clock;
+pub mod peer;
 pub mod status;
 
 pub mod site;
 
+pub mod replicate;
+
 pub mod admin;
+pub mod feed;
 pub mod s3;
 
 pub mod config;

@@ -69,6 +69,12 @@ impl Clock {
         Stamp::new(StampParts { ms, tick, site: self.site, incarnation: self.incarnation, rank: 0 })
     }
 
+    /// Hears of another site's stamp: whatever is drawn from now on is greater.
+    pub fn observe(&self, stamp: Stamp) {
+        let mut last = self.last.lock().expect("no code panics while it holds the clock");
+        *last = (*last).max((stamp.ms(), stamp.parts().tick));
+    }
+
     /// Wall time in milliseconds since 1970.
     pub fn wall_ms(&self) -> u64 {
         self.wall.millis()

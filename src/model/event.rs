@@ -5,19 +5,28 @@ use serde::{Deserialize, Serialize};
 use super::object::Unit;
 use super::vector::Vector;
 
-/// Where a change came from decides what the others are told, which is the whole of loop prevention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
-    /// A client or a repair here: `Mutated`, which peers follow.
-    Local,
-    /// Another site's state, applied here: `Applied`, which peers only note as a receipt.
-    Peer,
-}
-
 /// A unit at this site reached a vector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub unit: Unit,
     pub vector: Vector,
-    pub origin: Origin,
+}
+
+/// What one site tells another of a unit, which is the whole of loop prevention: only `Mutated` is followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum News {
+    /// A client or a repair changed it here.
+    Mutated,
+    /// What the other one told is here, durably: its receipt.
+    Applied,
+    /// What the other one told cannot be taken here, and why. It is tried again.
+    Refused(String),
+}
+
+/// One line of what a site tells another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Telling {
+    pub unit: Unit,
+    pub vector: Vector,
+    pub news: News,
 }

@@ -127,6 +127,31 @@ pub enum Unit {
     Bucket(BucketName),
 }
 
+impl Unit {
+    /// The null slot of an object: all there is of it in a bucket without versions.
+    pub fn null(object: &ObjectId) -> Self {
+        Self::Object { object: object.clone(), slot: Slot::Null }
+    }
+
+    /// The bucket it is, or is in.
+    pub fn bucket(&self) -> &BucketName {
+        match self {
+            Self::Bucket(bucket) => bucket,
+            Self::Object { object, .. } => &object.bucket,
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket(bucket) => write!(f, "{bucket}"),
+            Self::Object { object, slot: Slot::Null } => write!(f, "{object}"),
+            Self::Object { object, slot: Slot::Version(stamp) } => write!(f, "{object}@{stamp}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

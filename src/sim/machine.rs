@@ -6,7 +6,7 @@ use crate::backend::fs::Fs;
 use crate::backend::fs::shim::Shim;
 use crate::clock::{Clock, ManualClock};
 use crate::model::{SiteId, SiteNumber};
-use crate::site::{Parts, Site};
+use crate::site::{Neighbours, Parts, Site};
 use crate::status::redb::forgetful::{Forgetful, Power};
 use crate::status::{Options, Status};
 use crate::tasks::Worker;
@@ -68,7 +68,7 @@ impl Machine {
         let (facts, number) = (status.facts(), SiteNumber(1));
         let clock = Clock::new(Arc::new(ManualClock::at(WALL_MS)), number, facts.incarnation, facts.clock_ms);
         let id = SiteId { name: "test".into(), number };
-        let opened = Site::open(Parts { id, backend: fs.clone(), status, clock }).await;
+        let opened = Site::open(Parts { id, backend: fs.clone(), status, clock, neighbours: Neighbours::default() }).await;
         let (site, workers) = opened.map_err(|err| err.to_string())?;
         let settler = workers.into_iter().find(|worker| worker.name() == "settle").expect("a site has a settler");
         Ok(Process { site, fs, settler })

@@ -11,4 +11,5 @@ mod history;
 mod machine;
 mod player;
 mod scenarios;
+mod sites;
 mod world;

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::apply::Applied;
 use super::error::{Error, Result};
 use super::types::BucketInfo;
 use super::{CONFLICTS_MAX, Site};
 use crate::backend;
-use crate::model::{BucketName, Event, Origin, Stamp, Unit, Vector};
-use crate::status::tables::{Bucket, Buckets, Objects, Uploads, Versions};
-use crate::status::{Commit, CommitError, Stored};
+use crate::model::{Bucket, BucketName, Event, Stamp, Unit, Vector};
+use crate::status::tables::{Buckets, Objects, Uploads, Versions};
+use crate::status::{Commit, CommitError, Revision, Stored};
 
 /// Rows a page of the bucket table has.
 const PAGE_ROWS: usize = 1_000;
@@ -30,7 +31,8 @@ impl Site {
             let commit = Commit::new()
                 .expect::<Buckets>(bucket, stored.map(|stored| stored.revision))
                 .put::<Buckets>(bucket, &row)
-                .tell(bucket_event(bucket, created));
+                .tell(bucket_event(bucket, created))
+                .to(self.audience());
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
                     tracing::info!(stamp = %created, %bucket, "bucket created");
@@ -86,7 +88,8 @@ impl Site {
                 .expect_empty::<Versions>(bucket)
                 .expect_empty::<Uploads>(bucket)
                 .put::<Buckets>(bucket, &grave)
-                .tell(bucket_event(bucket, deleted));
+                .tell(bucket_event(bucket, deleted))
+                .to(self.audience());
             match self.inner.status.commit(commit).await {
                 Ok(_) => return self.remove_bucket_from_store(bucket, &stored.row).await,
                 Err(CommitError::Conflict) => self.count_conflict(bucket),
@@ -97,12 +100,31 @@ impl Site {
     }
 
     async fn require_empty(&self, bucket: &BucketName) -> Result<()> {
+        if self.holds_anything(bucket).await? { Err(Error::BucketNotEmpty(String::new())) } else { Ok(()) }
+    }
+
+    /// Whether the bucket has objects or versions.
+    pub(super) async fn holds_anything(&self, bucket: &BucketName) -> Result<bool> {
         let objects = self.inner.status.page::<Objects>(bucket, None, 1).await?;
         let versions = self.inner.status.page::<Versions>(bucket, None, 1).await?;
-        if objects.rows.is_empty() && versions.rows.is_empty() {
-            return Ok(());
-        }
-        Err(Error::BucketNotEmpty(String::new()))
+        Ok(!objects.rows.is_empty() || !versions.rows.is_empty())
+    }
+
+    /// Another site deleted a bucket that still has objects here: it comes back, and every site is told.
+    pub(super) async fn revive_bucket(&self, bucket: &BucketName, dead: &Bucket, seen: Option<Revision>) -> Result<Applied> {
+        let created = self.inner.clock.tick(Some(dead.greatest()));
+        let row = Bucket { created, deleted: None, registers: Vec::new(), ..dead.clone() };
+        let commit = Commit::new()
+            .expect::<Buckets>(bucket, seen)
+            .put::<Buckets>(bucket, &row)
+            .tell(bucket_event(bucket, created))
+            .to(self.audience());
+        let reached = Vector::of(created);
+        let commit = self.end_work(&Unit::Bucket(bucket.clone()), &reached, commit).await?;
+        self.inner.status.commit(commit).await?;
+        self.forget_bucket(bucket);
+        tracing::warn!(stamp = %created, %bucket, "a bucket deleted at another site has objects here: it comes back");
+        Ok(Applied::Reached(reached))
     }
 
     /// A store that still has something of somebody else's keeps the bucket: it comes back, and says so.
@@ -116,7 +138,8 @@ impl Site {
             Err(refused @ backend::Error::NotEmpty(_)) => {
                 let created = self.inner.clock.tick(None);
                 let row = Bucket { created, deleted: None, ..before.clone() };
-                let back = Commit::new().frees().put::<Buckets>(bucket, &row).tell(bucket_event(bucket, created));
+                let back =
+                    Commit::new().frees().put::<Buckets>(bucket, &row).tell(bucket_event(bucket, created)).to(self.audience());
                 self.inner.status.commit(back).await?;
                 Err(refused.into())
             }
@@ -183,7 +206,7 @@ impl KnownBuckets {
 }
 
 fn bucket_event(bucket: &BucketName, stamp: Stamp) -> Event {
-    Event { unit: Unit::Bucket(bucket.clone()), vector: Vector::of(stamp), origin: Origin::Local }
+    Event { unit: Unit::Bucket(bucket.clone()), vector: Vector::of(stamp) }
 }
 
 fn info(bucket: &BucketName, row: &Bucket) -> BucketInfo {

@@ -5,8 +5,8 @@ use super::land::chunks_of;
 use super::settle::{UNSETTLED_MAX, Unsettled};
 use super::types::{Deleted, WriteConditions};
 use super::{CONFLICTS_MAX, Site, precondition};
-use crate::model::{Event, Location, ObjectId, Origin, Record, Slot, Stamp, State, Unit, Vector, WriteId};
-use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling};
+use crate::model::{Event, Location, ObjectId, Record, Slot, State, Unit, Vector, WriteId};
+use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling, Work};
 use crate::status::{Commit, CommitError};
 
 impl Site {
@@ -24,17 +24,25 @@ impl Site {
             let bucket = self.bucket_row(&object.bucket).await?;
             let current = self.current(object).await?;
             precondition::write(conditions, current.as_ref().map(|stored| &stored.row))?;
-            let Some(current) = current else { return Ok(Deleted { stamp: None }) };
-            let stamp = self.inner.clock.tick(Some(current.row.vector.greatest()));
+            let (row, revision) = (current.as_ref().map(|stored| &stored.row), current.as_ref().map(|stored| stored.revision));
+            if row.is_none() && !self.must_bury_unknown(object).await? {
+                return Ok(Deleted { stamp: None });
+            }
+            let stamp = self.inner.clock.tick(row.map(|record| record.vector.greatest()));
             let write = self.inner.writes.next();
             let commit = Commit::new()
                 .frees()
                 .expect::<Buckets>(&object.bucket, Some(bucket.revision))
-                .expect::<Objects>(object, Some(current.revision));
-            match self.inner.status.commit(buried(commit, object, &current.row, stamp, write)).await {
+                .expect::<Objects>(object, revision)
+                .tell(Event { unit: Unit::null(object), vector: Vector::of(stamp) })
+                .to(self.audience());
+            let grave = Grave { stamp, base: row.map(|record| record.vector.data), told: None };
+            match self.inner.status.commit(buried(commit, object, row, &grave, write)).await {
                 Ok(_) => {
                     tracing::debug!(%stamp, %object, "deleted");
-                    self.remove_bytes(object, &current.row, write).await;
+                    if let Some(record) = row {
+                        self.remove_bytes(object, record, write).await;
+                    }
                     return Ok(Deleted { stamp: Some(stamp) });
                 }
                 Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
@@ -44,8 +52,19 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
+    /// Whether the delete of a key that is not here has to be told: where there are other sites one of them may hold it. A
+    /// grave that is here already told it, unless something newer was heard of since.
+    async fn must_bury_unknown(&self, object: &ObjectId) -> Result<bool> {
+        if self.inner.neighbours.in_scope().is_empty() {
+            return Ok(false);
+        }
+        let unit = Unit::null(object);
+        let buried = self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?.is_some();
+        Ok(!buried || self.inner.status.get::<Work>(&unit).await?.is_some())
+    }
+
     /// The delete is durable already: what fails here is tried again by the settler.
-    async fn remove_bytes(&self, object: &ObjectId, record: &Record, write: WriteId) {
+    pub(super) async fn remove_bytes(&self, object: &ObjectId, record: &Record, write: WriteId) {
         if record.state != State::Present {
             return;
         }
@@ -58,14 +77,10 @@ impl Site {
 }
 
 /// Grave, removal and what the record leaves behind: apart, a crash would bring the object back or leave its bytes.
-fn buried(commit: Commit, object: &ObjectId, record: &Record, stamp: Stamp, write: WriteId) -> Commit {
-    let unit = Unit::Object { object: object.clone(), slot: Slot::Null };
-    let grave = Grave { stamp, base: Some(record.vector.data), told: None };
-    let mut commit = commit.delete::<Objects>(object).put::<Graves>(&(object.clone(), Slot::Null), &grave).tell(Event {
-        unit,
-        vector: Vector::of(stamp),
-        origin: Origin::Local,
-    });
+pub(super) fn buried(commit: Commit, object: &ObjectId, record: Option<&Record>, grave: &Grave, write: WriteId) -> Commit {
+    let mut commit = commit.put::<Graves>(&(object.clone(), Slot::Null), grave);
+    let Some(record) = record else { return commit };
+    commit = commit.delete::<Objects>(object);
     for chunk in 0..chunks_of(record) {
         commit = commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk)));
     }

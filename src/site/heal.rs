@@ -15,7 +15,7 @@ use super::land::chunks_of;
 use super::types::{Claims, Upload};
 use super::{Site, plain};
 use crate::backend::{self, Found, GetOptions};
-use crate::model::{ETag, Event, Identity, Location, ObjectId, Origin, Parts, Record, Slot, State, Unit, Vector};
+use crate::model::{ETag, Event, Identity, Location, ObjectId, Parts, Record, Slot, State, Unit, Vector};
 use crate::status::tables::{Objects, PartMaps};
 use crate::status::{Commit, Stored};
 
@@ -78,8 +78,7 @@ impl Site {
             write: self.inner.writes.next(),
             base: Some(now.row.vector.data),
         };
-        let unit = Unit::Object { object: object.clone(), slot: Slot::Null };
-        let told = Commit::new().tell(Event { unit, vector: record.vector, origin: Origin::Local });
+        let told = Commit::new().tell(Event { unit: Unit::null(object), vector: record.vector }).to(self.audience());
         self.replace_record(object, now, record, told).await
     }
 

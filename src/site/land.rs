@@ -7,8 +7,8 @@ use super::types::{WriteConditions, Written};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::backend::{Kept, KeptPart};
 use crate::model::{
-    Checksum, ChecksumAlgorithm, ChecksumKind, Event, Identity, Location, ObjectId, Origin, PartEntry, Parts, Record, Slot,
-    Stamp, State, Unit, Vector, WriteId,
+    Checksum, ChecksumAlgorithm, ChecksumKind, Event, Identity, Location, ObjectId, PartEntry, Parts, Record, Slot, Stamp, State,
+    Unit, Vector, WriteId,
 };
 use crate::status::tables::{Buckets, Graves, Objects, PartMaps, Settle, Settling, UploadParts, Uploads};
 use crate::status::{Commit, CommitError, Stored, tables};
@@ -102,7 +102,7 @@ impl Site {
             let commit = Commit::new()
                 .expect::<Buckets>(&landing.object.bucket, Some(bucket.revision))
                 .expect::<Objects>(&landing.object, current.map(|stored| stored.revision));
-            let commit = landing.writes(commit, &record, current.map(|stored| &stored.row));
+            let commit = landing.writes(commit, &record, current.map(|stored| &stored.row)).to(self.audience());
             match self.inner.status.commit(commit).await {
                 Ok(_) => return Ok(record),
                 Err(CommitError::Conflict) => self.count_conflict(&landing.object.bucket),
@@ -167,32 +167,45 @@ impl Landing {
 
     /// Record, redo, and what they replace, in one commit: apart, a crash would leave a row without its bytes.
     fn writes(&self, commit: Commit, record: &Record, current: Option<&Record>) -> Commit {
-        let unit = Unit::Object { object: self.object.clone(), slot: Slot::Null };
-        let mut commit =
-            commit.put::<Objects>(&self.object, record).tell(Event { unit, vector: record.vector, origin: Origin::Local });
-        if let Location::Staged(from) = record.location {
-            let object = self.object.clone();
-            let over = current.filter(|current| current.state == State::Present).map(|current| current.binding.clone());
-            let redo = Settling::Publish { object, slot: Slot::Null, from, binding: record.binding.clone(), over };
-            commit = commit.put::<Settle>(&record.write, &redo);
-        }
-        if current.is_none() {
-            commit = commit.delete::<Graves>(&(self.object.clone(), Slot::Null));
-        }
-        let chunks = chunks(record.identity.parts);
-        let old_chunks = current.map_or(0, chunks_of);
-        for stale in chunks..old_chunks {
-            commit = commit.delete::<PartMaps>(&(self.object.clone(), (Slot::Null, stale)));
-        }
-        for (chunk, parts) in self.part_map.chunks(PARTS_PER_CHUNK).enumerate() {
-            let chunk = u16::try_from(chunk).expect("10,000 parts are 10 chunks");
-            commit = commit.put::<PartMaps>(&(self.object.clone(), (Slot::Null, chunk)), &parts.to_vec());
-        }
+        let event = Event { unit: Unit::null(&self.object), vector: record.vector };
+        let replacing = replacing(commit, &self.object, Replacing { record, part_map: &self.part_map, current });
+        let commit = replacing.tell(event);
         match &self.completes {
             Some(completes) => completes.writes(commit, &self.object, record),
             None => commit,
         }
     }
+}
+
+/// A record whose bytes are staged, and what it takes the place of.
+pub(super) struct Replacing<'a> {
+    pub record: &'a Record,
+    /// The parts that the record's identity counts.
+    pub part_map: &'a [PartEntry],
+    pub current: Option<&'a Record>,
+}
+
+/// Adds the record, its redo row and its part map, and takes away what it replaces.
+pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -> Commit {
+    let Replacing { record, part_map, current } = new;
+    let slot = (object.clone(), Slot::Null);
+    let mut commit = commit.put::<Objects>(object, record);
+    if let Location::Staged(from) = record.location {
+        let over = current.filter(|current| current.state == State::Present).map(|current| current.binding.clone());
+        let (object, binding) = (object.clone(), record.binding.clone());
+        commit = commit.put::<Settle>(&record.write, &Settling::Publish { object, slot: Slot::Null, from, binding, over });
+    }
+    if current.is_none() {
+        commit = commit.delete::<Graves>(&slot);
+    }
+    for stale in chunks(record.identity.parts)..current.map_or(0, chunks_of) {
+        commit = commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, stale)));
+    }
+    for (chunk, parts) in part_map.chunks(PARTS_PER_CHUNK).enumerate() {
+        let chunk = u16::try_from(chunk).expect("10,000 parts are 10 chunks");
+        commit = commit.put::<PartMaps>(&(object.clone(), (Slot::Null, chunk)), &parts.to_vec());
+    }
+    commit
 }
 
 impl Completes {

@@ -2,7 +2,7 @@
 
 use super::error::Result;
 use super::{CONFLICTS_MAX, Site};
-use crate::model::{Event, ObjectId, Origin, Record, Slot, Stamp, Tags, Unit, Vector};
+use crate::model::{Event, ObjectId, Record, Stamp, Tags, Unit, Vector};
 use crate::status::tables::{Buckets, Objects};
 use crate::status::{Commit, CommitError};
 
@@ -22,12 +22,12 @@ impl Site {
             let mut record: Record = stored.row.clone();
             record.vector = Vector { tags: Some(stamp), ..record.vector };
             record.identity.tags.clone_from(&tags);
-            let unit = Unit::Object { object: object.clone(), slot: Slot::Null };
             let commit = Commit::new()
                 .expect::<Buckets>(&object.bucket, Some(bucket.revision))
                 .expect::<Objects>(object, Some(stored.revision))
                 .put::<Objects>(object, &record)
-                .tell(Event { unit, vector: record.vector, origin: Origin::Local });
+                .tell(Event { unit: Unit::null(object), vector: record.vector })
+                .to(self.audience());
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
                     tracing::debug!(%stamp, %object, "tags written");

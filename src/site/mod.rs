@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of HTTP, XML or signatures (that is `s3`), and nothing of how a store keeps bytes (`backend`).
 
+mod apply;
 mod buckets;
 mod complete;
 mod copy;
@@ -16,10 +17,12 @@ mod list;
 mod locks;
 mod metadata;
 mod multipart;
+mod neighbours;
 mod parts;
 mod precondition;
 mod put;
 mod recover;
+mod replicas;
 mod settle;
 #[cfg(test)]
 pub mod testing;
@@ -32,13 +35,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use apply::{AHEAD_MS_MAX, Applied};
 pub use error::{Error, Result};
+pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing};
+pub use replicas::Replication;
 pub use types::*;
 
 use crate::backend::{Backend, Place};
 use crate::clock::Clock;
 use crate::model::{BucketName, Incarnation, Location, ObjectId, Record, SiteId, WriteId};
-use crate::status::{Status, Stored};
+use crate::status::{Audience, Status, Stored};
 use crate::tasks::Worker;
 use buckets::KnownBuckets;
 use locks::KeyLocks;
@@ -71,6 +77,7 @@ struct Inner {
     buckets: KnownBuckets,
     writes: WriteIds,
     settler: Settler,
+    neighbours: Neighbours,
     counters: Counters,
 }
 
@@ -82,6 +89,8 @@ pub struct Parts {
     pub status: Status,
     /// Draws stamps above the greatest that `status` committed.
     pub clock: Clock,
+    /// The other sites; none for a lone one.
+    pub neighbours: Neighbours,
 }
 
 /// Things that happened, for metrics.
@@ -89,6 +98,8 @@ pub struct Parts {
 pub struct Counters {
     /// Guarded commits that had to start again.
     pub conflicts: AtomicU64,
+    /// Writes that lost against one from another site that had not seen them.
+    pub lost_conflicts: AtomicU64,
     /// Objects whose bytes were changed behind the site's back and taken over.
     pub adopted: AtomicU64,
     /// Objects whose bytes were found missing.
@@ -127,6 +138,7 @@ impl Site {
             buckets: KnownBuckets::default(),
             writes: WriteIds { incarnation: facts.incarnation, start: facts.start, counter: AtomicU64::new(0) },
             settler,
+            neighbours: parts.neighbours,
             counters: Counters::default(),
         };
         let site = Self { inner: Arc::new(inner) };
@@ -152,6 +164,22 @@ impl Site {
     /// The status store of this site.
     pub fn status(&self) -> &Status {
         &self.inner.status
+    }
+
+    /// The other sites.
+    pub fn neighbours(&self) -> &Neighbours {
+        &self.inner.neighbours
+    }
+
+    /// The clock that this site's stamps come from.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Who hears of a change made here.
+    fn audience(&self) -> Audience {
+        let neighbours = &self.inner.neighbours;
+        Audience { owed: neighbours.in_scope(), known: neighbours.numbers(), bus: neighbours.bus && !neighbours.is_empty() }
     }
 
     /// What happened since the start.

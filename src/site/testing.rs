@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Claims, Description, Parts, Selection, Site, Upload, WriteConditions, Written};
+use super::{Claims, Description, Neighbours, Parts, Selection, Site, Upload, WriteConditions, Written};
 use crate::backend::memory::Memory;
 use crate::backend::{Backend, Body};
 use crate::clock::{Clock, SystemClock};
@@ -28,7 +28,7 @@ pub async fn open(backend: Arc<dyn Backend>, status: Status) -> (Site, Vec<Box<d
     let number = SiteNumber(1);
     let clock = Clock::new(Arc::new(SystemClock), number, facts.incarnation, facts.clock_ms);
     let id = SiteId { name: "test".into(), number };
-    Site::open(Parts { id, backend, status, clock }).await.expect("the site opens")
+    Site::open(Parts { id, backend, status, clock, neighbours: Neighbours::default() }).await.expect("the site opens")
 }
 
 /// An object in the bucket that [`with_bucket`] makes.

@@ -2,7 +2,7 @@
 
 use super::key::TableKey;
 use super::{ReadError, Revision, Table};
-use crate::model::{BucketName, Event, Seq};
+use crate::model::{BucketName, Event, News, Seq, SiteNumber, Stamp, Telling};
 
 /// Row changes that become durable together, if everything expected still holds.
 #[derive(Debug, Default)]
@@ -10,9 +10,25 @@ pub struct Commit {
     pub(super) expect: Vec<Expect>,
     pub(super) writes: Vec<Write>,
     pub(super) events: Vec<Event>,
+    /// Told to one site each; not followed, so rows do not carry their seq.
+    pub(super) receipts: Vec<(SiteNumber, Telling)>,
+    pub(super) audience: Audience,
+    /// What the units written here were told of before is void, and nothing takes its place.
+    pub(super) supersedes: bool,
     pub(super) clock_ms: u64,
     /// Whether it may use the room that is held back.
     pub(super) frees: bool,
+}
+
+/// Who hears of a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Sites that are owed the events: a row of `pending` each.
+    pub owed: Vec<SiteNumber>,
+    /// Every site that may have been owed an earlier state of the units: void now.
+    pub known: Vec<SiteNumber>,
+    /// Whether the bus carries the events: a row of `outbox` each.
+    pub bus: bool,
 }
 
 /// A condition, checked inside the transaction.
@@ -79,6 +95,12 @@ impl Commit {
         self
     }
 
+    /// The same, where it matters.
+    #[must_use]
+    pub fn expect_if<T: Table>(self, matters: bool, key: &T::Key, revision: Option<Revision>) -> Self {
+        if matters { self.expect::<T>(key, revision) } else { self }
+    }
+
     /// Only if no row of table `T`, whose keys begin with a bucket, belongs to `bucket`.
     #[must_use]
     pub fn expect_empty<T: Table>(mut self, bucket: &BucketName) -> Self {
@@ -107,6 +129,42 @@ impl Commit {
     pub fn frees(mut self) -> Self {
         self.frees = true;
         self
+    }
+
+    /// Who hears of the events.
+    #[must_use]
+    pub fn to(mut self, audience: Audience) -> Self {
+        self.audience = audience;
+        self
+    }
+
+    /// Answers what `site` told: that it is here, or why it cannot be.
+    #[must_use]
+    pub fn answer(mut self, site: SiteNumber, event: Event, news: News) -> Self {
+        let Event { unit, vector } = event;
+        self.receipts.push((site, Telling { unit, vector, news }));
+        self
+    }
+
+    /// Another site's state takes the place of the units written: what was owed of them to `known` is void, since whoever
+    /// wrote that state tells of it.
+    #[must_use]
+    pub fn supersedes(mut self, known: Vec<SiteNumber>) -> Self {
+        self.audience.known = known;
+        self.supersedes = true;
+        self
+    }
+
+    /// Notes a stamp of another site: after a restart none below it is drawn.
+    #[must_use]
+    pub fn seen(mut self, stamp: Stamp) -> Self {
+        self.clock_ms = self.clock_ms.max(stamp.ms());
+        self
+    }
+
+    /// Whether it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.events.is_empty() && self.receipts.is_empty()
     }
 
     /// Tells this event. Rows of units that the commit writes carry the seq of its last event.

@@ -228,7 +228,7 @@ tuple_key! {
     WriteId, u16;
     Slot, u16;
     SiteNumber, Unit;
-    SiteNumber, ObjectId;
+    SiteNumber, BucketName;
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod list;
 pub mod redb;
 pub mod tables;
 
-pub use commit::{Commit, CommitError, Committed};
+pub use commit::{Audience, Commit, CommitError, Committed};
 pub use key::TableKey;
 pub use list::{ListEntry, ListPage, ListQuery};
 pub use redb::{Facts, OpenError, Options, Stats, Status};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::ReadError;
 use super::key::TableKey;
 use crate::model::{
-    Binding, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Event, Incarnation, Location, Metadata,
-    ObjectId, PartEntry, Record, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Unit, Vector, WriteId,
+    Binding, Bucket, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Event, Incarnation, Location,
+    Metadata, ObjectId, PartEntry, Record, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Telling, Unit, Vector, WriteId,
 };
 
 /// Largest encoded row, in bytes.
@@ -90,15 +90,15 @@ tables! {
     Graves = 2 "graves": (ObjectId, Slot) => Grave;
     /// Chunks of part maps; a chunk's number ends the key.
     PartMaps = 3 "partmaps": (ObjectId, (Slot, u16)) => Vec<PartEntry>;
-    /// What a target has not receipted yet. Filled by replication.
+    /// What a target has not receipted yet: the truth about what it is owed. One row a unit, newer replaces older.
     Pending = 4 "pending": (SiteNumber, Seq) => Telling;
-    /// What the bus has not acknowledged yet. Filled by replication.
+    /// What the bus has not acknowledged yet.
     Outbox = 5 "outbox": Seq => Event;
-    /// What is to be fetched, by due time in milliseconds. Filled by replication.
-    Work = 6 "work": (u64, Unit) => Wanted;
-    /// What a target could not take. Filled by replication.
-    Failed = 7 "failed": (SiteNumber, Unit) => Wanted;
-    /// Writes that lost against one they had not seen. Filled by replication.
+    /// What other sites have and this one has not: hints, each with the greatest vector heard of.
+    Work = 6 "work": Unit => Hint;
+    /// What a target could not take, as it said.
+    Failed = 7 "failed": (SiteNumber, Unit) => Failure;
+    /// Writes that lost against one that had not seen them: the vector that lost.
     Conflicts = 8 "conflicts": (ObjectId, Slot) => Vector;
     /// Events that could not be read. Filled by replication.
     Poison = 9 "poison": u64 => Vec<u8>;
@@ -106,11 +106,11 @@ tables! {
     Settle = 10 "settle": WriteId => Settling;
     /// Digests of key ranges, by their least key. Filled by reconciliation.
     Ranges = 11 "ranges": ObjectId => Range;
-    /// Ranges whose tellings to a target were given up. Filled by replication.
-    Dirty = 12 "dirty": (SiteNumber, ObjectId) => Seq;
-    /// The sites that know each other. Filled by replication.
+    /// Buckets of which a target may lack something nobody will tell it: reconciliation finds out. The least seq lost.
+    Dirty = 12 "dirty": (SiteNumber, BucketName) => Seq;
+    /// The sites that know each other.
     Members = 13 "members": SiteNumber => Member;
-    /// Up to which seq of an origin everything is known. Filled by replication.
+    /// Up to which seq of an origin everything is known.
     Received = 14 "received": (SiteNumber, Incarnation) => Seq;
     /// Multipart uploads.
     Uploads = 15 "uploads": (ObjectId, WriteId) => Upload;
@@ -122,6 +122,10 @@ tables! {
     Checkpoints = 18 "checkpoints": String => Vec<u8>;
     /// Facts about this store, by name.
     Meta = 19 "meta": String => u64;
+    /// Receipts and refusals for a target, until it has read past them.
+    Receipts = 20 "receipts": (SiteNumber, Seq) => Telling;
+    /// The units of `work` by due time, milliseconds since 1970.
+    Due = 21 "due": (u64, Unit) => ();
 }
 
 /// The tombstone of a unit.
@@ -135,20 +139,24 @@ pub struct Grave {
     pub told: Option<(SiteNumber, Incarnation, Seq)>,
 }
 
-/// What a target is owed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Telling {
-    pub unit: Unit,
-    pub vector: Vector,
-}
-
 /// A vector this site wants to reach for a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct Hint {
     pub want: Vector,
-    pub source: SiteNumber,
+    /// Who told of it: they have it, and wait for a receipt.
+    pub sources: Vec<SiteNumber>,
+    /// When to try, milliseconds since 1970: its key in `due`.
+    pub due_ms: u64,
+    /// Failures in a row.
     pub tries: u32,
     pub error: Option<String>,
+}
+
+/// Why a target does not have a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub vector: Vector,
+    pub reason: String,
 }
 
 /// What is left to do after a commit, redone after a crash; every step holds the key lock and reads the record first.
@@ -226,23 +234,4 @@ pub struct UploadPart {
     pub binding: Binding,
     /// Milliseconds since 1970.
     pub modified_ms: u64,
-}
-
-/// A bucket: when it was made, by whom, and one register for each subresource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bucket {
-    pub created: Stamp,
-    /// The grave of a bucket is its row with this set.
-    pub deleted: Option<Stamp>,
-    pub owner: String,
-    pub region: String,
-    /// Subresource name → its document and stamp.
-    pub registers: Vec<(String, Stamp, Vec<u8>)>,
-}
-
-impl Bucket {
-    /// Whether the bucket exists.
-    pub fn is_live(&self) -> bool {
-        self.deleted.is_none()
-    }
 }

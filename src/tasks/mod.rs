@@ -6,6 +6,8 @@ mod backoff;
 mod runner;
 mod shutdown;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 pub use backoff::Backoff;
@@ -33,4 +35,9 @@ pub trait Worker: Send + 'static {
 
     /// Returns when there may be something to do. May be dropped at any point, so it must lose nothing when it is.
     async fn wait(&mut self);
+
+    /// The longest pause after a failed step.
+    fn pause_max(&self) -> Duration {
+        Duration::from_secs(60)
+    }
 }

@@ -13,8 +13,6 @@ use super::{Backoff, Shutdown, Step, Trigger, Worker};
 
 /// Pause after a first failure, at most.
 const PAUSE_FLOOR: Duration = Duration::from_millis(200);
-/// Longest pause between two tries.
-const PAUSE_CEILING: Duration = Duration::from_secs(60);
 
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +99,15 @@ impl Runner {
         lock(&self.workers.0).push(report.clone());
         let (trigger, shutdown) = Trigger::new();
         self.seed = self.seed.wrapping_add(1);
-        let backoff = Backoff::new(PAUSE_FLOOR, PAUSE_CEILING, self.seed);
+        let backoff = Backoff::new(PAUSE_FLOOR, worker.pause_max(), self.seed);
         let task = tokio::spawn(guard(worker, shutdown, backoff, report));
         self.running.push(Running { name, trigger, task });
+    }
+
+    /// Stops every worker where it stands, as the end of the process would.
+    #[cfg(test)]
+    pub fn abort(self) {
+        self.running.into_iter().for_each(|running| running.task.abort());
     }
 
     /// Stops the workers one after the other, the last started first. Who has not ended its step by the deadline is

@@ -1,14 +1,16 @@
 //! Commits inside one engine transaction: each sees what those before it wrote, and happens whole or not at all.
 
+use std::collections::BTreeMap;
+
 use ::redb::{ReadableTable, WriteTransaction};
 
 use super::encode::Header;
 use super::migrate::{meta_key, meta_row, name};
 use super::read::{Range, definition};
-use crate::model::{ObjectId, Seq};
+use crate::model::{Event, News, ObjectId, Seq, SiteNumber, Telling};
 use crate::status::cache::Change;
 use crate::status::commit::{Expect, Write};
-use crate::status::tables::{Buckets, Graves, Meta, NAMES, Objects, VERSIONS, Versions};
+use crate::status::tables::{Buckets, Dirty, Graves, Meta, NAMES, Objects, Outbox, Pending, Receipts, VERSIONS, Versions};
 use crate::status::{Commit, CommitError, Committed, Revision, Stored, Table, TableKey};
 
 type Open<'t> = ::redb::Table<'t, &'static [u8], &'static [u8]>;
@@ -28,11 +30,24 @@ impl Counts {
     fn after(self, commit: &Commit) -> Self {
         Self {
             revision: Revision(self.revision.0 + 1),
-            seq: Seq(self.seq.0 + commit.events.len() as u64),
+            seq: Seq(self.seq.0 + (commit.events.len() + commit.receipts.len()) as u64),
             clock_ms: self.clock_ms.max(commit.clock_ms),
         }
     }
 }
+
+/// What a batch came to.
+pub(super) struct Finished {
+    pub counts: Counts,
+    pub owed: Owed,
+    pub changes: Vec<Change>,
+}
+
+/// Most rows of `pending` for one target: past it what it lacks is left to reconciliation.
+pub(super) const PENDING_ROWS_MAX: u64 = 1_000_000;
+
+/// Rows of `pending` by target.
+pub(super) type Owed = BTreeMap<SiteNumber, u64>;
 
 pub(super) struct Batch<'t> {
     txn: &'t WriteTransaction,
@@ -40,14 +55,23 @@ pub(super) struct Batch<'t> {
     tables: [Option<Open<'t>>; NAMES.len()],
     before: Counts,
     counts: Counts,
+    owed: Owed,
     changes: Vec<Change>,
     buffer: Vec<u8>,
 }
 
+/// What becomes of the tellings of the units that a commit writes.
+struct Fate<'a> {
+    /// The seq they carry from now on; `None` keeps the one they have.
+    seq: Option<Seq>,
+    /// To these nothing told before counts any more.
+    void: &'a [SiteNumber],
+}
+
 impl<'t> Batch<'t> {
-    pub fn new(txn: &'t WriteTransaction, counts: Counts) -> Self {
+    pub fn new(txn: &'t WriteTransaction, counts: Counts, owed: Owed) -> Self {
         let tables = std::array::from_fn(|_| None);
-        Self { txn, tables, before: counts, counts, changes: Vec::new(), buffer: Vec::new() }
+        Self { txn, tables, before: counts, counts, owed, changes: Vec::new(), buffer: Vec::new() }
     }
 
     /// Makes a commit part of the batch, if everything it expects holds. An error is the engine's and ends the batch.
@@ -57,16 +81,61 @@ impl<'t> Batch<'t> {
                 return Ok(Err(CommitError::Conflict));
             }
         }
+        let first = Seq(self.counts.seq.0 + 1);
         self.counts = self.counts.after(commit);
-        let told = (!commit.events.is_empty()).then_some(self.counts.seq);
+        let told = Seq(first.0 + commit.events.len() as u64 - 1);
+        let fate = match (commit.events.is_empty(), commit.supersedes) {
+            (false, _) => Fate { seq: Some(told), void: &commit.audience.known },
+            (true, true) => Fate { seq: Some(Seq(0)), void: &commit.audience.known },
+            (true, false) => Fate { seq: None, void: &[] },
+        };
         for write in &mut commit.writes {
-            self.write(write, told)?;
+            self.write(write, &fate)?;
         }
+        self.tell(commit, first)?;
         Ok(Ok(Committed { revision: self.counts.revision, seq: self.counts.seq }))
     }
 
+    /// Writes down what is owed to whom, with the seqs from `first` on.
+    fn tell(&mut self, commit: &Commit, first: Seq) -> Result<(), ::redb::Error> {
+        let mut seqs = (first.0..).map(Seq);
+        for (event, seq) in commit.events.iter().zip(&mut seqs) {
+            for site in &commit.audience.owed {
+                self.owe(*site, seq, event)?;
+            }
+            if commit.audience.bus {
+                self.put::<Outbox>(&seq, event)?;
+            }
+        }
+        for ((site, telling), seq) in commit.receipts.iter().zip(seqs) {
+            self.put::<Receipts>(&(*site, seq), telling)?;
+        }
+        Ok(())
+    }
+
+    /// A target that is owed too much is not told any more: its bucket is dirty, which reconciliation mends.
+    fn owe(&mut self, site: SiteNumber, seq: Seq, event: &Event) -> Result<(), ::redb::Error> {
+        let Event { unit, vector } = event.clone();
+        if self.owed.get(&site).is_none_or(|rows| *rows < PENDING_ROWS_MAX) {
+            *self.owed.entry(site).or_default() += 1;
+            return self.put::<Pending>(&(site, seq), &Telling { unit, vector, news: News::Mutated });
+        }
+        let key = (site, unit.bucket().clone());
+        if self.header(Dirty::INDEX, &key.to_bytes())?.is_none() {
+            self.put::<Dirty>(&key, &seq)?;
+        }
+        Ok(())
+    }
+
+    fn put<T: Table>(&mut self, key: &T::Key, row: &T::Row) -> Result<(), ::redb::Error> {
+        let header = Header { version: T::VERSION, revision: self.counts.revision, seq: Seq(0) };
+        let row = header.row(&T::encode(row), &mut Vec::new()).to_vec();
+        self.table(T::INDEX)?.insert(&*key.to_bytes(), &*row)?;
+        Ok(())
+    }
+
     /// Writes where the counters stand now. They ride in the batch that advanced them.
-    pub fn finish(mut self) -> Result<(Counts, Vec<Change>), ::redb::Error> {
+    pub fn finish(mut self) -> Result<Finished, ::redb::Error> {
         let (now, before) = (self.counts, self.before);
         let rows = [
             (name::REVISION, before.revision.0, now.revision.0),
@@ -76,7 +145,7 @@ impl<'t> Batch<'t> {
         for (name, _, value) in rows.into_iter().filter(|(_, before, now)| before != now) {
             self.table(Meta::INDEX)?.insert(&*meta_key(name), &*meta_row(value, now.revision))?;
         }
-        Ok((now, self.changes))
+        Ok(Finished { counts: now, owed: self.owed, changes: self.changes })
     }
 
     fn holds(&mut self, expect: &Expect) -> Result<bool, ::redb::Error> {
@@ -89,13 +158,12 @@ impl<'t> Batch<'t> {
         }
     }
 
-    fn write(&mut self, write: &mut Write, told: Option<Seq>) -> Result<(), ::redb::Error> {
+    fn write(&mut self, write: &mut Write, fate: &Fate<'_>) -> Result<(), ::redb::Error> {
         let revision = self.counts.revision;
         let mut bytes = 0;
-        let mut seq = Seq(0);
+        let seq = self.seq_of(write, fate)?;
         match &write.row {
             Some(payload) => {
-                seq = self.seq_of(write, told)?;
                 let header = Header { version: VERSIONS[write.table], revision, seq };
                 let mut buffer = std::mem::take(&mut self.buffer);
                 let row = header.row(payload, &mut buffer);
@@ -103,7 +171,7 @@ impl<'t> Batch<'t> {
                 self.table(write.table)?.insert(&*write.key, row)?;
                 self.buffer = buffer;
             }
-            None => drop(self.table(write.table)?.remove(&*write.key)?),
+            None => self.remove(write.table, &write.key)?,
         }
         if write.table == Objects::INDEX {
             let id = ObjectId::from_bytes(&write.key).expect("it was made from an object id");
@@ -114,16 +182,31 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Rows of units carry the seq of the last event told with them, through later commits that tell nothing.
-    fn seq_of(&mut self, write: &Write, told: Option<Seq>) -> Result<Seq, ::redb::Error> {
+    /// Rows of units carry the seq of the last event told with them, through later commits that tell nothing. What was told
+    /// with the row before is void with it.
+    fn seq_of(&mut self, write: &Write, fate: &Fate<'_>) -> Result<Seq, ::redb::Error> {
         const OF_UNITS: [usize; 4] = [Objects::INDEX, Versions::INDEX, Graves::INDEX, Buckets::INDEX];
         if !OF_UNITS.contains(&write.table) {
             return Ok(Seq(0));
         }
-        match told {
-            Some(seq) => Ok(seq),
-            None => Ok(self.header(write.table, &write.key)?.map_or(Seq(0), |header| header.seq)),
+        if let (Some(seq), true) = (fate.seq, fate.void.is_empty()) {
+            return Ok(seq);
         }
+        let before = self.header(write.table, &write.key)?.map_or(Seq(0), |header| header.seq);
+        for site in fate.void.iter().filter(|_| before > Seq(0)) {
+            self.remove(Pending::INDEX, &(*site, before).to_bytes())?;
+        }
+        Ok(fate.seq.unwrap_or(before))
+    }
+
+    fn remove(&mut self, table: usize, key: &[u8]) -> Result<(), ::redb::Error> {
+        let removed = self.table(table)?.remove(key)?.is_some();
+        if removed && table == Pending::INDEX {
+            let (site, _) = <(SiteNumber, Seq)>::from_bytes(key).expect("it was made from a site and a seq");
+            let rows = self.owed.entry(site).or_default();
+            *rows = rows.saturating_sub(1);
+        }
+        Ok(())
     }
 
     fn header(&mut self, table: usize, key: &[u8]) -> Result<Option<Header>, ::redb::Error> {

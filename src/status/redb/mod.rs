@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub use migrate::Facts;
 pub use open::{OpenError, Options};
@@ -31,7 +31,7 @@ pub use stats::Stats;
 use super::cache::Known;
 use super::tables::Objects;
 use super::{Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Stored, Table, TableKey};
-use crate::model::{ObjectId, Record};
+use crate::model::{ObjectId, Record, Seq, SiteNumber};
 use read::Snapshot;
 use writer::{Shared, Writer, WriterState};
 
@@ -65,6 +65,15 @@ impl Status {
     #[cfg(test)]
     pub(crate) fn open_on(storage: impl ::redb::StorageBackend, options: &Options) -> Result<Self, OpenError> {
         Self::start(open::open_on(storage, room::Room::in_memory(), options)?)
+    }
+
+    /// A store in memory that does everything on the caller's thread: a simulation is repeatable.
+    #[cfg(test)]
+    pub(crate) fn open_inline(storage: impl ::redb::StorageBackend, options: &Options) -> Result<Self, OpenError> {
+        let (state, facts) = open::open_on(storage, room::Room::in_memory(), options)?;
+        let shared = state.shared.clone();
+        let reads = Arc::new(Semaphore::new(0));
+        Ok(Self(Arc::new(Inner { shared, writer: Writer::inline(state), reads, facts })))
     }
 
     fn start((state, facts): (WriterState, Facts)) -> Result<Self, OpenError> {
@@ -146,11 +155,26 @@ impl Status {
         self.0.writer.commit(commit).await
     }
 
+    /// The last seq that is durable, and every one after it.
+    pub fn told(&self) -> watch::Receiver<Seq> {
+        self.0.shared.told.subscribe()
+    }
+
+    /// How many units a target is owed.
+    pub fn owed(&self, target: SiteNumber) -> u64 {
+        let owed = self.0.shared.owed.lock().expect("nothing panics while it holds the count");
+        owed.get(&target).copied().unwrap_or_default()
+    }
+
     /// Reads on the blocking pool.
     async fn read<R: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> Result<R, ReadError> + Send + 'static,
     ) -> Result<R, ReadError> {
+        #[cfg(test)]
+        if self.0.writer.is_inline() {
+            return work(&self.0.shared);
+        }
         let turn = self.0.reads.clone().acquire_owned().await.expect("the semaphore is never closed");
         let shared = self.0.shared.clone();
         let reading = tokio::task::spawn_blocking(move || {

@@ -3,20 +3,25 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ::redb::backends::{FileBackend, InMemoryBackend};
-use ::redb::{Builder, Database, DatabaseError, StorageBackend};
+use ::redb::{Builder, Database, DatabaseError, ReadableTable, StorageBackend};
+use tokio::sync::watch;
 
-use super::batch::Counts;
+use super::batch::{Counts, Owed};
 use super::chance::Chance;
 use super::create::{CreateError, create};
+use super::encode::decode_key;
 use super::migrate::{Facts, prepare};
+use super::read::{Snapshot, engine};
 use super::room::Room;
 use super::stats::Counters;
 use super::storage::Measured;
 use super::writer::{Shared, WriterState};
+use crate::status::ReadError;
 use crate::status::cache::RowCache;
+use crate::status::tables::Pending;
 
 /// How to open a status store.
 #[derive(Clone, Debug)]
@@ -92,18 +97,33 @@ pub(super) fn open_on(storage: impl StorageBackend, room: Room, options: &Option
         err => OpenError::engine(&path, err),
     })?;
     let facts = prepare(&db, options.now_s).map_err(|err| OpenError::engine(&path, err))?;
+    let owed = count_owed(&db).map_err(|err| OpenError::engine(&path, err))?;
     let shared = Shared {
         db,
         cache: RowCache::new(options.cached_rows_max, options.cached_bytes_max),
         visible: AtomicU64::new(facts.revision.0),
         counters: Counters::default(),
         file_bytes,
+        told: watch::Sender::new(facts.seq),
+        owed: Mutex::new(owed.clone()),
         failed: OnceLock::new(),
     };
     shared.counters.seq.set(facts.seq.0);
     let counts = Counts { revision: facts.revision, seq: facts.seq, clock_ms: facts.clock_ms };
     let chance = options.conflict_seed.map(Chance::new);
-    Ok((WriterState { shared: Arc::new(shared), counts, chance, room }, facts))
+    Ok((WriterState { shared: Arc::new(shared), counts, owed, chance, room }, facts))
+}
+
+/// Rows of `pending` by target, counted once: the writer keeps the count.
+fn count_owed(db: &Database) -> Result<Owed, ReadError> {
+    let rows = Snapshot::of(db)?.rows::<Pending>()?;
+    let mut owed = Owed::new();
+    for row in rows.iter().map_err(engine)? {
+        let (key, _) = row.map_err(engine)?;
+        let (site, _) = decode_key::<Pending>(key.value())?;
+        *owed.entry(site).or_default() += 1;
+    }
+    Ok(owed)
 }
 
 fn open_engine(storage: impl StorageBackend, options: &Options) -> Result<Database, DatabaseError> {

@@ -1,16 +1,17 @@
 //! The one writer: a thread that gathers commits, writes them in one engine transaction, and answers when it is durable.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 use ::redb::Database;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::batch::{Batch, Counts, Outcome};
+use super::batch::{Batch, Counts, Finished, Outcome, Owed};
 use super::chance::Chance;
 use super::room::Room;
 use super::stats::Counters;
+use crate::model::Seq;
 use crate::status::cache::RowCache;
 use crate::status::commit::Write;
 use crate::status::tables::{NAMES, ROW_BYTES_MAX};
@@ -38,6 +39,10 @@ pub(super) struct Shared {
     pub visible: AtomicU64,
     pub counters: Counters,
     pub file_bytes: Arc<AtomicU64>,
+    /// The last seq that is durable: who waits for something to be told waits here.
+    pub told: watch::Sender<Seq>,
+    /// Rows of `pending` by target, as last committed.
+    pub owed: Mutex<Owed>,
     /// Why nothing is committed any more.
     pub failed: OnceLock<String>,
 }
@@ -58,12 +63,17 @@ pub(super) struct Writer {
     queue: Option<mpsc::Sender<Job>>,
     bytes: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
+    /// Writes on the caller's thread, which a simulation needs to be repeatable.
+    #[cfg(test)]
+    inline: Option<Mutex<WriterState>>,
 }
 
 /// What the writer's thread owns.
+#[derive(Debug)]
 pub(super) struct WriterState {
     pub shared: Arc<Shared>,
     pub counts: Counts,
+    pub owed: Owed,
     pub chance: Option<Chance>,
     pub room: Room,
 }
@@ -73,12 +83,30 @@ impl Writer {
     pub fn start(state: WriterState) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(BATCH_COMMITS_MAX);
         let thread = std::thread::Builder::new().name("status-writer".into()).spawn(move || state.run(jobs))?;
-        Ok(Self { queue: Some(queue), bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), thread: Some(thread) })
+        let bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+        Ok(Self {
+            queue: Some(queue),
+            bytes,
+            thread: Some(thread),
+            #[cfg(test)]
+            inline: None,
+        })
+    }
+
+    /// A writer without a thread.
+    #[cfg(test)]
+    pub fn inline(state: WriterState) -> Self {
+        let (queue, _) = mpsc::channel(1);
+        Self { queue: Some(queue), bytes: Arc::new(Semaphore::new(0)), thread: None, inline: Some(Mutex::new(state)) }
     }
 
     /// Commits. A caller that goes away after it was queued does not stop it.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let bytes = bytes_of(&commit.writes)?;
+        #[cfg(test)]
+        if let Some(state) = &self.inline {
+            return state.lock().unwrap().write_one(commit);
+        }
         let share = u32::try_from(bytes.min(QUEUE_BYTES_MAX)).expect("a queue's bytes fit in 32 bits");
         let share = self.bytes.clone().acquire_many_owned(share).await.expect("the semaphore is never closed");
         let (answer, answered) = oneshot::channel();
@@ -93,7 +121,16 @@ impl Writer {
     }
 
     pub fn is_running(&self) -> bool {
+        #[cfg(test)]
+        if self.is_inline() {
+            return true;
+        }
         !self.queue().is_closed()
+    }
+
+    #[cfg(test)]
+    pub fn is_inline(&self) -> bool {
+        self.inline.is_some()
     }
 
     fn queue(&self) -> &mpsc::Sender<Job> {
@@ -148,12 +185,25 @@ impl WriterState {
         }
     }
 
+    #[cfg(test)]
+    fn write_one(&mut self, commit: Commit) -> Result<Committed, CommitError> {
+        if let Some(reason) = self.shared.failed.get() {
+            return Err(CommitError::Engine(reason.clone()));
+        }
+        let outcome = self.commit(&mut [commit]).map(|mut outcomes| outcomes.remove(0));
+        outcome.unwrap_or_else(|err| {
+            self.shared.failed.set(err.to_string()).expect("no batch is tried after a failure");
+            Err(CommitError::Engine(err.to_string()))
+        })
+    }
+
     /// Writes a batch and answers it.
     fn write(&mut self, mut jobs: Vec<Job>) {
         if let Some(reason) = self.shared.failed.get() {
             return answer_all(jobs, || CommitError::Engine(reason.clone()));
         }
-        match self.commit(&mut jobs) {
+        let mut commits: Vec<_> = jobs.iter_mut().map(|job| std::mem::take(&mut job.commit)).collect();
+        match self.commit(&mut commits) {
             Ok(outcomes) => {
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
                     // Whoever does not wait any more has nothing to hear.
@@ -165,34 +215,42 @@ impl WriterState {
     }
 
     /// One engine transaction: what each commit of the batch is answered once it is durable.
-    fn commit(&mut self, jobs: &mut [Job]) -> Result<Vec<Outcome>, ::redb::Error> {
+    fn commit(&mut self, commits: &mut [Commit]) -> Result<Vec<Outcome>, ::redb::Error> {
         let mut txn = self.shared.db.begin_write()?;
         txn.set_quick_repair(self.shared.file_bytes.load(Ordering::Relaxed) < QUICK_REPAIR_BYTES_MAX);
         let left = self.room.left();
-        let mut batch = Batch::new(&txn, self.counts);
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let refused =
-                left.refusal(&job.commit).or_else(|| self.chance.as_mut().and_then(|chance| chance.refusal(&job.commit)));
+        let mut batch = Batch::new(&txn, self.counts, self.owed.clone());
+        let mut outcomes = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let refused = left.refusal(commit).or_else(|| self.chance.as_mut().and_then(|chance| chance.refusal(commit)));
             outcomes.push(match refused {
                 Some(refusal) => Err(refusal),
-                None => batch.apply(&mut job.commit)?,
+                None => batch.apply(commit)?,
             });
         }
         let accepted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        let (counts, changes) = batch.finish()?;
+        let finished = batch.finish()?;
         if accepted == 0 {
             txn.abort()?;
         } else {
-            self.shared.cache.changing(&changes);
+            self.shared.cache.changing(&finished.changes);
             txn.commit()?;
-            self.shared.cache.changed(changes);
-            self.counts = counts;
-            self.shared.visible.store(counts.revision.0, Ordering::Release);
-            self.shared.counters.batches.add(1);
+            self.committed(finished);
         }
         self.count(&outcomes, accepted);
         Ok(outcomes)
+    }
+
+    /// A batch is durable: everybody who reads or waits finds it.
+    fn committed(&mut self, batch: Finished) {
+        self.shared.cache.changed(batch.changes);
+        self.shared.visible.store(batch.counts.revision.0, Ordering::Release);
+        self.shared.counters.batches.add(1);
+        self.shared.owed.lock().expect("nothing panics while it holds the count").clone_from(&batch.owed);
+        if batch.counts.seq > self.counts.seq {
+            self.shared.told.send_replace(batch.counts.seq);
+        }
+        (self.counts, self.owed) = (batch.counts, batch.owed);
     }
 
     fn count(&self, outcomes: &[Outcome], accepted: usize) {

@@ -6,8 +6,8 @@ mod model;
 mod promises;
 
 use crate::model::{
-    Binding, ContentHeaders, ETag, Event, Identity, Incarnation, Location, ObjectId, Origin, Parts, Record, SiteNumber, Slot,
-    Stamp, StampParts, State, Unit, Vector, WriteId,
+    Binding, ContentHeaders, ETag, Event, Identity, Incarnation, Location, ObjectId, Parts, Record, SiteNumber, Slot, Stamp,
+    StampParts, State, Unit, Vector, WriteId,
 };
 use crate::status::{Options, Status};
 
@@ -49,5 +49,5 @@ fn record(number: u64) -> Record {
 /// What is told of an object's null slot.
 fn event(id: &ObjectId, ms: u64) -> Event {
     let unit = Unit::Object { object: id.clone(), slot: Slot::Null };
-    Event { unit, vector: Vector::of(stamp(ms)), origin: Origin::Local }
+    Event { unit, vector: Vector::of(stamp(ms)) }
 }

@@ -1,0 +1,11 @@
+//! What another site may read of this one: the other end of `peer`.
+//!
+//! [`Feed`] answers, whoever asks; a site in the same process asks it through [`Local`], one elsewhere over HTTP. Nothing
+//! here reads through to a third site, tells anything or writes anything but the end of receipts that have served.
+
+mod answer;
+mod local;
+mod rows;
+
+pub use answer::Feed;
+pub use local::Local;

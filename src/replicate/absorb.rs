@@ -1,0 +1,155 @@
+//! What another site told becomes work here, in one commit with the mark of how far it is known. Telling it twice changes
+//! nothing: work is keyed by unit and only ever wants more.
+
+use std::collections::BTreeMap;
+
+use crate::model::{News, Seq, SiteNumber, Stamp, Telling, Unit, Vector};
+use crate::peer::LogPage;
+use crate::site::{AHEAD_MS_MAX, Error, Result, Site};
+use crate::status::tables::{Due, Failed, Failure, Hint, Pending, Received, Work};
+use crate::status::{Commit, CommitError};
+
+/// How often a page that met other commits is taken up again.
+const TRIES_MAX: usize = 16;
+
+/// Takes in a page of what `from` told. Answers whether there is work.
+pub async fn absorb(site: &Site, from: SiteNumber, page: &LogPage) -> Result<bool> {
+    let wanted = wanted(page.entries.iter().map(|(_, telling)| telling));
+    for _ in 0..TRIES_MAX {
+        let received = (from, page.incarnation);
+        let commit = Commit::new().put::<Received>(&received, &page.through);
+        let commit = answers(site, from, &page.entries, commit).await?;
+        let commit = upsert(site, from, &wanted, commit).await?;
+        match site.status().commit(commit).await {
+            Ok(_) => return Ok(!wanted.is_empty()),
+            Err(CommitError::Conflict) => {}
+            Err(err) => return Err(err.into()),
+        }
+    }
+    Err(Error::from(CommitError::Conflict))
+}
+
+/// Takes in hints that came another way than through the log. They are worth no receipt by themselves.
+pub async fn absorb_hints(site: &Site, from: SiteNumber, tellings: &[Telling]) -> Result<bool> {
+    let wanted = wanted(tellings.iter());
+    for _ in 0..TRIES_MAX {
+        let commit = upsert(site, from, &wanted, Commit::new()).await?;
+        if commit.is_empty() {
+            return Ok(false);
+        }
+        match site.status().commit(commit).await {
+            Ok(_) => return Ok(true),
+            Err(CommitError::Conflict) => {}
+            Err(err) => return Err(err.into()),
+        }
+    }
+    Err(Error::from(CommitError::Conflict))
+}
+
+/// The greatest vector told of each unit.
+fn wanted<'t>(tellings: impl Iterator<Item = &'t Telling>) -> BTreeMap<Unit, Vector> {
+    let mut wanted: BTreeMap<Unit, Vector> = BTreeMap::new();
+    for telling in tellings.filter(|telling| telling.news == News::Mutated) {
+        let want = wanted.entry(telling.unit.clone()).or_insert(telling.vector);
+        *want = want.merge(telling.vector);
+    }
+    wanted
+}
+
+/// Adds work for every unit; one that is worked on already wants the greater vector, at once.
+async fn upsert(site: &Site, from: SiteNumber, wanted: &BTreeMap<Unit, Vector>, mut commit: Commit) -> Result<Commit> {
+    let now_ms = site.clock().wall_ms();
+    for (unit, want) in wanted {
+        let stored = site.status().get::<Work>(unit).await?;
+        let before = stored.as_ref().map(|stored| &stored.row);
+        let hint = hint(before, from, *want, now_ms);
+        if before == Some(&hint) {
+            continue;
+        }
+        if let Some(before) = before {
+            commit = commit.delete::<Due>(&(before.due_ms, unit.clone()));
+        }
+        let revision = stored.as_ref().map(|stored| stored.revision);
+        commit = commit.expect::<Work>(unit, revision).put::<Work>(unit, &hint).put::<Due>(&(hint.due_ms, unit.clone()), &());
+        commit = observed(site, want.greatest(), commit);
+    }
+    Ok(commit)
+}
+
+/// Stamps drawn from now on are greater than what was heard of, so that a write here is not lost against one that its
+/// client may have seen. A stamp from the future does not turn this clock.
+fn observed(site: &Site, stamp: Stamp, commit: Commit) -> Commit {
+    if stamp.ms() > site.clock().wall_ms() + AHEAD_MS_MAX {
+        return commit;
+    }
+    site.clock().observe(stamp);
+    commit.seen(stamp)
+}
+
+fn hint(before: Option<&Hint>, from: SiteNumber, want: Vector, now_ms: u64) -> Hint {
+    let Some(before) = before else {
+        return Hint { want, sources: vec![from], due_ms: now_ms, tries: 0, error: None };
+    };
+    let mut hint = before.clone();
+    hint.want = hint.want.merge(want);
+    if !hint.sources.contains(&from) {
+        hint.sources.push(from);
+        hint.sources.sort();
+    }
+    if hint.want != before.want {
+        (hint.due_ms, hint.tries) = (now_ms.min(hint.due_ms), 0);
+    }
+    hint
+}
+
+/// What the other site answered to what this one told it: a receipt ends what it is owed, a refusal is noted.
+async fn answers(site: &Site, from: SiteNumber, entries: &[(Seq, Telling)], mut commit: Commit) -> Result<Commit> {
+    for (_, telling) in entries {
+        match &telling.news {
+            News::Mutated => {}
+            News::Applied => commit = receipt(site, from, telling, commit).await?,
+            News::Refused(reason) => {
+                let failure = Failure { vector: telling.vector, reason: reason.clone() };
+                commit = commit.put::<Failed>(&(from, telling.unit.clone()), &failure);
+            }
+        }
+    }
+    Ok(commit)
+}
+
+async fn receipt(site: &Site, from: SiteNumber, telling: &Telling, commit: Commit) -> Result<Commit> {
+    let commit = commit.delete::<Failed>(&(from, telling.unit.clone()));
+    let Some(seq) = site.told_under(&telling.unit).await? else { return Ok(commit) };
+    let owed = site.status().get::<Pending>(&(from, seq)).await?;
+    let settled = owed.is_some_and(|owed| owed.row.unit == telling.unit && telling.vector >= owed.row.vector);
+    Ok(if settled { commit.delete::<Pending>(&(from, seq)) } else { commit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BucketName, Incarnation, StampParts};
+
+    fn vector(ms: u64) -> Vector {
+        let parts = StampParts { ms, tick: 0, site: SiteNumber(1), incarnation: Incarnation(1), rank: 0 };
+        Vector::of(Stamp::new(parts))
+    }
+
+    #[test]
+    fn only_what_was_changed_is_followed_and_the_greatest_counts() {
+        let unit = Unit::Bucket(BucketName::new("bucket").unwrap());
+        let telling = |ms, news| Telling { unit: unit.clone(), vector: vector(ms), news };
+        let told = [telling(2, News::Mutated), telling(3, News::Mutated), telling(9, News::Applied), telling(1, News::Mutated)];
+        assert_eq!(wanted(told.iter()), BTreeMap::from([(unit.clone(), vector(3))]));
+    }
+
+    #[test]
+    fn work_that_wants_more_is_due_at_once() {
+        let (one, other) = (SiteNumber(1), SiteNumber(2));
+        let failing = Hint { want: vector(2), sources: vec![other], due_ms: 9_000, tries: 4, error: Some("why".into()) };
+        let same = hint(Some(&failing), other, vector(1), 1_000);
+        assert_eq!(same, failing);
+        let more = hint(Some(&failing), one, vector(3), 1_000);
+        assert_eq!((more.due_ms, more.tries, more.sources), (1_000, 0, vec![one, other]));
+    }
+}

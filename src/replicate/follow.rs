@@ -1,0 +1,197 @@
+//! Following one other site: heartbeats, and what it told since. One follower a neighbour.
+//!
+//! A heartbeat is a long poll, so that what is told arrives at once, with or without a bus. A neighbour that does not
+//! answer is asked every two seconds by nobody but its follower.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, timeout};
+
+use super::absorb::absorb;
+use super::{Bell, heads_for};
+use crate::model::{Incarnation, Seq};
+use crate::peer::{Error, Heads, LogAsk, PROTOCOL};
+use crate::site::{Neighbour, Site};
+use crate::status::Commit;
+use crate::status::tables::{Member, Members, Received};
+use crate::tasks::{Step, Worker};
+
+/// How long a heartbeat is held back while there is nothing to tell (protocol §7).
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// For an answer beyond the time it is held back.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Entries of the log asked for at once.
+const ENTRIES_MAX: usize = 1_000;
+/// Everything still owed to us is read again after this, then after twice that, and so on (the sweep of protocol §7).
+const SWEEP_FLOOR: Duration = Duration::from_secs(60);
+const SWEEP_CEILING: Duration = Duration::from_secs(15 * 60);
+
+/// Follows one neighbour.
+#[derive(Debug)]
+pub(super) struct Follower {
+    site: Site,
+    neighbour: Arc<Neighbour>,
+    bell: Bell,
+    name: String,
+    sweep: Sweep,
+}
+
+/// When what is owed to us is read again from the beginning: a hint that was lost here is found.
+#[derive(Debug)]
+struct Sweep {
+    due: Instant,
+    pause: Duration,
+}
+
+impl Sweep {
+    fn new() -> Self {
+        Self { due: Instant::now() + SWEEP_FLOOR, pause: SWEEP_FLOOR }
+    }
+
+    fn swept(&mut self) {
+        self.pause = (self.pause * 2).min(SWEEP_CEILING);
+        self.due = Instant::now() + self.pause;
+    }
+}
+
+impl Follower {
+    pub fn new(site: Site, neighbour: Arc<Neighbour>, bell: Bell) -> Self {
+        let name = format!("follow-{}", neighbour.id.name);
+        Self { site, neighbour, bell, name, sweep: Sweep::new() }
+    }
+
+    /// One heartbeat.
+    async fn hear(&mut self) -> Result<Heads, Error> {
+        let was_silent = self.neighbour.seen().error.is_some();
+        let mine =
+            heads_for(&self.site, self.neighbour.id.number).await.map_err(|err| Error::Unreachable(format!("here: {err}")))?;
+        let asked = timeout(HEARTBEAT + PATIENCE, self.neighbour.peer.heads(mine, HEARTBEAT)).await;
+        let heads = asked.map_err(|_| Error::Unreachable("no answer in time".into()))??;
+        self.check(&heads)?;
+        let offset = i64::try_from(heads.clock_ms).unwrap_or(i64::MAX) - i64::try_from(self.site.clock().wall_ms()).unwrap_or(0);
+        self.neighbour.heard(heads.clone(), offset);
+        if was_silent {
+            tracing::info!(peer = %self.neighbour.id.name, "a site answers again");
+            self.sweep = Sweep::new();
+            self.bell.ring();
+        }
+        Ok(heads)
+    }
+
+    /// Whether it is who the settings say, and speaks as we do.
+    fn check(&self, heads: &Heads) -> Result<(), Error> {
+        let id = &self.neighbour.id;
+        if heads.protocol != PROTOCOL {
+            return Err(Error::Refused(format!(
+                "it speaks version {} of the feed, this site version {PROTOCOL}",
+                heads.protocol
+            )));
+        }
+        if (heads.site, &heads.name) != (id.number, &id.name) {
+            let (name, number) = (&heads.name, heads.site.0);
+            return Err(Error::Refused(format!(
+                "it is {name:?}, number {number}, and the settings say {:?}, number {}: mend [[peer]]",
+                id.name, id.number.0
+            )));
+        }
+        Ok(())
+    }
+
+    /// Up to where its present life is known here. A life not heard of before begins at nothing.
+    async fn received(&self, heads: &Heads) -> Result<Seq, String> {
+        if let Some((incarnation, seq)) = self.neighbour.seen().received.filter(|(life, _)| *life == heads.incarnation) {
+            debug_assert_eq!(incarnation, heads.incarnation);
+            return Ok(seq);
+        }
+        let key = (self.neighbour.id.number, heads.incarnation);
+        let stored = self.site.status().get::<Received>(&key).await.map_err(|err| err.to_string())?;
+        let seq = stored.map_or(Seq(0), |stored| stored.row);
+        self.meet(heads.incarnation).await?;
+        self.neighbour.received(heads.incarnation, seq);
+        Ok(seq)
+    }
+
+    /// Notes in which of its lives the site is now.
+    async fn meet(&self, incarnation: Incarnation) -> Result<(), String> {
+        let id = &self.neighbour.id;
+        let known = self.site.status().get::<Members>(&id.number).await.map_err(|err| err.to_string())?;
+        let before = known.map(|stored| stored.row);
+        if before.as_ref().is_some_and(|member| member.incarnation == incarnation) {
+            return Ok(());
+        }
+        let epoch = before.as_ref().map_or(1, |member| member.epoch + 1);
+        if let Some(before) = before {
+            tracing::warn!(peer = %id.name, before = before.incarnation.0, now = incarnation.0, "a site began a new life: its data was lost or replaced");
+        }
+        let member = Member { name: id.name.clone(), incarnation, epoch, mirror: false };
+        let commit = Commit::new().put::<Members>(&id.number, &member);
+        self.site.status().commit(commit).await.map_err(|err| err.to_string())?;
+        Ok(())
+    }
+
+    /// Reads what it told after `after`, up to the end of what there is now.
+    async fn read(&self, heads: &Heads, after: Seq) -> Result<(), String> {
+        let mut after = after;
+        loop {
+            let received = self.neighbour.seen().received.unwrap_or((heads.incarnation, Seq(0)));
+            let ask = LogAsk { site: self.site.id().number, after, received, entries_max: ENTRIES_MAX };
+            let page = timeout(HEARTBEAT + PATIENCE, self.neighbour.peer.log(ask)).await;
+            let page = page.map_err(|_| "no answer in time".to_owned())?.map_err(|err| err.to_string())?;
+            if page.incarnation != heads.incarnation {
+                return Err("it began a new life while its log was read".into());
+            }
+            let through = page.through.max(received.1);
+            let page = crate::peer::LogPage { through, ..page };
+            let is_news = !page.entries.is_empty() || through > received.1;
+            if is_news {
+                let work = absorb(&self.site, self.neighbour.id.number, &page).await.map_err(|err| err.to_string())?;
+                self.neighbour.received(page.incarnation, through);
+                if work {
+                    self.bell.ring();
+                }
+            }
+            if !page.more {
+                return Ok(());
+            }
+            after = page.entries.last().map_or(page.through, |(seq, _)| *seq);
+        }
+    }
+}
+
+#[async_trait]
+impl Worker for Follower {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn step(&mut self) -> Result<Step, String> {
+        if self.neighbour.seen().paused {
+            return Ok(Step::Idle);
+        }
+        let heads = match self.hear().await {
+            Ok(heads) => heads,
+            Err(err) => {
+                self.neighbour.missed(err.to_string());
+                return Err(err.to_string());
+            }
+        };
+        let received = self.received(&heads).await?;
+        if Instant::now() >= self.sweep.due {
+            self.read(&heads, Seq(0)).await?;
+            self.sweep.swept();
+        } else if heads.seq > received {
+            self.read(&heads, received).await?;
+        }
+        Ok(Step::Worked)
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(HEARTBEAT).await;
+    }
+
+    fn pause_max(&self) -> Duration {
+        HEARTBEAT
+    }
+}

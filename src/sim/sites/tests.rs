@@ -1,0 +1,106 @@
+//! Schedules written by hand.
+
+use std::time::Duration;
+
+use super::world::World;
+use crate::model::SiteNumber;
+use crate::model::Unit;
+use crate::site::testing::{get, object, put, with_bucket};
+use crate::site::{Error, Replication, Site, WriteConditions};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn run<T>(world: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(world)
+}
+
+async fn delete(site: &Site, key: &str) {
+    site.delete(&object(key), WriteConditions::default()).await.unwrap();
+}
+
+async fn stands(site: &Site, key: &str) -> Option<Vec<(SiteNumber, Replication)>> {
+    let replica = site.replica(&Unit::null(&object(key))).await.unwrap();
+    let unit = Unit::null(&object(key));
+    let seq = site.told_under(&unit).await.unwrap().unwrap_or_default();
+    site.replication(&unit, &replica.vector().unwrap(), seq).await.unwrap()
+}
+
+#[test]
+fn what_is_put_at_one_site_arrives_at_the_other_and_is_receipted() {
+    run(async {
+        let world = World::new(2).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        world.pass(SOON).await;
+        world.network.cut(SiteNumber(1), SiteNumber(2), true);
+        put(&one, "small", "hello").await;
+        put(&one, "large", vec![7; 300_000]).await;
+        world.pass(SOON).await;
+        assert_eq!(stands(&one, "small").await, Some(vec![(SiteNumber(2), Replication::Pending)]));
+        world.network.join_all();
+        world.pass(SOON).await;
+        assert_eq!(get(world.site(2), "small").await.unwrap(), "hello");
+        assert_eq!(get(world.site(2), "large").await.unwrap(), vec![7; 300_000]);
+        assert_eq!(stands(&one, "small").await, Some(vec![(SiteNumber(2), Replication::Completed)]));
+        assert_eq!(stands(world.site(2), "small").await, None);
+    });
+}
+
+#[test]
+fn a_deleted_object_does_not_come_back() {
+    run(async {
+        let world = World::new(2).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        put(&one, "a", "1").await;
+        world.pass(SOON).await;
+        world.network.cut(SiteNumber(1), SiteNumber(2), true);
+        put(world.site(2), "a", "older").await;
+        world.pass(SOON).await;
+        delete(&one, "a").await;
+        world.pass(SOON).await;
+        world.network.join_all();
+        world.pass(SOON).await;
+        for number in [1, 2] {
+            assert!(matches!(get(world.site(number), "a").await, Err(Error::NoSuchKey)), "site {number}");
+        }
+        assert_eq!(world.site(2).counters().lost_conflicts.load(std::sync::atomic::Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn in_quiet_nothing_is_told_or_fetched() {
+    run(async {
+        let world = World::new(3).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        for key in ["a", "b", "c"] {
+            put(&one, key, key).await;
+        }
+        world.pass(Duration::from_secs(30)).await;
+        let seqs = || [1, 2, 3].map(|number| *world.site(number).status().told().borrow());
+        let before = (seqs(), world.network.requests());
+        world.pass(Duration::from_secs(600)).await;
+        assert_eq!(seqs(), before.0);
+        // Heartbeats: each of three asks two others every two seconds, and looks twice whether the link still stands; the
+        // sweep reads a log now and then.
+        assert!(world.network.requests() - before.1 <= 2 * 6 * 300 + 100, "{}", world.network.requests() - before.1);
+    });
+}
+
+#[test]
+fn a_site_that_was_killed_goes_on_where_it_was() {
+    run(async {
+        let mut world = World::new(2).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        put(&one, "before", "1").await;
+        world.pass(SOON).await;
+        world.kill(SiteNumber(2));
+        put(&one, "meanwhile", "2").await;
+        delete(&one, "before").await;
+        world.pass(SOON).await;
+        world.start(SiteNumber(2)).await;
+        world.pass(SOON).await;
+        assert_eq!(get(world.site(2), "meanwhile").await.unwrap(), "2");
+        assert!(matches!(get(world.site(2), "before").await, Err(Error::NoSuchKey)));
+        assert_eq!(stands(&one, "meanwhile").await, Some(vec![(SiteNumber(2), Replication::Completed)]));
+    });
+}

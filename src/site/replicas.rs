@@ -1,0 +1,133 @@
+//! What another site may know of a unit here, and how one stands with what it told others.
+
+use std::ops::Range;
+
+use super::Site;
+use super::error::{Error, Result};
+use crate::backend::{self, Body};
+use crate::model::{LiveReplica, ObjectId, PartEntry, Parts, Replica, Seq, SiteNumber, Slot, Stamp, State, Unit, Vector};
+use crate::status::tables::{Buckets, Dirty, Failed, Graves, Pending};
+use crate::status::{Commit, CommitError};
+
+/// How a site stands with a unit that was changed here, as `x-amz-replication-status` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Replication {
+    /// It has it, and its bytes matched.
+    Completed,
+    /// It was told, or will be.
+    Pending,
+    /// It said that it cannot take it.
+    Failed,
+}
+
+impl Site {
+    /// The whole state of a unit, as another site is told.
+    pub async fn replica(&self, unit: &Unit) -> Result<Replica> {
+        match unit {
+            Unit::Bucket(bucket) => {
+                let stored = self.inner.status.get::<Buckets>(bucket).await?;
+                Ok(stored.map_or(Replica::Unknown, |stored| Replica::Bucket(stored.row)))
+            }
+            Unit::Object { object, slot: Slot::Null } => self.object_replica(object).await,
+            Unit::Object { .. } => Ok(Replica::Unknown),
+        }
+    }
+
+    async fn object_replica(&self, object: &ObjectId) -> Result<Replica> {
+        let Some(stored) = self.current(object).await? else {
+            let grave = self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?;
+            return Ok(grave.map_or(Replica::Unknown, |grave| Replica::Grave { stamp: grave.row.stamp, base: grave.row.base }));
+        };
+        let record = &stored.row;
+        let part_map: Vec<PartEntry> = match record.identity.parts {
+            Parts::Single => Vec::new(),
+            Parts::Mapped { .. } => self.part_map(object, record).await?,
+        };
+        Ok(Replica::Live(Box::new(LiveReplica {
+            vector: record.vector,
+            identity: record.identity.clone(),
+            base: record.base,
+            part_map,
+            has_bytes: record.state == State::Present,
+        })))
+    }
+
+    /// Bytes of the object whose data has this stamp, for another site. `None`: that is not what is here any more.
+    pub async fn open_replica(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Option<Body>> {
+        let Some(stored) = self.current(object).await? else { return Ok(None) };
+        if stored.row.vector.data != data {
+            return Ok(None);
+        }
+        if range.end > stored.row.identity.size || range.start > range.end {
+            return Err(Error::InvalidRange { size: stored.row.identity.size });
+        }
+        match self.open_bytes(object, &stored.row, range).await {
+            Ok(body) => Ok(Some(body)),
+            Err(backend::Error::NotFound | backend::Error::Changed) => Ok(None),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// The seq under which the current state of a unit was told; `None` where it was not, or nothing is known of it.
+    pub async fn told_under(&self, unit: &Unit) -> Result<Option<Seq>> {
+        let status = &self.inner.status;
+        let seq = match unit {
+            Unit::Bucket(bucket) => status.get::<Buckets>(bucket).await?.map(|stored| stored.seq),
+            Unit::Object { object, slot } => match self.current(object).await? {
+                Some(stored) => Some(stored.seq),
+                None => status.get::<Graves>(&(object.clone(), *slot)).await?.map(|stored| stored.seq),
+            },
+        };
+        Ok(seq.filter(|seq| *seq > Seq(0)))
+    }
+
+    /// Whether the state of an object here is at least `want`. Of a bucket nobody can tell from stamps alone: its registers
+    /// are merged one by one.
+    pub async fn reaches(&self, unit: &Unit, want: &Vector) -> Result<bool> {
+        let Unit::Object { object, .. } = unit else { return Ok(false) };
+        let known = self.known(object).await?;
+        Ok(known.here().reaches(want))
+    }
+
+    /// Ends the work on a unit that is here already, with receipts.
+    pub async fn acknowledge(&self, unit: &Unit) -> Result<()> {
+        let Unit::Object { object, .. } = unit else { return Ok(()) };
+        let _key = self.inner.keys.lock(object).await;
+        let Some(reached) = self.known(object).await?.here().vector() else { return Ok(()) };
+        let commit = self.end_work(unit, &reached, Commit::new()).await?;
+        if commit.is_empty() {
+            return Ok(());
+        }
+        match self.inner.status.commit(commit).await {
+            // It wants more by now: it stays.
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// How every site in scope stands with a state of a unit that was written here under `seq`, at `vector`. `None`: the
+    /// newest of it was written elsewhere, so that this site holds a replica and says nothing of others.
+    pub async fn replication(&self, unit: &Unit, vector: &Vector, seq: Seq) -> Result<Option<Vec<(SiteNumber, Replication)>>> {
+        if vector.greatest().parts().site != self.inner.id.number {
+            return Ok(None);
+        }
+        let mut all = Vec::new();
+        for site in self.inner.neighbours.in_scope() {
+            all.push((site, self.replication_to(unit, site, seq).await?));
+        }
+        Ok(Some(all))
+    }
+
+    /// Derived, never stored: owed, refused or dirty, else it is there (protocol §3).
+    async fn replication_to(&self, unit: &Unit, site: SiteNumber, seq: Seq) -> Result<Replication> {
+        let status = &self.inner.status;
+        if status.get::<Failed>(&(site, unit.clone())).await?.is_some() {
+            return Ok(Replication::Failed);
+        }
+        let is_owed = status.owed(site) > 0 && status.get::<Pending>(&(site, seq)).await?.is_some();
+        if is_owed || status.get::<Dirty>(&(site, unit.bucket().clone())).await?.is_some() {
+            return Ok(Replication::Pending);
+        }
+        Ok(Replication::Completed)
+    }
+}
