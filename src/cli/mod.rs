@@ -1,6 +1,7 @@
 //! What people type: one file a command.
 
 mod check_config;
+pub mod client;
 mod serve;
 
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage or settings.
     Usage = 2,
+    /// Differences were found (`reconcile --dry-run`).
+    Differences = 3,
 }
 
 impl From<Exit> for ExitCode {
@@ -80,6 +83,9 @@ impl Cli {
 /// The exit code for a command that ended with `err`.
 pub fn exit_of(err: &anyhow::Error) -> Exit {
     let is_wrong_filter = matches!(err.downcast_ref(), Some(LogError::Filter(_)));
+    if let Some(err) = err.downcast_ref::<client::Error>() {
+        return err.exit();
+    }
     if err.is::<config::Error>() || is_wrong_filter { Exit::Usage } else { Exit::Failed }
 }
 
