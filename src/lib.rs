@@ -14,6 +14,7 @@ pub mod status;
 
 pub mod site;
 
+pub mod events;
 pub mod replicate;
 
 pub mod admin;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{News, Seq, SiteNumber, Stamp, Telling, Unit, Vector};
+use crate::model::{Event, News, Seq, SiteNumber, Stamp, Telling, Unit, Vector};
 use crate::peer::LogPage;
 use crate::site::{AHEAD_MS_MAX, Error, Result, Site};
 use crate::status::tables::{Due, Failed, Failure, Hint, Pending, Received, Work};
@@ -19,7 +19,7 @@ pub async fn absorb(site: &Site, from: SiteNumber, page: &LogPage) -> Result<boo
         let received = (from, page.incarnation);
         let commit = Commit::new().put::<Received>(&received, &page.through);
         let commit = answers(site, from, &page.entries, commit).await?;
-        let commit = upsert(site, from, &wanted, commit).await?;
+        let commit = upsert(site, from, &wanted, Some(News::Applied), commit).await?;
         match site.status().commit(commit).await {
             Ok(_) => return Ok(!wanted.is_empty()),
             Err(CommitError::Conflict) => {}
@@ -33,7 +33,7 @@ pub async fn absorb(site: &Site, from: SiteNumber, page: &LogPage) -> Result<boo
 pub async fn absorb_hints(site: &Site, from: SiteNumber, tellings: &[Telling]) -> Result<bool> {
     let wanted = wanted(tellings.iter());
     for _ in 0..TRIES_MAX {
-        let commit = upsert(site, from, &wanted, Commit::new()).await?;
+        let commit = upsert(site, from, &wanted, None, Commit::new()).await?;
         if commit.is_empty() {
             return Ok(false);
         }
@@ -56,11 +56,23 @@ fn wanted<'t>(tellings: impl Iterator<Item = &'t Telling>) -> BTreeMap<Unit, Vec
     wanted
 }
 
-/// Adds work for every unit; one that is worked on already wants the greater vector, at once.
-async fn upsert(site: &Site, from: SiteNumber, wanted: &BTreeMap<Unit, Vector>, mut commit: Commit) -> Result<Commit> {
+/// Adds work for every unit; one that is worked on already wants the greater vector, at once. What is here already is
+/// answered, where an answer counts.
+async fn upsert(
+    site: &Site,
+    from: SiteNumber,
+    wanted: &BTreeMap<Unit, Vector>,
+    answer: Option<News>,
+    mut commit: Commit,
+) -> Result<Commit> {
     let now_ms = site.clock().wall_ms();
     for (unit, want) in wanted {
         let stored = site.status().get::<Work>(unit).await?;
+        if stored.is_none() && site.reaches(unit, want).await? {
+            let event = Event { unit: unit.clone(), vector: *want };
+            commit = answer.iter().fold(commit, |commit, answer| commit.answer(from, event.clone(), answer.clone()));
+            continue;
+        }
         let before = stored.as_ref().map(|stored| &stored.row);
         let hint = hint(before, from, *want, now_ms);
         if before == Some(&hint) {

@@ -1,20 +1,31 @@
 //! Sites for tests: the production door on a store and a status store in memory.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Claims, Description, Neighbours, Parts, Selection, Site, Upload, WriteConditions, Written};
+use super::{Claims, Description, Neighbours, Parts, Scope, Selection, Site, Upload, WriteConditions, Written};
 use crate::backend::memory::Memory;
 use crate::backend::{Backend, Body};
 use crate::clock::{Clock, SystemClock};
-use crate::model::{BucketName, ObjectId, SiteId, SiteNumber};
+use crate::model::{BucketName, ObjectId, SiteId, SiteNumber, Stamp, Unit};
+use crate::peer;
 use crate::status::{Options, Status};
 use crate::tasks::Worker;
 
 /// A site that nothing else knows; its workers do not run.
 pub async fn site() -> Site {
     open(Arc::new(Memory::new()), status(Options::default())).await.0
+}
+
+/// A site that tells another, which never answers.
+pub async fn site_with_neighbour(name: &str, number: SiteNumber) -> Site {
+    let id = SiteId { name: name.into(), number };
+    let neighbours = Neighbours::new(vec![(id, Arc::new(Silent))], Scope::Everybody, true);
+    open_among(neighbours, Arc::new(Memory::new()), status(Options::default())).await.0
 }
 
 /// A status store.
@@ -24,11 +35,15 @@ pub fn status(options: Options) -> Status {
 
 /// A site on this store and status store, with its workers for the test to step.
 pub async fn open(backend: Arc<dyn Backend>, status: Status) -> (Site, Vec<Box<dyn Worker>>) {
+    open_among(Neighbours::default(), backend, status).await
+}
+
+async fn open_among(neighbours: Neighbours, backend: Arc<dyn Backend>, status: Status) -> (Site, Vec<Box<dyn Worker>>) {
     let facts = status.facts();
     let number = SiteNumber(1);
     let clock = Clock::new(Arc::new(SystemClock), number, facts.incarnation, facts.clock_ms);
     let id = SiteId { name: "test".into(), number };
-    Site::open(Parts { id, backend, status, clock, neighbours: Neighbours::default() }).await.expect("the site opens")
+    Site::open(Parts { id, backend, status, clock, neighbours }).await.expect("the site opens")
 }
 
 /// An object in the bucket that [`with_bucket`] makes.
@@ -58,4 +73,43 @@ pub async fn put(site: &Site, key: &str, bytes: impl Into<Bytes>) -> Written {
 pub async fn get(site: &Site, key: &str) -> super::Result<Bytes> {
     let opened = site.get(&object(key), Selection::All, &Default::default()).await?;
     Ok(opened.body.collect(64 << 20).await.expect("the body is sound"))
+}
+
+/// A neighbour that cannot be reached.
+#[derive(Debug)]
+struct Silent;
+
+fn silence<T>() -> peer::Result<T> {
+    Err(peer::Error::Unreachable("it never answers".into()))
+}
+
+#[async_trait]
+impl peer::Peer for Silent {
+    async fn heads(&self, _: peer::Heads, _: Duration) -> peer::Result<peer::Heads> {
+        silence()
+    }
+
+    async fn log(&self, _: peer::LogAsk) -> peer::Result<peer::LogPage> {
+        silence()
+    }
+
+    async fn fetch(&self, _: &[Unit]) -> peer::Result<Vec<peer::Fetched>> {
+        silence()
+    }
+
+    async fn open(&self, _: &ObjectId, _: Stamp, _: Range<u64>) -> peer::Result<Body> {
+        silence()
+    }
+
+    async fn digests(&self, _: peer::DigestAsk) -> peer::Result<Vec<peer::Digest>> {
+        silence()
+    }
+
+    async fn rows(&self, _: &BucketName, _: peer::KeyRange, _: usize) -> peer::Result<peer::RowsPage> {
+        silence()
+    }
+
+    async fn buckets(&self) -> peer::Result<Vec<BucketName>> {
+        silence()
+    }
 }

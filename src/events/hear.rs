@@ -1,0 +1,98 @@
+//! From the bus to work: what is heard is written down, then acknowledged. What cannot be read is put aside; the log tells
+//! the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::wire::{Payload, Unreadable};
+use super::{Bus, Delivery};
+use crate::model::{Incarnation, SiteId, Telling};
+use crate::replicate::{Bell, absorb_hints};
+use crate::site::Site;
+use crate::status::tables::Poison;
+use crate::status::{Commit, Page};
+use crate::tasks::{Step, Worker};
+
+/// Unreadable messages that are kept for people to look at.
+const POISON_ROWS_MAX: usize = 1_000;
+/// Bytes of one that are kept.
+const POISON_BYTES_MAX: usize = 8 * 1024;
+
+/// Hears what one other site tells.
+#[derive(Debug)]
+pub(super) struct Listener {
+    site: Site,
+    bus: Arc<dyn Bus>,
+    origin: SiteId,
+    bell: Bell,
+    name: String,
+}
+
+impl Listener {
+    pub fn new(site: Site, bus: Arc<dyn Bus>, origin: SiteId, bell: Bell) -> Self {
+        let name = format!("hear-{}", origin.name);
+        Self { site, bus, origin, bell, name }
+    }
+
+    /// The tellings of this life of the origin that are not known through the log already.
+    async fn read(&self, deliveries: &[Box<dyn Delivery>]) -> Result<Vec<Telling>, String> {
+        let received = self.site.neighbours().get(self.origin.number).and_then(|neighbour| neighbour.seen().received);
+        let mut tellings = Vec::new();
+        for delivery in deliveries {
+            match Payload::read(delivery.payload()).and_then(|payload| Ok((payload.telling()?, payload))) {
+                Ok((telling, payload)) if self.is_news(&payload, received.map(|(life, seq)| (life, seq.0))) => {
+                    tellings.push(telling)
+                }
+                Ok(_) => {}
+                Err(why) => self.put_aside(delivery.payload(), &why).await?,
+            }
+        }
+        Ok(tellings)
+    }
+
+    fn is_news(&self, payload: &Payload, received: Option<(Incarnation, u64)>) -> bool {
+        let (site, life) = payload.origin();
+        site == self.origin.number && received.is_none_or(|(known, seq)| life > known || (life == known && payload.seq > seq))
+    }
+
+    async fn put_aside(&self, payload: &[u8], why: &Unreadable) -> Result<(), String> {
+        tracing::warn!(peer = %self.origin.name, error = %why, "a message on the bus cannot be read; the log tells the same");
+        let kept: Page<Poison> = self.site.status().page(&(), None, POISON_ROWS_MAX).await.map_err(|err| err.to_string())?;
+        if kept.rows.len() >= POISON_ROWS_MAX {
+            return Ok(());
+        }
+        let number = kept.rows.last().map_or(0, |(number, _)| number + 1);
+        let bytes = payload[..payload.len().min(POISON_BYTES_MAX)].to_vec();
+        let commit = Commit::new().put::<Poison>(&number, &bytes);
+        self.site.status().commit(commit).await.map(drop).map_err(|err| err.to_string())
+    }
+}
+
+#[async_trait]
+impl Worker for Listener {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn step(&mut self) -> Result<Step, String> {
+        let deliveries = self.bus.hear(&self.origin.name).await.map_err(|err| err.to_string())?;
+        let tellings = self.read(&deliveries).await?;
+        let has_work = absorb_hints(&self.site, self.origin.number, &tellings).await.map_err(|err| err.to_string())?;
+        if has_work {
+            self.bell.ring();
+        }
+        for delivery in deliveries {
+            delivery.ack().await.map_err(|err| err.to_string())?;
+        }
+        Ok(Step::Worked)
+    }
+
+    /// Hearing waits by itself.
+    async fn wait(&mut self) {}
+
+    fn pause_max(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+}
