@@ -23,7 +23,7 @@ pub enum Decision {
 pub fn decide(here: Here<'_>, there: &Replica) -> Decision {
     match there {
         Replica::Unknown | Replica::Bucket(_) => Decision::Keep,
-        Replica::Grave { stamp, base } => newer(here, *stamp, *base),
+        Replica::Grave { stamp, base, .. } => newer(here, *stamp, *base),
         Replica::Live(live) => match here {
             Here::Live(record) if record.vector.data == live.vector.data => {
                 let merged = record.vector.merge(live.vector);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn grave(ms: u64, base: Option<u64>) -> Replica {
-        Replica::Grave { stamp: stamp(ms), base: base.map(stamp) }
+        Replica::Grave { stamp: stamp(ms), base: base.map(stamp), told: None }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use identity::{ContentHeaders, ETag, Identity, Metadata, PartEntry, Parts, T
 pub use merge::{Decision, decide};
 pub use object::{BucketName, Key, NameError, ObjectId, Slot, Unit};
 pub use record::{Binding, Location, Record, StagingFile, State};
-pub use replica::{Here, LiveReplica, Replica};
+pub use replica::{Here, LiveReplica, Replica, Told};
 pub use site_id::{Incarnation, NotAWriteId, Seq, SiteId, SiteNumber, WriteId};
 pub use stamp::{NotAStamp, Stamp, StampParts};
 pub use vector::Vector;

@@ -5,18 +5,28 @@ use serde::{Deserialize, Serialize};
 use super::bucket::Bucket;
 use super::identity::{Identity, PartEntry};
 use super::record::Record;
+use super::site_id::{Incarnation, Seq, SiteNumber};
 use super::stamp::Stamp;
 use super::vector::Vector;
+
+/// When a site told something: a seq of one of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    pub site: SiteNumber,
+    pub incarnation: Incarnation,
+    pub seq: Seq,
+}
 
 /// A unit's state at a site, as other sites are told. Nothing of where the bytes lie there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Replica {
     /// Nothing is known of it there, which says nothing about it.
     Unknown,
-    /// It was deleted.
+    /// It was deleted. `told`: by whom, in which life and under which seq; it leaves once everybody has settled past that.
     Grave {
         stamp: Stamp,
         base: Option<Stamp>,
+        told: Option<Told>,
     },
     Live(Box<LiveReplica>),
     Bucket(Bucket),

@@ -195,8 +195,8 @@ impl Site {
                     replacing(supersede(live.vector), object, Replacing { record: &record, part_map: &live.part_map, current });
                 (commit, live.vector, Change::Written(Box::new(record)))
             }
-            (Replica::Grave { stamp, base }, _) => {
-                let grave = Grave { stamp: *stamp, base: *base, told: None };
+            (Replica::Grave { stamp, base, told }, _) => {
+                let grave = Grave { stamp: *stamp, base: *base, told: *told };
                 let vector = Vector::of(*stamp);
                 (super::delete::buried(supersede(vector), object, current, &grave, write), vector, Change::Buried)
             }

@@ -6,14 +6,12 @@ use async_trait::async_trait;
 
 use super::Site;
 use super::error::Result;
-use crate::status::tables::{Graves, UploadState, Uploads};
+use crate::status::tables::{UploadState, Uploads};
 use crate::status::{Commit, CommitError, Page, Revision, Table};
 use crate::tasks::{Step, Worker};
 
 /// How long a finished upload answers a repeated Complete.
 const DONE_KEPT_MS: u64 = 24 * 3_600_000;
-/// A grave is never younger than this when it leaves (protocol §12).
-const GRAVE_KEPT_MS: u64 = 7 * 24 * 3_600_000;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(600);
 /// Rows read at once.
@@ -63,8 +61,7 @@ impl Expirer {
                 |upload| matches!(upload.state, UploadState::Done { stamp, .. } if older(stamp.ms(), DONE_KEPT_MS)),
             )
             .await?;
-        // A lone site has no member that still has to hear of a delete.
-        let graves = self.drop_rows::<Graves>(|grave| older(grave.stamp.ms(), GRAVE_KEPT_MS)).await?;
+        let graves = self.site.drop_served_graves().await?;
         if uploads + graves > 0 {
             tracing::info!(uploads, graves, "dropped rows that have served");
         }

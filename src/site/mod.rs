@@ -11,6 +11,7 @@ mod digest;
 mod error;
 mod expire;
 mod get;
+mod graves;
 mod heal;
 mod land;
 mod list;
@@ -37,6 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use apply::{AHEAD_MS_MAX, Applied};
 pub use error::{Error, Result};
+pub use graves::GRAVE_KEPT_MS;
 pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing};
 pub use replicas::Replication;
 pub use types::*;

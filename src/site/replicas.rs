@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::Site;
 use super::error::{Error, Result};
 use crate::backend::{self, Body};
-use crate::model::{LiveReplica, ObjectId, PartEntry, Parts, Replica, Seq, SiteNumber, Slot, Stamp, State, Unit, Vector};
-use crate::status::tables::{Buckets, Dirty, Failed, Graves, Pending};
-use crate::status::{Commit, CommitError};
+use crate::model::{LiveReplica, ObjectId, PartEntry, Parts, Replica, Seq, SiteNumber, Slot, Stamp, State, Told, Unit, Vector};
+use crate::status::tables::{Buckets, Dirty, Failed, Grave, Graves, Pending};
+use crate::status::{Commit, CommitError, Stored};
 
 /// How a site stands with a unit that was changed here, as `x-amz-replication-status` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,7 @@ impl Site {
     async fn object_replica(&self, object: &ObjectId) -> Result<Replica> {
         let Some(stored) = self.current(object).await? else {
             let grave = self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?;
-            return Ok(grave.map_or(Replica::Unknown, |grave| Replica::Grave { stamp: grave.row.stamp, base: grave.row.base }));
+            return Ok(grave.map_or(Replica::Unknown, |grave| self.grave_replica(&grave)));
         };
         let record = &stored.row;
         let part_map: Vec<PartEntry> = match record.identity.parts {
@@ -50,6 +50,12 @@ impl Site {
             part_map,
             has_bytes: record.state == State::Present,
         })))
+    }
+
+    fn grave_replica(&self, grave: &Stored<Grave>) -> Replica {
+        let Grave { stamp, base, told } = grave.row;
+        let here = Told { site: self.inner.id.number, incarnation: self.inner.status.facts().incarnation, seq: grave.seq };
+        Replica::Grave { stamp, base, told: Some(told.unwrap_or(here)) }
     }
 
     /// Bytes of the object whose data has this stamp, for another site. `None`: that is not what is here any more.

@@ -12,7 +12,7 @@ use super::ReadError;
 use super::key::TableKey;
 use crate::model::{
     Binding, Bucket, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Event, Incarnation, Location,
-    Metadata, ObjectId, PartEntry, Record, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Telling, Unit, Vector, WriteId,
+    Metadata, ObjectId, PartEntry, Record, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Telling, Told, Unit, Vector, WriteId,
 };
 
 /// Largest encoded row, in bytes.
@@ -136,7 +136,7 @@ pub struct Grave {
     pub base: Option<Stamp>,
     /// Who told of it: it leaves once every member has settled past that (protocol §12). `None` is this site, whose
     /// seq is the row's own.
-    pub told: Option<(SiteNumber, Incarnation, Seq)>,
+    pub told: Option<Told>,
 }
 
 /// A vector this site wants to reach for a unit.

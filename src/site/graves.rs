@@ -1,0 +1,100 @@
+//! Graves leave when everybody who could still bring the object back is known to have heard of the delete, never by age
+//! alone (protocol §12).
+
+use super::Site;
+use super::error::Result;
+use crate::model::{ObjectId, Seq, Slot, Stamp, Told, Unit};
+use crate::status::tables::{Checkpoints, Dirty, Grave, Graves, Pending, Work};
+use crate::status::{Commit, CommitError, Page, Stored};
+
+/// A grave is never younger than this when it leaves, milliseconds.
+pub const GRAVE_KEPT_MS: u64 = 7 * 24 * 3_600_000;
+/// Graves read at once.
+const PAGE_ROWS: usize = 1_000;
+/// Dirty buckets looked at: any one of them holds the mark back.
+const DIRTY_ROWS_MAX: usize = 10_000;
+
+impl Site {
+    /// Everything this site told up to here has reached everybody it was told to; `seq` is the last it told.
+    pub async fn settled_mark(&self, seq: Seq) -> Result<Seq> {
+        let mut settled = seq;
+        for target in self.inner.neighbours.numbers() {
+            let pending: Page<Pending> = self.inner.status.page(&target, None, 1).await?;
+            let dirty: Page<Dirty> = self.inner.status.page(&target, None, DIRTY_ROWS_MAX).await?;
+            let owed = pending.rows.first().map(|((_, seq), _)| *seq);
+            let lost = dirty.rows.iter().map(|(_, stored)| stored.row).min();
+            for unsettled in [owed, lost].into_iter().flatten() {
+                settled = settled.min(Seq(unsettled.0.saturating_sub(1)));
+            }
+        }
+        Ok(settled)
+    }
+
+    /// The greatest stamp of a grave that left a bucket: what is older and that nobody else knows proves nothing.
+    pub async fn horizon(&self, bucket: &crate::model::BucketName) -> Result<Option<Stamp>> {
+        let row = self.inner.status.get::<Checkpoints>(&horizon_name(bucket)).await?;
+        Ok(row.and_then(|row| <[u8; 16]>::try_from(row.row).ok()).map(Stamp::from_bytes))
+    }
+
+    /// Drops every grave that has served. Answers how many.
+    pub(super) async fn drop_served_graves(&self) -> Result<u64> {
+        let (mut dropped, mut after) = (0, None);
+        let told = *self.inner.status.told().borrow();
+        let mark = self.settled_mark(told).await?;
+        loop {
+            let page: Page<Graves> = self.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
+            for ((object, slot), grave) in &page.rows {
+                if self.is_old(grave) && self.has_served(grave, mark) {
+                    dropped += u64::from(self.drop_grave(object, *slot, grave).await?);
+                }
+            }
+            after = page.rows.last().map(|(key, _)| key.clone());
+            if !page.more {
+                return Ok(dropped);
+            }
+        }
+    }
+
+    fn is_old(&self, grave: &Stored<Grave>) -> bool {
+        self.inner.clock.wall_ms().saturating_sub(grave.row.stamp.ms()) > GRAVE_KEPT_MS
+    }
+
+    /// Whether whoever told of it says that everybody has settled past it, in words that miss nothing it told.
+    fn has_served(&self, grave: &Stored<Grave>, own_mark: Seq) -> bool {
+        let own_life = self.inner.status.facts().incarnation;
+        match grave.row.told {
+            None => grave.seq <= own_mark,
+            Some(Told { site, incarnation, seq }) if site == self.inner.id.number => incarnation == own_life && seq <= own_mark,
+            Some(Told { site, incarnation, seq }) => self.inner.neighbours.get(site).is_some_and(|teller| {
+                let seen = teller.seen();
+                let heads = seen.heads.filter(|heads| heads.incarnation == incarnation && seq <= heads.settled);
+                heads.is_some_and(|heads| seen.received.is_some_and(|received| received >= (incarnation, heads.seq)))
+            }),
+        }
+    }
+
+    /// Unless something is on its way to the unit, or has come since it was looked at.
+    async fn drop_grave(&self, object: &ObjectId, slot: Slot, grave: &Stored<Grave>) -> Result<bool> {
+        let unit = Unit::Object { object: object.clone(), slot };
+        if self.inner.status.get::<Work>(&unit).await?.is_some() {
+            return Ok(false);
+        }
+        let horizon = self.horizon(&object.bucket).await?.max(Some(grave.row.stamp)).unwrap_or(grave.row.stamp);
+        let key = (object.clone(), slot);
+        let commit = Commit::new()
+            .frees()
+            .expect::<Graves>(&key, Some(grave.revision))
+            .expect::<Work>(&unit, None)
+            .delete::<Graves>(&key)
+            .put::<Checkpoints>(&horizon_name(&object.bucket), &horizon.to_bytes().to_vec());
+        match self.inner.status.commit(commit).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
+            Err(err) => Err(err.into()),
+        }
+    }
+}
+
+fn horizon_name(bucket: &crate::model::BucketName) -> String {
+    format!("horizon/{bucket}")
+}
