@@ -25,9 +25,12 @@ fn attach_process(metrics: &Metrics, site: &Site) {
 /// A counter of the site: name, help, where it is.
 type SiteCounter = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
 
-const SITE_COUNTERS: [SiteCounter; 4] = [
+const SITE_COUNTERS: [SiteCounter; 5] = [
     ("site_conflicts", "Commits that began again because another write came first", |counters| &counters.conflicts),
     ("site_adopted", "Objects changed behind the site's back and taken over", |counters| &counters.adopted),
+    ("site_suspects", "Objects changed behind the site's back and fetched again from another site", |counters| {
+        &counters.suspects
+    }),
     ("site_lost", "Objects whose bytes were found missing", |counters| &counters.lost),
     ("site_rotten", "Reads whose bytes did not have their checksum", |counters| &counters.rotten),
 ];

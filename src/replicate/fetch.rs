@@ -21,6 +21,8 @@ const SIDE_BY_SIDE: usize = 32;
 pub enum Missed {
     /// Nobody who has it answers: not asked.
     Unreachable,
+    /// A read is bringing it already.
+    Underway,
     /// Trying again may help.
     ForNow(String),
     /// It cannot be kept here: nothing but a person's act helps.

@@ -66,6 +66,10 @@ impl Fetcher {
                 self.site.acknowledge(&unit).await.map_err(|err| err.to_string())?;
                 continue;
             }
+            if self.site.is_restoring(&unit) {
+                self.missed(&unit, &Missed::Underway).await?;
+                continue;
+            }
             match self.source(&hint.row) {
                 Some(source) => by_source.entry(source.id.number).or_default().push(unit),
                 None => self.missed(&unit, &Missed::Unreachable).await?,
@@ -112,11 +116,12 @@ impl Fetcher {
         let (before, now_ms) = (&stored.row, self.site.clock().wall_ms());
         let (reason, tries, for_good) = match why {
             Missed::Unreachable => ("no site that has it can be reached", before.tries, false),
+            Missed::Underway => ("a read is bringing it", before.tries, false),
             Missed::ForNow(reason) => (&**reason, before.tries + 1, before.tries + 1 >= TRIES_BEFORE_REFUSAL),
             Missed::ForGood(reason) => (&**reason, before.tries + 1, true),
         };
         let pause_ms = match why {
-            Missed::Unreachable => UNREACHABLE_PAUSE_MS,
+            Missed::Unreachable | Missed::Underway => UNREACHABLE_PAUSE_MS,
             _ if for_good => REFUSED_PAUSE_MS,
             _ => self.pause_ms(before.tries),
         };

@@ -2,13 +2,16 @@
 
 use std::error::Error as StdError;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{S3Error, S3ErrorCode as Code};
 
 use crate::model::{ETag, NameError};
 use crate::site::Error;
+
+/// Sites that could not be asked before a 404.
+const UNCERTAIN: HeaderName = HeaderName::from_static("x-anybucket-uncertain");
 
 fn refuse(code: Code, message: impl Into<String>) -> S3Error {
     S3Error::with_message(code, message.into())
@@ -148,6 +151,7 @@ pub fn from_site(err: Error) -> S3Error {
         Error::BucketAlreadyExists => refuse(Code::BucketAlreadyExists, "The requested bucket name is not available."),
         Error::BucketNotEmpty(_) => refuse(Code::BucketNotEmpty, message),
         Error::NoSuchKey => refuse(Code::NoSuchKey, "The specified key does not exist."),
+        Error::NoSuchKeyHere { unasked } => uncertain(&unasked),
         Error::NoSuchVersion => no_such_version(),
         Error::NoSuchUpload => refuse(
             Code::NoSuchUpload,
@@ -194,6 +198,12 @@ fn from_site_fault(err: Error) -> S3Error {
             internal()
         }
     }
+}
+
+/// Not here, and these sites may know better: a 404 that says so.
+fn uncertain(unasked: &[String]) -> S3Error {
+    let names = HeaderValue::from_str(&unasked.join(", ")).expect("names of sites are legal in headers");
+    with_headers(no_such_key(), [(UNCERTAIN, names)])
 }
 
 fn not_modified(etag: &ETag, modified_ms: u64) -> S3Error {

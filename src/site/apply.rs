@@ -39,6 +39,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Whether an object is here, with bytes or without.
+    pub fn is_live(&self) -> bool {
+        self.current.is_some()
+    }
+
     pub fn here(&self) -> Here<'_> {
         match (&self.current, &self.grave) {
             (Some(current), _) => Here::Live(&current.row),
@@ -161,7 +166,13 @@ impl Site {
     }
 
     /// Everything the decision was made on must still hold; a live object needs its bucket. `None`: it has none here.
-    async fn guard(&self, object: &ObjectId, known: &Known, replica: &Replica, commit: Commit) -> Result<Option<Commit>> {
+    pub(super) async fn guard(
+        &self,
+        object: &ObjectId,
+        known: &Known,
+        replica: &Replica,
+        commit: Commit,
+    ) -> Result<Option<Commit>> {
         let slot = (object.clone(), Slot::Null);
         let commit = commit
             .expect::<Objects>(object, known.current.as_ref().map(|current| current.revision))

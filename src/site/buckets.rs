@@ -47,7 +47,7 @@ impl Site {
 
     /// What is known of a bucket.
     pub async fn bucket(&self, bucket: &BucketName) -> Result<BucketInfo> {
-        Ok(info(bucket, &self.bucket_row(bucket).await?.row))
+        Ok(info(bucket, &self.known_bucket(bucket).await?.row))
     }
 
     /// Every bucket, in byte order.

@@ -2,6 +2,7 @@
 
 use super::error::{Error, Result};
 use super::get::without_bucket;
+use super::heal::Healed;
 use super::land::Landing;
 use super::types::{Claims, CopyRequest, Description, Upload, Written};
 use super::{Site, digest, precondition};
@@ -35,7 +36,10 @@ impl Site {
                     let landing = Landing::of(to, kept, identity, request.target).with_part_map(part_map);
                     return self.land(landing).await;
                 }
-                Err(backend::Error::NotFound | backend::Error::Changed) => self.heal(from, &source).await?,
+                Err(backend::Error::NotFound | backend::Error::Changed) => match self.heal(from, &source).await? {
+                    Healed::Differs => {}
+                    Healed::Gone => self.restore(from, &source).await?,
+                },
                 Err(err) => return Err(err.into()),
             }
         }

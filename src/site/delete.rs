@@ -19,6 +19,7 @@ impl Site {
     }
 
     async fn delete_locked(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<Deleted> {
+        self.learn(object, conditions).await?;
         let _key = self.inner.keys.lock(object).await;
         for _ in 0..CONFLICTS_MAX {
             let bucket = self.bucket_row(&object.bucket).await?;

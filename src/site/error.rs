@@ -23,6 +23,9 @@ pub enum Error {
     BucketNotEmpty(String),
     #[error("the key does not exist")]
     NoSuchKey,
+    /// It does not exist here, and sites that cannot be asked may know better.
+    #[error("the key does not exist here, and these sites cannot be asked: {}", .unasked.join(", "))]
+    NoSuchKeyHere { unasked: Vec<String> },
     #[error("the version does not exist")]
     NoSuchVersion,
     #[error("the multipart upload does not exist: it was completed, aborted, or never started")]

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::error::{Error, Result};
+use super::heal::Healed;
 use super::types::{Opened, ReadConditions, Seen, Selection};
 use super::{Site, precondition};
 use crate::backend::{self, Body, BodyError, GetOptions, Place};
@@ -26,7 +27,14 @@ impl Site {
             let seen = self.see(object, &stored, select, conditions).await?;
             match self.open_bytes(object, &stored.row, seen.range.clone()).await {
                 Ok(body) => return Ok(Opened { body: self.verified(object, &seen, body), seen }),
-                Err(backend::Error::NotFound | backend::Error::Changed) => self.heal(object, &stored).await?,
+                Err(backend::Error::NotFound | backend::Error::Changed) => match self.heal(object, &stored).await? {
+                    Healed::Differs => {}
+                    Healed::Gone => {
+                        if let Some(body) = self.read_through(object, &seen).await? {
+                            return Ok(Opened { body: self.verified(object, &seen, body), seen });
+                        }
+                    }
+                },
                 Err(err) => return Err(err.into()),
             }
         }
@@ -117,6 +125,8 @@ fn checked(
         held: Option<Bytes>,
         alarm: Option<A>,
     }
+    // The end is met twice: before the chunk held back, and after it.
+    let body = body.fuse().boxed();
     let start = Checked { body, digest: crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme), held: None, alarm: Some(alarm) };
     stream::unfold(start, move |mut state| async move {
         loop {

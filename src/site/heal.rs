@@ -1,7 +1,8 @@
 //! Bytes that are not where, or not what, their record says: found out under the key lock, never guessed (protocol §5).
 //!
 //! A lone site takes over what was changed behind its back, since nobody else can be spoiled by it and whoever edits a
-//! file expects to see it. Bytes that are gone make the record Wanted: absence is never a delete.
+//! file expects to see it. Where there are other sites nobody takes such bytes for a write: they are suspect, and the
+//! object's own come back from whoever has them. Bytes that are gone make the record Wanted: absence is never a delete.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,9 +23,18 @@ use crate::status::{Commit, Stored};
 /// How long a read waits for a write of the same key that is in flight.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(2);
 
+/// What is so now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Healed {
+    /// Something is different: start over.
+    Differs,
+    /// The bytes of this record are not here.
+    Gone,
+}
+
 impl Site {
-    /// A read found other bytes than those of `seen`, or none. `Ok` means: start over, something is different now.
-    pub(super) async fn heal(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<()> {
+    /// A read found other bytes than those of `seen`, or none.
+    pub(super) async fn heal(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<Healed> {
         let (site, object, seen) = (self.clone(), object.clone(), seen.clone());
         self.unstoppable(async move {
             let key = tokio::time::timeout(IN_FLIGHT_WAIT, site.inner.keys.lock(&object)).await;
@@ -37,34 +47,39 @@ impl Site {
         .await
     }
 
-    async fn heal_locked(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<()> {
-        let Some(now) = self.current(object).await? else { return Ok(()) };
+    async fn heal_locked(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<Healed> {
+        let Some(now) = self.current(object).await? else { return Ok(Healed::Differs) };
         if now.revision != seen.revision {
-            return Ok(());
+            return Ok(Healed::Differs);
         }
         match self.open_bytes(object, &now.row, 0..0).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(Healed::Differs),
             Err(backend::Error::NotFound | backend::Error::Changed) => {}
             // A store that cannot be asked says nothing about the bytes.
             Err(err) => return Err(err.into()),
         }
         match self.inner.backend.head(&plain(object)).await.map_err(without_bucket) {
             Ok(found) if found.binding == now.row.binding => self.found_again(object, &now).await,
-            Ok(found) => self.adopt(object, &now, found).await,
+            Ok(found) if self.inner.neighbours.is_empty() => self.adopt(object, &now, found).await,
+            Ok(found) => {
+                self.suspect(object, &now, &found);
+                self.mark_wanted(object, &now).await
+            }
             Err(backend::Error::NotFound) => self.mark_wanted(object, &now).await,
             Err(err) => Err(err.into()),
         }
     }
 
     /// The very bytes of the record are back at their plain name.
-    async fn found_again(&self, object: &ObjectId, now: &Stored<Record>) -> Result<()> {
+    async fn found_again(&self, object: &ObjectId, now: &Stored<Record>) -> Result<Healed> {
         tracing::warn!(stamp = %now.row.vector.data, %object, "lost bytes are back");
         let record = Record { state: State::Present, location: Location::Plain, ..now.row.clone() };
-        self.replace_record(object, now, record, Commit::new()).await
+        self.replace_record(object, now, record, Commit::new()).await?;
+        Ok(Healed::Differs)
     }
 
     /// Other bytes are there: they become the object, as a new write that keeps headers and metadata.
-    async fn adopt(&self, object: &ObjectId, now: &Stored<Record>, found: Found) -> Result<()> {
+    async fn adopt(&self, object: &ObjectId, now: &Stored<Record>, found: Found) -> Result<Healed> {
         let digests = self.hash_found(object, &found).await?;
         let stamp = self.inner.clock.tick(Some(now.row.vector.greatest()));
         tracing::warn!(%stamp, %object, size = found.size, "took over bytes that were changed behind the site's back");
@@ -79,7 +94,17 @@ impl Site {
             base: Some(now.row.vector.data),
         };
         let told = Commit::new().tell(Event { unit: Unit::null(object), vector: record.vector }).to(self.audience());
-        self.replace_record(object, now, record, told).await
+        self.replace_record(object, now, record, told).await?;
+        Ok(Healed::Differs)
+    }
+
+    /// Other bytes are there, where others hold the object's own: whoever put them there did not write to it.
+    fn suspect(&self, object: &ObjectId, now: &Stored<Record>, found: &Found) {
+        if now.row.state == State::Present {
+            let (stamp, size) = (now.row.vector.data, found.size);
+            tracing::error!(%stamp, %object, size, "bytes were changed behind the site's back: the object's own are fetched again");
+            self.inner.counters.suspects.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     async fn hash_found(&self, object: &ObjectId, found: &Found) -> Result<Digests> {
@@ -92,14 +117,20 @@ impl Site {
         receipt.take()
     }
 
-    async fn mark_wanted(&self, object: &ObjectId, now: &Stored<Record>) -> Result<()> {
+    async fn mark_wanted(&self, object: &ObjectId, now: &Stored<Record>) -> Result<Healed> {
         if now.row.state == State::Present {
             tracing::error!(stamp = %now.row.vector.data, %object, "the bytes of an object are gone from the store");
             self.inner.counters.lost.fetch_add(1, Ordering::Relaxed);
             let record = Record { state: State::Wanted, location: Location::Plain, ..now.row.clone() };
-            self.replace_record(object, now, record, Commit::new()).await?;
+            let commit = match self.inner.neighbours.numbers() {
+                nobody if nobody.is_empty() => Commit::new(),
+                others => {
+                    self.with_work(object, now.row.vector, &others, super::read_through::HEAD_START_MS, Commit::new()).await?
+                }
+            };
+            self.replace_record(object, now, record, commit).await?;
         }
-        Err(Error::Lost)
+        Ok(Healed::Gone)
     }
 
     async fn replace_record(&self, object: &ObjectId, now: &Stored<Record>, record: Record, commit: Commit) -> Result<()> {

@@ -66,9 +66,14 @@ impl Site {
     }
 
     async fn land_locked(&self, landing: Landing) -> Result<Written> {
+        let learned = self.learn(&landing.object, &landing.conditions).await;
         let _key = self.inner.keys.lock(&landing.object).await;
         let write = self.inner.writes.next();
-        let record = match self.commit_landing(&landing, write).await {
+        let landed = match learned {
+            Ok(()) => self.commit_landing(&landing, write).await,
+            Err(err) => Err(err),
+        };
+        let record = match landed {
             Ok(record) => record,
             Err(err) => {
                 self.give_up(&landing, &err).await;

@@ -7,7 +7,7 @@ use crate::status::{ListPage, ListQuery};
 impl Site {
     /// One page of a bucket's objects.
     pub async fn list(&self, query: ListQuery) -> Result<ListPage> {
-        self.bucket_row(&query.bucket).await?;
+        self.known_bucket(&query.bucket).await?;
         Ok(self.inner.status.list(query).await?)
     }
 }

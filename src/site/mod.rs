@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of HTTP, XML or signatures (that is `s3`), and nothing of how a store keeps bytes (`backend`).
 
+mod absence;
 mod apply;
 mod buckets;
 mod complete;
@@ -22,6 +23,7 @@ mod neighbours;
 mod parts;
 mod precondition;
 mod put;
+mod read_through;
 mod recover;
 mod replicas;
 mod settle;
@@ -48,8 +50,10 @@ use crate::clock::Clock;
 use crate::model::{BucketName, Incarnation, Location, ObjectId, Record, SiteId, WriteId};
 use crate::status::{Audience, Status, Stored};
 use crate::tasks::Worker;
+use absence::Inquiries;
 use buckets::KnownBuckets;
 use locks::KeyLocks;
+use read_through::Restores;
 use settle::{SettleWorker, Settler};
 
 /// How often a write reads, decides and commits again before it answers 503 (protocol §3).
@@ -80,6 +84,8 @@ struct Inner {
     writes: WriteIds,
     settler: Settler,
     neighbours: Neighbours,
+    inquiries: Inquiries,
+    restores: Restores,
     counters: Counters,
 }
 
@@ -104,6 +110,8 @@ pub struct Counters {
     pub lost_conflicts: AtomicU64,
     /// Objects whose bytes were changed behind the site's back and taken over.
     pub adopted: AtomicU64,
+    /// Objects whose bytes were changed behind the site's back, and are fetched again from a site that has them.
+    pub suspects: AtomicU64,
     /// Objects whose bytes were found missing.
     pub lost: AtomicU64,
     /// Reads whose bytes did not have the checksum of their record.
@@ -141,6 +149,8 @@ impl Site {
             writes: WriteIds { incarnation: facts.incarnation, start: facts.start, counter: AtomicU64::new(0) },
             settler,
             neighbours: parts.neighbours,
+            inquiries: Inquiries::default(),
+            restores: Restores::default(),
             counters: Counters::default(),
         };
         let site = Self { inner: Arc::new(inner) };
@@ -197,17 +207,6 @@ impl Site {
     /// The current record of an object, present or wanted.
     async fn current(&self, object: &ObjectId) -> Result<Option<Arc<Stored<Record>>>> {
         Ok(self.inner.status.object(object).await?)
-    }
-
-    /// The current record of an object that is to be read: its bucket and itself must exist.
-    async fn existing(&self, object: &ObjectId) -> Result<Arc<Stored<Record>>> {
-        match self.current(object).await? {
-            Some(stored) => Ok(stored),
-            None => {
-                self.bucket_row(&object.bucket).await?;
-                Err(Error::NoSuchKey)
-            }
-        }
     }
 
     /// What Last-Modified shows of a record: its stamp, but never the future.

@@ -34,6 +34,7 @@ impl Site {
         if *conditions == WriteConditions::default() {
             return Ok(());
         }
+        self.learn(object, conditions).await?;
         let current = self.current(object).await?;
         precondition::write(conditions, current.as_ref().map(|stored| &stored.row))
     }

@@ -52,6 +52,13 @@ pub struct WriteConditions {
     pub if_size: Option<u64>,
 }
 
+impl WriteConditions {
+    /// Whether they hold only of an object that is there.
+    pub(super) fn want_something(&self) -> bool {
+        self.if_match.is_some() || self.if_modified_at_ms.is_some() || self.if_size.is_some()
+    }
+}
+
 /// `*`, or one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EtagCondition {

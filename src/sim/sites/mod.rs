@@ -1,5 +1,6 @@
 //! Worlds of several sites: production code on stores in memory, on one thread, in a time that only the seed moves.
 
+mod absence;
 mod network;
 mod world;
 
