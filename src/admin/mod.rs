@@ -4,7 +4,6 @@ mod error;
 mod guard;
 mod health;
 mod routes;
-mod token;
 mod views;
 
 use std::sync::Arc;
@@ -13,9 +12,8 @@ use tokio::time::Instant;
 
 pub use health::{Probe, Readiness};
 pub use routes::router;
-pub use token::Token;
 
-use crate::model::SiteId;
+use crate::model::{SiteId, Token};
 use crate::site::Site;
 use crate::tasks::Workers;
 use crate::telemetry::Metrics;

@@ -11,6 +11,7 @@ mod record;
 mod replica;
 mod site_id;
 mod stamp;
+mod token;
 mod vector;
 
 pub use bucket::Bucket;
@@ -23,4 +24,5 @@ pub use record::{Binding, Location, Record, StagingFile, State};
 pub use replica::{Here, LiveReplica, Replica, Told};
 pub use site_id::{Incarnation, NotAWriteId, Seq, SiteId, SiteNumber, WriteId};
 pub use stamp::{NotAStamp, Stamp, StampParts};
+pub use token::Token;
 pub use vector::Vector;

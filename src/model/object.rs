@@ -11,10 +11,12 @@ use super::stamp::Stamp;
 /// A bucket's name, by the rules of general purpose buckets:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Arc<str>")]
 pub struct BucketName(Arc<str>);
 
 /// An object's key: 1 to 1,024 bytes of UTF-8, never normalised.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Arc<str>")]
 pub struct Key(Arc<str>);
 
 /// The name cannot be one of S3's.
@@ -30,16 +32,19 @@ pub enum NameError {
 
 impl BucketName {
     pub fn new(name: &str) -> Result<Self, NameError> {
+        Self::try_from(Arc::from(name))
+    }
+
+    fn is_legal(name: &str) -> bool {
         let bytes = name.as_bytes();
         let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
         let legal = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
-        let well_formed = (3..=63).contains(&bytes.len())
+        (3..=63).contains(&bytes.len())
             && bytes.iter().all(legal)
             && edge(bytes.first())
             && edge(bytes.last())
             && !name.contains("..")
-            && name.parse::<std::net::Ipv4Addr>().is_err();
-        if well_formed { Ok(Self(name.into())) } else { Err(NameError::Bucket) }
+            && name.parse::<std::net::Ipv4Addr>().is_err()
     }
 
     pub fn as_str(&self) -> &str {
@@ -52,14 +57,29 @@ impl Key {
     pub const BYTES_MAX: usize = 1024;
 
     pub fn new(key: &str) -> Result<Self, NameError> {
-        if key.is_empty() || key.len() > Self::BYTES_MAX {
-            return Err(NameError::KeyLength(key.len()));
-        }
-        Ok(Self(key.into()))
+        Self::try_from(Arc::from(key))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Names come from other sites too: what is read is checked like what is made.
+impl TryFrom<Arc<str>> for BucketName {
+    type Error = NameError;
+
+    fn try_from(name: Arc<str>) -> Result<Self, NameError> {
+        if Self::is_legal(&name) { Ok(Self(name)) } else { Err(NameError::Bucket) }
+    }
+}
+
+impl TryFrom<Arc<str>> for Key {
+    type Error = NameError;
+
+    fn try_from(key: Arc<str>) -> Result<Self, NameError> {
+        let fits = (1..=Self::BYTES_MAX).contains(&key.len());
+        if fits { Ok(Self(key)) } else { Err(NameError::KeyLength(key.len())) }
     }
 }
 
@@ -171,5 +191,13 @@ mod tests {
         assert!(Key::new("").is_err());
         assert!(Key::new(&"é".repeat(512)).is_ok());
         assert!(Key::new(&"é".repeat(513)).is_err());
+    }
+
+    #[test]
+    fn what_another_site_sends_as_a_name_is_checked_like_what_a_client_sends() {
+        let sent = |name: &str| postcard::to_stdvec(name).unwrap();
+        assert_eq!(postcard::from_bytes(&sent("abc")), Ok(BucketName::new("abc").unwrap()));
+        assert!(postcard::from_bytes::<BucketName>(&sent("../../etc")).is_err());
+        assert!(postcard::from_bytes::<Key>(&sent("")).is_err());
     }
 }

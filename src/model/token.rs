@@ -1,12 +1,12 @@
-//! The bearer token: what it is, and how it is compared.
+//! A bearer token, of the admin face or of a peer: what is kept of it, and how it is compared.
 
 use std::fmt;
 use std::hint::black_box;
 
 use sha2::{Digest, Sha256};
 
-/// The admin token. Keeps only its hash, so that nothing can show it.
-#[derive(Clone)]
+/// A token to be presented here. Keeps only its hash, so that nothing can show it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
 
 impl Token {
