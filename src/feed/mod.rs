@@ -4,8 +4,15 @@
 //! here reads through to a third site, tells anything or writes anything but the end of receipts that have served.
 
 mod answer;
+mod auth;
+mod http;
 mod local;
 mod rows;
 
 pub use answer::Feed;
+pub use auth::{Reader, Readers};
+pub use http::{Served, router};
 pub use local::Local;
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,10 @@
 //! What is exchanged is in `wire`; over HTTP it is spoken by `client` here and by `feed` on the other side. A site in
 //! the same process is read through the same trait.
 
+mod address;
+mod client;
 mod error;
+pub mod http;
 mod wire;
 
 use std::fmt::Debug;
@@ -12,6 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use address::{Address, NotAnAddress};
+pub use client::{Client, NotAToken};
 pub use error::{Error, Result};
 pub use wire::{Digest, DigestAsk, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, RowDigest, RowsPage, SiteState};
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BucketName, Incarnation, Key, Replica, Seq, SiteNumber, Slot, Telling, Vector};
+use super::{Error, Result};
+use crate::model::{BucketName, Incarnation, Key, Replica, Seq, SiteId, SiteNumber, Slot, Telling, Vector};
 
 /// Version of everything in this file. Sites of different versions say so at the handshake and wait.
 pub const PROTOCOL: u32 = 1;
@@ -108,6 +109,24 @@ pub struct RowsPage {
     pub rows: Vec<RowDigest>,
     /// Whether more follow: go on behind the last key.
     pub more: bool,
+}
+
+impl Heads {
+    /// Whether it is who the settings say, and speaks as we do.
+    pub fn check(&self, id: &SiteId) -> Result<()> {
+        if self.protocol != PROTOCOL {
+            let found = self.protocol;
+            return Err(Error::Refused(format!("it speaks version {found} of the feed, this site version {PROTOCOL}")));
+        }
+        if (self.site, &self.name) != (id.number, &id.name) {
+            let (name, number) = (&self.name, self.site.0);
+            return Err(Error::Refused(format!(
+                "it is {name:?}, number {number}, and the settings say {:?}, number {}: mend [[peer]]",
+                id.name, id.number.0
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl KeyRange {
