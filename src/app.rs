@@ -4,6 +4,7 @@ mod data;
 mod face;
 mod greeting;
 mod meters;
+mod peers;
 mod server;
 mod signals;
 
@@ -17,21 +18,24 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::admin::{self, Probe, Readiness, Token};
+use crate::admin::{self, Probe, Readiness};
 use crate::backend::Backend;
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
-use crate::model::{SiteId, SiteNumber};
+use crate::model::{SiteId, SiteNumber, Token};
+use crate::replicate::{self, Bell};
 use crate::site::{self, Neighbours, Site};
 use crate::status::{self, Status};
 use crate::tasks::{Runner, Worker, Workers};
 use crate::telemetry::Metrics;
 pub use data::owner;
+pub use peers::{Probed, probe as probe_peers};
 
 use data::DataDir;
 use face::Keys;
+use peers::{FeedServer, Peers};
 use server::Server;
 use signals::{Signal, Signals};
 
@@ -48,6 +52,8 @@ const ADMIN_CONNECTIONS: server::Settings =
 pub struct App {
     s3: Server,
     admin: Server,
+    /// None where there are no peers.
+    feed: Option<FeedServer>,
     parts: Arc<admin::Parts>,
     runner: Runner,
     keys: Keys,
@@ -78,9 +84,17 @@ impl App {
         let keys = Keys::open(config)?;
         let s3_listener = listen("s3.listen", config.s3.listen).await?;
         let admin_listener = listen("admin.listen", config.admin.listen).await?;
-        let (site, workers) = open_site(config).await?;
+        let peers = Peers::of(config)?;
+        let feed_listener = match config.peers.is_empty() {
+            true => None,
+            false => Some(listen("feed.listen", config.feed.listen).await?),
+        };
+        let (site, workers) = open_site(config, peers.neighbours.clone()).await?;
         let mut runner = Runner::new(seed()?);
-        workers.into_iter().for_each(|worker| runner.spawn(worker));
+        let following = replicate::workers(&site, &Bell::default(), seed()?);
+        // Before this site asks others, so that both find each other at once.
+        let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener)).transpose()?;
+        workers.into_iter().chain(following).for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();
         meters::attach(&metrics, &site, &runner.workers());
         let parts = Arc::new(admin::Parts {
@@ -96,7 +110,7 @@ impl App {
         });
         let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics, seed()?), s3_connections(config))?;
         let admin = Server::start(admin_listener, TowerToHyperService::new(admin::router(parts.clone())), ADMIN_CONNECTIONS)?;
-        Ok(Self { s3, admin, parts, runner, keys, _data: data })
+        Ok(Self { s3, admin, feed, parts, runner, keys, _data: data })
     }
 
     /// Where S3 is spoken, with the port really taken.
@@ -109,12 +123,20 @@ impl App {
         self.admin.address()
     }
 
-    /// The end in order: nobody is sent here any more, requests in flight end, their last moves at the store become
-    /// durable, workers end their step, the status store closes.
+    /// Where other sites read, with the port really taken; `None` where there are none.
+    pub fn feed_address(&self) -> Option<SocketAddr> {
+        self.feed.as_ref().map(|feed| feed.server.address())
+    }
+
+    /// The end in order: nobody is sent here any more, requests in flight end, other sites are told no more, the last moves
+    /// at the store become durable, workers end their step, the status store closes.
     pub async fn stop(self) {
         info!("stopping: requests in flight may end");
         self.parts.readiness.drain();
         self.s3.stop().await;
+        if let Some(feed) = self.feed {
+            feed.stop().await;
+        }
         settle(&self.parts.site).await;
         self.runner.stop(Instant::now() + WORKERS_PATIENCE).await;
         self.admin.stop().await;
@@ -123,16 +145,14 @@ impl App {
 }
 
 /// Opens the store and what is known of it, and redoes what a crash left undone.
-async fn open_site(config: &Config) -> Result<(Site, Vec<Box<dyn Worker>>)> {
+async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec<Box<dyn Worker>>)> {
     let wall = Arc::new(SystemClock);
     let status = Status::open(status_options(config, wall.millis())).context("cannot open the status store")?;
     let facts = status.facts();
     let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
     let clock = Clock::new(wall, id.number, facts.incarnation, facts.clock_ms);
     let backend = open_backend(config.backend()).await?;
-    Site::open(site::Parts { id, backend, status, clock, neighbours: Neighbours::default() })
-        .await
-        .context("cannot recover the site")
+    Site::open(site::Parts { id, backend, status, clock, neighbours }).await.context("cannot recover the site")
 }
 
 fn status_options(config: &Config, now_ms: u64) -> status::Options {
@@ -149,9 +169,10 @@ fn status_options(config: &Config, now_ms: u64) -> status::Options {
     }
 }
 
-/// Reads what stands beside the settings, as `start` does: the access keys and the admin token. Makes neither.
+/// Reads what stands beside the settings, as `start` does: the access keys, the admin token and those of peers. Makes none.
 pub fn check(config: &Config) -> Result<()> {
     data::check_admin_token(&config.admin.token)?;
+    Peers::of(config)?;
     Keys::check(config)
 }
 

@@ -128,3 +128,121 @@ async fn a_port_that_is_taken_is_named_with_its_setting() {
     let err = App::start(&config(&dir, &[("s3.listen", &address)])).await.unwrap_err();
     assert!(err.to_string().contains(&format!("cannot listen on {address} (s3.listen)")), "{err:#}");
 }
+
+/// A port that nobody has now: two sites name each other's before either is there.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// A site of a pair, and how the other one sees it.
+struct Side {
+    name: &'static str,
+    number: &'static str,
+    feed: String,
+    /// What the other one must present.
+    accept: &'static str,
+}
+
+fn sides() -> [Side; 2] {
+    let side = |name, number, accept| Side { name, number, feed: free_address(), accept };
+    [side("paris", "1", "berlin-presents"), side("berlin", "2", "paris-presents")]
+}
+
+/// Starts `own`, which follows `other`; `more` wins.
+async fn start_side(own: &Side, other: &Side, more: &[(&str, &str)]) -> Running {
+    let feed = format!("http://{}", other.feed);
+    let settings = [
+        ("site.name", own.name),
+        ("site.number", own.number),
+        ("feed.listen", own.feed.as_str()),
+        ("peer.0.site", other.name),
+        ("peer.0.number", other.number),
+        ("peer.0.feed", &feed),
+        ("peer.0.token", other.accept),
+        ("peer.0.accept", own.accept),
+        ("events.bus", "poll"),
+        ("replication.sites", "*"),
+    ];
+    start(&[&settings[..], more].concat()).await
+}
+
+/// Waits until `done` answers something, for as long as a write may take to reach another site.
+async fn within_seconds<T, F: Future<Output = Option<T>>>(mut done: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = done().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it did not come about");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn two_sites_follow_each_other_over_http() {
+    use crate::site::testing::{get, object, put, with_bucket};
+    let [one, other] = sides();
+    let paris = start_side(&one, &other, &[]).await;
+    let berlin = start_side(&other, &one, &[]).await;
+    let (here, there) = (with_bucket(paris.app.parts.site.clone()).await, berlin.app.parts.site.clone());
+    put(&here, "small", "hello").await;
+    put(&here, "large", vec![7; 3_000_000]).await;
+    assert_eq!(within_seconds(|| async { get(&there, "small").await.ok() }).await, "hello");
+    assert_eq!(within_seconds(|| async { get(&there, "large").await.ok() }).await, vec![7; 3_000_000]);
+    put(&there, "back", "again").await;
+    assert_eq!(within_seconds(|| async { get(&here, "back").await.ok() }).await, "again");
+    there.delete(&object("small"), Default::default()).await.unwrap();
+    within_seconds(|| async { get(&here, "small").await.err() }).await;
+    let workers = paris.json("/v1/workers").await.to_string();
+    assert!(workers.contains("follow-berlin") && workers.contains("\"fetch\""), "{workers}");
+    let began = Instant::now();
+    drop((here, there));
+    tokio::join!(paris.app.stop(), berlin.app.stop());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+/// What paris says of berlin once it knows that something is wrong between them.
+async fn told_at_paris(of_berlin: &[(&str, &str)]) -> String {
+    let [one, other] = sides();
+    let paris = start_side(&one, &other, &[]).await;
+    let berlin = start_side(&other, &one, of_berlin).await;
+    let refusal = || async {
+        let seen = paris.app.parts.site.neighbours().iter().next().unwrap().seen();
+        seen.error.filter(|error| error.contains("refuses"))
+    };
+    let told = within_seconds(refusal).await;
+    drop(berlin);
+    told
+}
+
+#[tokio::test]
+async fn a_wrong_token_name_or_number_is_told_clearly() {
+    let told = told_at_paris(&[("peer.0.accept", "another")]).await;
+    assert!(told.contains("does not take the token of this site") && told.contains("[[peer]].token"), "{told}");
+    let told = told_at_paris(&[("site.name", "rome")]).await;
+    assert!(told.contains("it is \"rome\", number 2, and the settings say \"berlin\", number 2: mend [[peer]]"), "{told}");
+    let told = told_at_paris(&[("site.number", "3")]).await;
+    assert!(told.contains("it is \"berlin\", number 3, and the settings say \"berlin\", number 2"), "{told}");
+}
+
+#[tokio::test]
+async fn two_peers_with_one_token_are_refused_since_it_would_prove_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let peers: Vec<(String, String)> = ["berlin", "rome"]
+        .iter()
+        .enumerate()
+        .flat_map(|(at, name)| {
+            let setting = |key: &str, value: String| (format!("peer.{at}.{key}"), value);
+            [
+                setting("site", (*name).into()),
+                setting("number", (at + 2).to_string()),
+                setting("feed", format!("http://{name}:1")),
+                setting("token", "x".into()),
+                setting("accept", "same".into()),
+            ]
+        })
+        .collect();
+    let peers: Vec<(&str, &str)> = peers.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect();
+    let err = App::start(&config(&dir, &peers)).await.unwrap_err();
+    assert!(err.to_string().contains("peer[1].accept: is another's token too"), "{err:#}");
+}

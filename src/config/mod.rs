@@ -7,6 +7,7 @@ mod read;
 mod rules;
 mod secret;
 mod section;
+mod sites;
 mod value;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub use load::{Flag, Sources};
 pub use secret::{Secret, SecretError};
 pub use section::Problem;
+pub use sites::{Bus, Feed, Peer, Sites};
 pub use value::{ByteSize, Period};
 
 use crate::backend::fs;
@@ -34,6 +36,11 @@ pub struct Config {
     pub backends: Vec<(String, Backend)>,
     /// First match wins.
     pub routes: Vec<Route>,
+    pub feed: Feed,
+    /// The other sites.
+    pub peers: Vec<Peer>,
+    pub events: Events,
+    pub replication: Replication,
     pub status: Status,
     pub lifecycle: Lifecycle,
     pub log: telemetry::Settings,
@@ -114,6 +121,18 @@ pub enum Backend {
 pub struct Route {
     pub buckets: String,
     pub backend: String,
+}
+
+/// How events travel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events {
+    pub bus: Bus,
+}
+
+/// What is sent to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replication {
+    pub sites: Sites,
 }
 
 /// Memory of the status store.

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::section::{NOT_YET, Section};
+use super::sites::{self, Feed, Peer};
 use super::value::{Setting, words};
-use super::{Access, Admin, Backend, ByteSize, Config, Lifecycle, Limits, Period, Route, S3, Secret, Site, Sources, Status};
+use super::{
+    Access, Admin, Backend, ByteSize, Config, Events, Lifecycle, Limits, Period, Replication, Route, S3, Secret, Site, Sources,
+    Status,
+};
 use crate::backend::fs;
 use crate::telemetry;
 
@@ -39,7 +43,9 @@ impl Config {
     /// Reads everything there is to set; the reader's report says what is wrong with it.
     pub(super) fn read(all: &mut Section<'_>) -> Self {
         let data = Data { path: all.value("data", PathBuf::from(DEFAULT_DATA)) };
-        refuse_later_stages(all);
+        for key in ["target", "bucket"] {
+            all.not_yet(key);
+        }
         Self {
             site: all.within("site", Site::read),
             s3: all.within("s3", S3::read),
@@ -47,6 +53,10 @@ impl Config {
             access: all.within("access", |access| Access { keys_file: data.follow(access, "keys_file", "keys.toml") }),
             backends: read_backends(all, &data),
             routes: all.list("route", Route::read).unwrap_or_else(|| vec![Route::default()]),
+            feed: all.within("feed", |feed| Feed::read(feed, loopback(9002))),
+            peers: all.list("peer", Peer::read).unwrap_or_default().into_iter().flatten().collect(),
+            events: all.within("events", |events| Events { bus: sites::read_bus(events) }),
+            replication: all.within("replication", |section| Replication { sites: sites::read_sites(section) }),
             status: all.within("status", Status::read),
             lifecycle: all.within("lifecycle", |lifecycle| Lifecycle { day: lifecycle.value("day", hours(24)) }),
             log: all.within("log", read_log),
@@ -211,40 +221,6 @@ fn read_log(log: &mut Section<'_>) -> telemetry::Settings {
 }
 
 words! { telemetry::Format, allowed "\"text\" or \"json\"": "text" => Self::Text, "json" => Self::Json }
-
-/// A setting with one value, until there are other sites: how events travel, when a write is told, whom it waits for.
-struct Bus;
-struct Mode;
-struct Ack;
-
-words! { Bus, allowed "\"none\"; \"jetstream\" and \"poll\" are not built yet in this version": "none" => Self }
-words! { Mode, allowed "\"background\"; \"active\" and \"disabled\" are not built yet in this version": "background" => Self }
-words! { Ack, allowed "\"any\"; \"all\" is not built yet in this version": "any" => Self }
-
-/// Settings of other sites are known and refused, so that nobody believes in a replica that is not there. Their defaults
-/// stand for "no other sites" and are taken.
-fn refuse_later_stages(all: &mut Section<'_>) {
-    for key in ["peer", "target", "bucket"] {
-        all.not_yet(key);
-    }
-    all.within("feed", |feed| {
-        feed.not_yet("token");
-        if feed.value("listen", loopback(9002)) != loopback(9002) {
-            feed.refuse("listen", format!("{NOT_YET}; there are no peers to listen for, remove it"));
-        }
-    });
-    all.within("events", |events| {
-        events.not_yet("url");
-        events.value("bus", Bus);
-    });
-    all.within("replication", |replication| {
-        replication.value("mode", Mode);
-        replication.value("ack", Ack);
-        if !replication.value("sites", Vec::<String>::new()).is_empty() {
-            replication.refuse("sites", format!("{NOT_YET}; allowed: []"));
-        }
-    });
-}
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::section::{NOT_YET, Problem, Report};
-use super::{Backend, Config};
+use super::{Backend, Config, sites};
 use crate::backend::fs;
 
 /// Adds what is wrong to `report`.
@@ -18,6 +18,7 @@ pub fn check(config: &Config, report: &mut Report) {
     check_names(config, &mut refuse);
     check_listeners(config, &mut refuse);
     check_routes(config, &mut refuse);
+    sites::check(config, &mut refuse);
     for (name, backend) in &config.backends {
         if let Backend::Fs(fs) = backend {
             check_directory(config, &format!("backend.{name}"), fs, &mut refuse);
@@ -35,11 +36,11 @@ fn is_log_filter(filter: &str) -> bool {
     filter.split(',').all(is_level_or_directive) && EnvFilter::builder().parse(filter).is_ok()
 }
 
-type Refuse<'a> = dyn FnMut(&str, String) + 'a;
+pub(super) type Refuse<'a> = dyn FnMut(&str, String) + 'a;
 
 fn check_names(config: &Config, refuse: &mut Refuse<'_>) {
     let site = &config.site.name;
-    if !is_name(site, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_')) {
+    if !is_site_name(site) {
         refuse("site.name", format!("found {site:?}; allowed: 1 to 63 characters of a-z, 0-9, '-' and '_'"));
     }
     let region = &config.s3.region;
@@ -51,6 +52,10 @@ fn check_names(config: &Config, refuse: &mut Refuse<'_>) {
             refuse("s3.domains", format!("found {domain:?}; allowed: host names in lower case, such as \"s3.example.com\""));
         }
     }
+}
+
+pub(super) fn is_site_name(name: &str) -> bool {
+    is_name(name, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
 }
 
 fn is_name(name: &str, legal: impl Fn(char) -> bool) -> bool {

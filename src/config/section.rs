@@ -56,13 +56,29 @@ impl<'a> Section<'a> {
     /// The value of `key`, or `default` where it is not set or wrong.
     pub fn value<T: Setting>(&mut self, key: &'static str, default: T) -> T {
         let path = self.path_of(key);
-        self.report.known.push(path.clone());
-        let Some(found) = self.take(key) else { return default };
-        if let Some(value) = T::read(&found).or_else(|| self.read_text(&path, &found)) {
-            return value;
+        self.report.known.push(path);
+        self.optional(key).unwrap_or(default)
+    }
+
+    /// The value of `key`, where it is set: a setting without a default.
+    pub fn optional<T: Setting>(&mut self, key: &'static str) -> Option<T> {
+        let path = self.path_of(key);
+        let found = self.take(key)?;
+        let value = T::read(&found).or_else(|| self.read_text(&path, &found));
+        if value.is_none() {
+            self.refuse(key, format!("found {}; allowed: {}", T::show(&found), T::ALLOWED));
         }
-        self.refuse(key, format!("found {}; allowed: {}", T::show(&found), T::ALLOWED));
-        default
+        value
+    }
+
+    /// The value of `key`, which must be set to `what`.
+    pub fn required<T: Setting>(&mut self, key: &'static str, what: &str) -> Option<T> {
+        if !self.has(key) {
+            self.known.push(key);
+            self.refuse(key, format!("is missing: {what}; allowed: {}", T::ALLOWED));
+            return None;
+        }
+        self.optional(key)
     }
 
     /// The section `key`, empty where it is not there.

@@ -132,15 +132,11 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
 #[test]
 fn what_is_not_built_yet_is_refused_rather_than_ignored() {
     let cases = [
-        ("peer", "[[peer]]\nsite = 'berlin'"),
         ("target", "[[target]]\nsite = 'copy'"),
         ("bucket", "[[bucket]]\nmatch = 'logs-*'"),
         ("s3.tls", "[s3]\ntls = { cert = 'a', key = 'b' }"),
-        ("feed.listen", "[feed]\nlisten = '127.0.0.1:9999'"),
-        ("feed.token", "[feed]\ntoken = 'x'"),
         ("events.bus", "[events]\nbus = 'jetstream'"),
         ("events.url", "[events]\nurl = 'nats://127.0.0.1:4222'"),
-        ("replication.sites", "[replication]\nsites = ['*']"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
         ("backend.main.kind", "[backend.main]\nkind = 's3'"),
@@ -236,4 +232,83 @@ fn what_lies_in_the_data_directory_follows_it() {
     }
     let config = load("[access]\nkeys_file = '/etc/keys.toml'", &[], &[("data", "/srv/bucket")]).unwrap();
     assert_eq!(config.access.keys_file, PathBuf::from("/etc/keys.toml"));
+}
+
+/// Settings of a site named `local`, number 1, with berlin as its peer; `more` follows.
+fn with_berlin(more: &str) -> String {
+    let berlin = "[[peer]]\nsite = 'berlin'\nnumber = 2\nfeed = 'http://10.0.0.2:9102'\ntoken = 'hunter2'\naccept = 'hunter3'\n";
+    format!("{berlin}{more}")
+}
+
+#[test]
+fn the_peer_shown_to_users_is_a_good_one() {
+    let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let uncommented = SHOWN.lines().map(|line| match line.strip_prefix("# ") {
+        Some(shown) if shown.starts_with("[[peer]]") || is_setting(shown) => shown,
+        _ => line,
+    });
+    let config = good(&uncommented.collect::<Vec<_>>().join("\n"));
+    let berlin = &config.peers[0];
+    assert_eq!(
+        (berlin.site.as_str(), berlin.number.get(), berlin.feed.to_string()),
+        ("berlin", 2, "http://127.0.0.1:9102".into())
+    );
+    assert_eq!(berlin.accept, Some(Secret::Env("BERLIN_PRESENTS".into())));
+    assert_eq!(config.feed.token, Some(Secret::Env("PARIS_FEED_TOKEN".into())));
+}
+
+#[test]
+fn peers_are_read_and_their_secrets_never_shown() {
+    let config = good(&with_berlin("[events]\nbus = 'poll'\n[replication]\nsites = ['berlin']"));
+    assert_eq!(config.replication.sites, Sites::Named(vec!["berlin".into()]));
+    assert!(!format!("{config:?}").contains("hunter"));
+    for all in ["['*']", "'*'"] {
+        assert_eq!(good(&with_berlin(&format!("[replication]\nsites = {all}"))).replication.sites, Sites::Everybody);
+    }
+}
+
+#[test]
+fn a_peer_may_come_from_the_environment() {
+    let env = [
+        ("ANYBUCKET__PEER__0__SITE", "berlin"),
+        ("ANYBUCKET__PEER__0__NUMBER", "2"),
+        ("ANYBUCKET__PEER__0__FEED", "http://berlin:9002"),
+        ("ANYBUCKET__PEER__0__TOKEN__ENV", "B"),
+        ("ANYBUCKET__FEED__TOKEN__FILE", "/run/secrets/feed"),
+        ("ANYBUCKET__REPLICATION__SITES", "*"),
+    ];
+    let config = load(SHOWN, &env, &[]).unwrap();
+    assert_eq!((config.peers.len(), config.peers[0].token.clone()), (1, Secret::Env("B".into())));
+    assert_eq!(config.replication.sites, Sites::Everybody);
+}
+
+#[test]
+fn what_is_wrong_with_other_sites_is_named_with_its_path_and_remedy() {
+    let cases: &[(&str, &[&str])] = &[
+        (
+            "[[peer]]\nsite = 'berlin'",
+            &["peer[0].number: is missing", "peer[0].feed: is missing", "peer[0].token: is missing", "presents there"],
+        ),
+        (
+            "[[peer]]\nsite = 'berlin'\nnumber = 2\nfeed = 'http://b:1'\ntoken = 'x'",
+            &["peer[0].accept: is missing", "[feed].token"],
+        ),
+        ("[[peer]]\nfeed = 'https://b:1'", &["peer[0].feed: found \"https://b:1\"", "TLS is not built yet"]),
+        ("[[peer]]\ntokn = 'x'", &["peer[0].tokn: unknown key; did you mean `token`?"]),
+        (&with_berlin("[site]\nnumber = 2"), &["peer[0].number: found 2", "each has its own"]),
+        (&with_berlin("[site]\nname = 'berlin'"), &["peer[0].site: found \"berlin\"", "each has its own"]),
+        (&with_berlin(&with_berlin("")), &["peer[1].site: found \"berlin\"", "peer[1].number: found 2"]),
+        (&with_berlin("[replication]\nsites = ['rome']"), &["replication.sites: found \"rome\"", "allowed: berlin, or \"*\""]),
+        (&with_berlin("[replication]\nsites = ['*', 'berlin']"), &["replication.sites: found", "every site known"]),
+        ("[replication]\nsites = ['*']", &["replication.sites: names other sites, and there are none; add [[peer]]"]),
+        (&with_berlin("[feed]\nlisten = '127.0.0.1:9000'"), &["feed.listen: found 127.0.0.1:9000, which is s3.listen too"]),
+        (&with_berlin("[feed]\nlisten = '127.0.0.1:9001'"), &["feed.listen: found 127.0.0.1:9001, which is admin.listen too"]),
+    ];
+    for (text, words) in cases {
+        let said = refusal(text);
+        for word in *words {
+            assert!(said.contains(word), "{text:?}: {word:?} is not in {said:?}");
+        }
+        assert!(!said.contains("hunter"), "{said}");
+    }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::absorb::absorb;
 use super::{Bell, heads_for};
 use crate::model::{Incarnation, Seq};
-use crate::peer::{Error, Heads, LogAsk, PROTOCOL};
+use crate::peer::{Error, Heads, LogAsk};
 use crate::site::{Neighbour, Site};
 use crate::status::Commit;
 use crate::status::tables::{Member, Members, Received};
@@ -69,7 +69,7 @@ impl Follower {
             heads_for(&self.site, self.neighbour.id.number).await.map_err(|err| Error::Unreachable(format!("here: {err}")))?;
         let asked = timeout(HEARTBEAT + PATIENCE, self.neighbour.peer.heads(mine, HEARTBEAT)).await;
         let heads = asked.map_err(|_| Error::Unreachable("no answer in time".into()))??;
-        self.check(&heads)?;
+        heads.check(&self.neighbour.id)?;
         let offset = i64::try_from(heads.clock_ms).unwrap_or(i64::MAX) - i64::try_from(self.site.clock().wall_ms()).unwrap_or(0);
         self.neighbour.heard(heads.clone(), offset);
         if was_silent {
@@ -78,25 +78,6 @@ impl Follower {
             self.bell.ring();
         }
         Ok(heads)
-    }
-
-    /// Whether it is who the settings say, and speaks as we do.
-    fn check(&self, heads: &Heads) -> Result<(), Error> {
-        let id = &self.neighbour.id;
-        if heads.protocol != PROTOCOL {
-            return Err(Error::Refused(format!(
-                "it speaks version {} of the feed, this site version {PROTOCOL}",
-                heads.protocol
-            )));
-        }
-        if (heads.site, &heads.name) != (id.number, &id.name) {
-            let (name, number) = (&heads.name, heads.site.0);
-            return Err(Error::Refused(format!(
-                "it is {name:?}, number {number}, and the settings say {:?}, number {}: mend [[peer]]",
-                id.name, id.number.0
-            )));
-        }
-        Ok(())
     }
 
     /// Up to where its present life is known here. A life not heard of before begins at nothing.
