@@ -1,5 +1,6 @@
 //! The composition root: settings in, a running proxy out, and its end in order.
 
+mod bus;
 mod data;
 mod face;
 mod greeting;
@@ -24,12 +25,14 @@ use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
+use crate::events;
 use crate::model::{SiteId, SiteNumber, Token};
 use crate::replicate::{self, Bell};
 use crate::site::{self, Neighbours, Site};
 use crate::status::{self, Status};
 use crate::tasks::{Runner, Worker, Workers};
 use crate::telemetry::Metrics;
+pub use bus::probe as probe_bus;
 pub use data::owner;
 pub use peers::{Probed, probe as probe_peers};
 
@@ -91,10 +94,12 @@ impl App {
         };
         let (site, workers) = open_site(config, peers.neighbours.clone()).await?;
         let mut runner = Runner::new(seed()?);
-        let following = replicate::workers(&site, &Bell::default(), seed()?);
+        let bell = Bell::default();
+        let following = replicate::workers(&site, &bell, seed()?);
+        let telling = bus::open(config).await?.map(|bus| events::workers(&site, &bus, &bell)).unwrap_or_default();
         // Before this site asks others, so that both find each other at once.
         let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener)).transpose()?;
-        workers.into_iter().chain(following).for_each(|worker| runner.spawn(worker));
+        workers.into_iter().chain(following).chain(telling).for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();
         meters::attach(&metrics, &site, &runner.workers());
         let parts = Arc::new(admin::Parts {

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::server::{self, Server};
 use crate::clock::{SystemClock, WallClock};
-use crate::config::{self, Config, Secret, Sites};
+use crate::config::{self, Bus, Config, Secret, Sites};
 use crate::feed::{self, Feed, Reader, Readers, Served};
 use crate::model::{Incarnation, Seq, SiteId, SiteNumber, Token};
 use crate::peer::{Client, Heads, PROTOCOL, Peer, SiteState};
@@ -42,7 +42,7 @@ impl Peers {
         for (at, peer) in config.peers.iter().enumerate() {
             all.push((id(peer), Arc::new(client(config, at)?)));
         }
-        let neighbours = Neighbours::new(all, scope(config), false);
+        let neighbours = Neighbours::new(all, scope(config), matches!(config.events.bus, Bus::JetStream(_)));
         Ok(Self { neighbours, readers: readers(config, own)? })
     }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub use load::{Flag, Sources};
 pub use secret::{Secret, SecretError};
 pub use section::Problem;
-pub use sites::{Bus, Feed, Peer, Sites};
+pub use sites::{Bus, Feed, JetStream, Peer, Sites};
 pub use value::{ByteSize, Period};
 
 use crate::backend::fs;

@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::Value;
 
 use super::rules::{Refuse, is_site_name};
 use super::section::Section;
 use super::value::{Setting, words};
-use super::{Config, Secret};
+use super::{ByteSize, Config, Period, Secret};
 use crate::peer::Address;
 
 /// Another anybucket.
@@ -22,6 +24,8 @@ pub struct Peer {
     pub token: Secret,
     /// What it must present here, which proves that it is this site. `None`: [`Feed::token`], and its word.
     pub accept: Option<Secret>,
+    /// JetStream domain of its stream, where it is another than that of the server this site connects to.
+    pub domain: Option<String>,
 }
 
 /// What other sites may read of this one.
@@ -34,13 +38,36 @@ pub struct Feed {
 }
 
 /// What carries events to other sites, and to programs that listen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Bus {
     /// Nothing. Peers hear of each other by long polls all the same.
     #[default]
     None,
     /// The same, said aloud.
     Poll,
+    JetStream(Box<JetStream>),
+}
+
+/// A NATS with JetStream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JetStream {
+    /// One or several, separated by commas.
+    pub url: String,
+    /// Contents of a `.creds` file.
+    pub credentials: Option<Secret>,
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    pub token: Option<Secret>,
+    /// A certificate authority to trust beside the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// Certificate and key to show.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// JetStream domain of this site's stream.
+    pub domain: Option<String>,
+    pub stream_bytes_max: ByteSize,
+    pub stream_age_max: Period,
+    pub replicas: NonZeroU16,
 }
 
 /// Which sites hear of a bucket that has no rules of its own.
@@ -74,7 +101,15 @@ impl Setting for Sites {
     }
 }
 
-words! { Bus, allowed "\"none\" or \"poll\"; \"jetstream\" is not built yet in this version": "none" => Self::None, "poll" => Self::Poll }
+/// Which bus, before its settings are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    None,
+    Poll,
+    JetStream,
+}
+
+words! { Kind, allowed "\"none\", \"poll\" or \"jetstream\"": "none" => Self::None, "poll" => Self::Poll, "jetstream" => Self::JetStream }
 
 /// Settings with one value as yet: when a write is sent to other sites, and for whom its answer waits.
 struct Mode;
@@ -90,8 +125,8 @@ impl Peer {
         let number = peer.required("number", "its [site].number");
         let feed = peer.required("feed", "where its [feed].listen is reached from here");
         let token = peer.required("token", "what this site presents there, which it takes as [[peer]].accept or [feed].token");
-        let accept = peer.optional("accept");
-        Some(Self { site: site?, number: number?, feed: feed?, token: token?, accept })
+        let (accept, domain) = (peer.optional("accept"), peer.optional("domain"));
+        Some(Self { site: site?, number: number?, feed: feed?, token: token?, accept, domain })
     }
 }
 
@@ -101,9 +136,59 @@ impl Feed {
     }
 }
 
+/// The settings of a bus are read whatever the bus, so that one that is only switched off can stay written down.
 pub(super) fn read_bus(events: &mut Section<'_>) -> Bus {
-    events.not_yet("url");
-    events.value("bus", Bus::None)
+    let kind = events.value("bus", Kind::None);
+    let jetstream = JetStream::read(events);
+    match kind {
+        Kind::None => Bus::None,
+        Kind::Poll => Bus::Poll,
+        Kind::JetStream => Bus::JetStream(Box::new(jetstream)),
+    }
+}
+
+impl JetStream {
+    fn read(events: &mut Section<'_>) -> Self {
+        Self {
+            url: events.value("url", "nats://127.0.0.1:4222".into()),
+            credentials: events.optional("credentials"),
+            user: events.optional("user"),
+            password: events.optional("password"),
+            token: events.optional("token"),
+            tls_ca: events.optional("tls_ca"),
+            tls_cert: events.optional("tls_cert"),
+            tls_key: events.optional("tls_key"),
+            domain: events.optional("domain"),
+            stream_bytes_max: events.value("stream_bytes_max", ByteSize(1 << 30)),
+            stream_age_max: events.value("stream_age_max", Period(Duration::from_secs(24 * 3_600))),
+            replicas: events.value("replicas", NonZeroU16::MIN),
+        }
+    }
+}
+
+/// A bus that cannot be spoken to as it is written down.
+fn check_bus(config: &Config, refuse: &mut Refuse<'_>) {
+    let Bus::JetStream(nats) = &config.events.bus else { return };
+    let ways = [nats.credentials.is_some(), nats.user.is_some() || nats.password.is_some(), nats.token.is_some()];
+    if ways.into_iter().filter(|way| *way).count() > 1 {
+        refuse(
+            "events.credentials",
+            "is one way to log in among several here; keep one of credentials, user with password, token".into(),
+        );
+    }
+    if nats.user.is_some() != nats.password.is_some() {
+        refuse("events.password", "belongs to events.user: set both or none".into());
+    }
+    if nats.tls_cert.is_some() != nats.tls_key.is_some() {
+        refuse("events.tls_key", "belongs to events.tls_cert: set both or none".into());
+    }
+    let is_url = |url: &str| ["nats://", "tls://"].iter().any(|scheme| url.trim().starts_with(scheme));
+    if !nats.url.split(',').all(is_url) {
+        refuse(
+            "events.url",
+            format!("found {:?}; allowed: nats://HOST:PORT or tls://HOST:PORT, several separated by commas", nats.url),
+        );
+    }
 }
 
 pub(super) fn read_sites(replication: &mut Section<'_>) -> Sites {
@@ -118,6 +203,7 @@ pub(super) fn check(config: &Config, refuse: &mut Refuse<'_>) {
         check_peer(config, at, peer, refuse);
     }
     check_sites(config, refuse);
+    check_bus(config, refuse);
     let (feed, others) = (config.feed.listen, [("s3.listen", config.s3.listen), ("admin.listen", config.admin.listen)]);
     for (setting, _) in others.iter().filter(|(_, other)| *other == feed && feed.port() != 0 && !config.peers.is_empty()) {
         refuse("feed.listen", format!("found {feed}, which is {setting} too; give each a port of its own"));

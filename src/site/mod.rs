@@ -191,7 +191,7 @@ impl Site {
     /// Who hears of a change made here.
     fn audience(&self) -> Audience {
         let neighbours = &self.inner.neighbours;
-        Audience { owed: neighbours.in_scope(), known: neighbours.numbers(), bus: neighbours.bus && !neighbours.is_empty() }
+        Audience { owed: neighbours.in_scope(), known: neighbours.numbers(), bus: neighbours.bus }
     }
 
     /// What happened since the start.
