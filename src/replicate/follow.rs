@@ -13,7 +13,7 @@ use super::absorb::absorb;
 use super::{Bell, heads_for};
 use crate::model::{Incarnation, Seq};
 use crate::peer::{Error, Heads, LogAsk};
-use crate::site::{Neighbour, Site};
+use crate::site::{Neighbour, Site, Standing};
 use crate::status::Commit;
 use crate::status::tables::{Member, Members, Received};
 use crate::tasks::{Step, Worker};
@@ -64,7 +64,7 @@ impl Follower {
 
     /// One heartbeat.
     async fn hear(&mut self) -> Result<Heads, Error> {
-        let was_silent = self.neighbour.seen().error.is_some();
+        let was_silent = self.neighbour.standing() == Standing::Unreachable;
         let mine =
             heads_for(&self.site, self.neighbour.id.number).await.map_err(|err| Error::Unreachable(format!("here: {err}")))?;
         let asked = timeout(HEARTBEAT + PATIENCE, self.neighbour.peer.heads(mine, HEARTBEAT)).await;
@@ -73,7 +73,7 @@ impl Follower {
         let offset = i64::try_from(heads.clock_ms).unwrap_or(i64::MAX) - i64::try_from(self.site.clock().wall_ms()).unwrap_or(0);
         self.neighbour.heard(heads.clone(), offset);
         if was_silent {
-            tracing::info!(peer = %self.neighbour.id.name, "a site answers again");
+            tracing::info!(peer = %self.neighbour.id.name, "a site answers");
             self.sweep = Sweep::new();
             self.bell.ring();
         }

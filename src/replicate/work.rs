@@ -90,6 +90,10 @@ impl Fetcher {
         (!answering.is_empty()).then(|| answering[hint.tries as usize % answering.len()])
     }
 
+    fn nobody_answers(&self) -> bool {
+        self.site.neighbours().iter().all(|neighbour| neighbour.standing() == Standing::Unreachable)
+    }
+
     async fn work_off(&mut self, by_source: BTreeMap<SiteNumber, Vec<Unit>>) -> Result<(), String> {
         let mut fetches = Vec::new();
         for (source, units) in &by_source {
@@ -164,6 +168,11 @@ impl Worker for Fetcher {
     }
 
     async fn step(&mut self) -> Result<Step, String> {
+        if self.nobody_answers() {
+            // Nothing is put off meanwhile: the first heartbeat rings, and all of it is due.
+            self.next_ms = None;
+            return Ok(Step::Idle);
+        }
         let by_source = self.due().await?;
         if by_source.is_empty() {
             return Ok(Step::Idle);

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::world::World;
-use crate::model::SiteNumber;
-use crate::model::Unit;
+use crate::model::{News, SiteNumber, Telling, Unit};
 use crate::site::testing::{get, object, put, with_bucket};
 use crate::site::{Error, Replication, Site, WriteConditions};
 
@@ -155,5 +154,26 @@ fn a_grave_stays_while_a_site_that_holds_the_object_is_away() {
             assert!(matches!(get(world.site(number), "a").await, Err(Error::NoSuchKey)), "site {number}");
             assert_eq!(graves(world.site(number)).await, 0, "site {number}");
         }
+    });
+}
+
+#[test]
+fn what_was_wanted_while_nobody_answered_is_fetched_as_soon_as_somebody_does() {
+    run(async {
+        let world = World::new(2).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        world.pass(SOON).await;
+        world.network.cut(SiteNumber(1), SiteNumber(2), true);
+        put(&one, "a", "1").await;
+        world.pass(Duration::from_secs(20)).await;
+        let unit = Unit::null(&object("a"));
+        let vector = one.replica(&unit).await.unwrap().vector().unwrap();
+        let telling = Telling { unit, vector, news: News::Mutated };
+        crate::replicate::absorb_hints(world.site(2), SiteNumber(1), &[telling]).await.unwrap();
+        // Long enough for it to be tried, and put off, in vain.
+        world.pass(Duration::from_millis(12_500)).await;
+        world.network.join_all();
+        world.pass(Duration::from_millis(2_100)).await;
+        assert_eq!(get(world.site(2), "a").await.unwrap(), "1");
     });
 }
