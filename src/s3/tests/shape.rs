@@ -95,6 +95,14 @@ async fn headers_that_ask_for_more_than_there_is_store_nothing() {
 }
 
 #[tokio::test]
+async fn what_sites_say_to_each_other_means_nothing_from_a_client() {
+    let server = server().await;
+    for call in [Call::new("PUT", "/bucket/k").body("x"), Call::new("GET", "/bucket/k")] {
+        assert_eq!(server.send(call.header("x-anybucket-hop", "2")).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_form_upload_is_refused() {
     let server = server().await;
     let call = Call::new("POST", "/bucket").header("content-type", "multipart/form-data; boundary=x").body("--x--");
