@@ -34,7 +34,7 @@ use crate::tasks::{Runner, Worker, Workers};
 use crate::telemetry::Metrics;
 pub use bus::probe as probe_bus;
 pub use data::owner;
-pub use peers::{Probed, probe as probe_peers};
+pub use peers::{Probed as ProbedPeer, probe as probe_peers};
 
 use data::DataDir;
 use face::Keys;

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::App;
 use super::face::FirstKey;
-use crate::config::{Backend, Config, Secret};
+use crate::config::{Backend, Config, Secret, Sites};
 use crate::telemetry::Format;
 
 /// What the lines say.
@@ -17,6 +17,8 @@ struct Greeting<'a> {
     config: &'a Config,
     s3: String,
     admin: String,
+    /// None where there are no peers.
+    feed: Option<String>,
     /// None where a person emptied the keys file.
     key: Option<Pasteable>,
 }
@@ -31,7 +33,8 @@ struct Pasteable {
 /// Prints them to stdout, or logs them where logs are for machines.
 pub fn say(config: &Config, app: &App) {
     let key = app.keys.first().map(|key| Pasteable::of(key, &config.access.keys_file));
-    let greeting = Greeting { config, s3: url(app.s3_address()), admin: url(app.admin_address()), key };
+    let feed = app.feed_address().map(url);
+    let greeting = Greeting { config, s3: url(app.s3_address()), admin: url(app.admin_address()), feed, key };
     match config.log.format {
         Format::Json => info!(s3 = greeting.s3, admin = greeting.admin, keys = %config.access.keys_file.display(), "serving"),
         // Whoever closed stdout does not want to read it.
@@ -55,12 +58,16 @@ impl Greeting<'_> {
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
-        let Self { config, s3, admin, key } = self;
+        let Self { config, s3, admin, feed, key } = self;
         let (site, region, version) = (&config.site.name, &config.s3.region, env!("CARGO_PKG_VERSION"));
         writeln!(text, "anybucket {version} serves S3 at {s3} (site {site}, region {region})\n")?;
         writeln!(text, "  objects  {}", objects(config.backend()))?;
         writeln!(text, "  keys     {}", config.access.keys_file.display())?;
-        writeln!(text, "  admin    {admin}, token {}\n", token(&config.admin.token))?;
+        writeln!(text, "  admin    {admin}, token {}", token(&config.admin.token))?;
+        if let Some(feed) = feed {
+            writeln!(text, "  feed     {feed}, read by {}", peers(config))?;
+        }
+        writeln!(text)?;
         let Some(Pasteable { access_key, secret }) = key else {
             return writeln!(text, "There is no access key: add one to the keys file and send SIGHUP.");
         };
@@ -69,6 +76,17 @@ impl Greeting<'_> {
         writeln!(text, "  aws --endpoint-url {s3} s3 mb s3://first-bucket")?;
         writeln!(text, "  rclone lsd ':s3,provider=Other,env_auth=true,region={region},endpoint=\"{s3}\":'\n")
     }
+}
+
+/// Who reads this site and is read by it, and whether anything goes there.
+fn peers(config: &Config) -> String {
+    let names: Vec<&str> = config.peers.iter().map(|peer| peer.site.as_str()).collect();
+    let sent = match &config.replication.sites {
+        Sites::Nobody => "nothing written here is sent on: replication.sites is empty".into(),
+        Sites::Everybody => "everything written here goes to every site".into(),
+        Sites::Named(names) => format!("everything written here goes to {}", names.join(", ")),
+    };
+    format!("{}; {sent}", names.join(", "))
 }
 
 fn objects(backend: &Backend) -> String {
@@ -124,6 +142,7 @@ mod tests {
             config: &config,
             s3: url("0.0.0.0:9000".parse().unwrap()),
             admin: url("127.0.0.1:9001".parse().unwrap()),
+            feed: None,
             key: Some(Pasteable { access_key: "AB123".into(), secret: "$(secret)".into() }),
         };
         let text = greeting.text();

@@ -17,9 +17,10 @@ use crate::peer::{Client, Heads, PROTOCOL, Peer, SiteState};
 use crate::site::{Neighbours, Scope, Site};
 use crate::tasks::Trigger;
 
-/// Every site keeps a connection for heartbeats and some for what it fetches.
+/// Every site keeps a connection for heartbeats and some for what it fetches. The timeout ends connections that rest, too:
+/// the reader must give them up before, or a request meets the end of its connection.
 const CONNECTIONS: server::Settings =
-    server::Settings { connections_max: 1024, header_timeout: Duration::from_secs(10), drain: Duration::from_secs(2) };
+    server::Settings { connections_max: 1024, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(2) };
 
 /// Everything that settings say of other sites, with its secrets read.
 #[derive(Debug)]

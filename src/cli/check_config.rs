@@ -1,4 +1,5 @@
-//! `anybucket check-config`: are the settings good, do the stores answer, and what do they do by themselves?
+//! `anybucket check-config`: are the settings good, do the stores and the other sites answer, and what do stores do by
+//! themselves?
 
 use std::fmt::Write as _;
 
@@ -7,9 +8,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Exit, chain, exit_of};
+use crate::app::{self, ProbedPeer};
 use crate::backend::{Capabilities, Support};
 use crate::config::{self, Config, Sources};
-use crate::{app, telemetry};
+use crate::telemetry;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -33,7 +35,7 @@ enum Outcome {
     Fault(String),
 }
 
-/// Reads the settings and what stands beside them, and tries every store. Nothing is served and no key is made.
+/// Reads the settings and what stands beside them, and tries every store and every peer. Nothing is served and no key is made.
 pub fn run(sources: &Sources, options: Options) -> Result<Exit> {
     let config = match load(sources) {
         Err(refused) if options.json => {
@@ -44,12 +46,14 @@ pub fn run(sources: &Sources, options: Options) -> Result<Exit> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start threads")?;
     let probed = runtime.block_on(probe_all(&config));
+    let peers = runtime.block_on(app::probe_peers(&config))?;
     if options.json {
-        println!("{:#}", report_json(sources, &probed));
+        println!("{:#}", report_json(sources, &probed, &peers));
     } else {
-        print!("{}", report_text(sources, &config, &probed));
+        print!("{}", report_text(sources, &config, &probed, &peers));
     }
-    let failed = probed.iter().any(|store| matches!(store.outcome, Outcome::Fault(_)));
+    let failed =
+        probed.iter().any(|store| matches!(store.outcome, Outcome::Fault(_))) || peers.iter().any(|peer| peer.outcome.is_err());
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
@@ -94,10 +98,10 @@ impl Outcome {
     }
 }
 
-fn report_text(sources: &Sources, config: &Config, probed: &[Probed]) -> String {
+fn report_text(sources: &Sources, config: &Config, probed: &[Probed], peers: &[ProbedPeer]) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write_report(&mut text, sources, config, probed);
+    let _ = write_report(&mut text, sources, config, probed).and_then(|()| write_peers(&mut text, peers));
     text
 }
 
@@ -115,9 +119,30 @@ fn write_report(text: &mut String, sources: &Sources, config: &Config, probed: &
     Ok(())
 }
 
-fn report_json(sources: &Sources, probed: &[Probed]) -> Value {
+fn write_peers(text: &mut String, peers: &[ProbedPeer]) -> std::fmt::Result {
+    for ProbedPeer { site, address, outcome } in peers {
+        match outcome {
+            Ok(offset_ms) => writeln!(text, "\npeer {site} at {address}: answers, its clock is {offset_ms:+} ms from ours")?,
+            Err(fault) => writeln!(text, "\npeer {site} at {address}: {fault}")?,
+        }
+    }
+    Ok(())
+}
+
+fn report_json(sources: &Sources, probed: &[Probed], peers: &[ProbedPeer]) -> Value {
     let stores: Vec<_> = probed.iter().map(store_json).collect();
-    json!({ "settings": sources.name(), "good": true, "stores": stores })
+    let peers: Vec<_> = peers.iter().map(peer_json).collect();
+    json!({ "settings": sources.name(), "good": true, "stores": stores, "peers": peers })
+}
+
+fn peer_json(peer: &ProbedPeer) -> Value {
+    json!({
+        "site": peer.site,
+        "feed": peer.address,
+        "answers": peer.outcome.is_ok(),
+        "clock_offset_ms": peer.outcome.as_ref().ok(),
+        "fault": peer.outcome.as_ref().err(),
+    })
 }
 
 fn store_json(store: &Probed) -> Value {

@@ -31,7 +31,7 @@ pub struct Cli {
 enum Command {
     /// Run a site in the foreground
     Serve,
-    /// Read the settings, try every store, and say what is native, emulated or refused there
+    /// Read the settings, try every store and peer, and say what is native, emulated or refused there
     CheckConfig(check_config::Options),
 }
 

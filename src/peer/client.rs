@@ -33,8 +33,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(3);
 /// For more of a body to come.
 const PROGRESS_PATIENCE: Duration = Duration::from_secs(30);
-/// A connection that rests longer is closed here before anything between the sites forgets it.
-const IDLE_MAX: Duration = Duration::from_secs(50);
+/// A connection that rests longer is closed here, before the other site or anything between forgets it.
+const IDLE_MAX: Duration = Duration::from_secs(15);
 /// Connections that may rest: one for heartbeats, the others for what is fetched side by side.
 const IDLE_CONNECTIONS_MAX: usize = 32;
 
