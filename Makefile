@@ -10,13 +10,16 @@ ARGS        ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
-.PHONY: help run build check test unit sim compat crash bench clients
+.PHONY: help run demo build check test unit sim compat crash bench clients
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
 run: ## serve S3 on 127.0.0.1:9000, data in ./anybucket-data (the same as cargo serve)
 	$(CARGO) run --release $(FLAGS) --bin anybucket -- serve $(ARGS)
+
+demo: build clients ## two sites on this machine that follow each other: what is put at one is seen arriving at the other; Ctrl-C ends it
+	$(VENV_PYTHON) compat-tests/demo.py $(ARGS)
 
 build: ## the release binary
 	$(CARGO) build --release $(FLAGS)
