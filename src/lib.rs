@@ -17,6 +17,8 @@ pub mod site;
 pub mod events;
 pub mod replicate;
 
+pub mod reconcile;
+
 pub mod admin;
 pub mod feed;
 pub mod s3;

@@ -11,7 +11,7 @@ use crate::model::{BucketName, ObjectId, Replica, Seq, SiteNumber, Stamp, Tellin
 use crate::peer::{Digest, DigestAsk, Error, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, Result, RowsPage};
 use crate::replicate::heads_for;
 use crate::site::{self, Site};
-use crate::status::tables::{Buckets, Pending, Receipts};
+use crate::status::tables::{Pending, Receipts};
 use crate::status::{Commit, CommitError, Page};
 
 /// Entries of one page of the log, at the most.
@@ -138,16 +138,7 @@ impl Feed {
 
     /// Every bucket known here, deleted ones too.
     pub async fn buckets(&self) -> Result<Vec<BucketName>> {
-        let mut all = Vec::new();
-        let mut after = None;
-        loop {
-            let page: Page<Buckets> = self.site.status().page(&(), after.as_ref(), ENTRIES_MAX).await.map_err(here)?;
-            all.extend(page.rows.iter().map(|(bucket, _)| bucket.clone()));
-            after = page.rows.last().map(|(bucket, _)| bucket.clone());
-            if !page.more {
-                return Ok(all);
-            }
-        }
+        self.site.known_buckets().await.map_err(here)
     }
 }
 

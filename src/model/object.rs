@@ -63,6 +63,28 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The least key that can follow this one; `None` where none can.
+    pub fn next(&self) -> Option<Self> {
+        Self::new(&format!("{}\0", self.0)).ok().or_else(|| Self::behind_all(&self.0))
+    }
+
+    /// The least key behind all that begin with `prefix`; `None` where none can be.
+    pub fn behind_all(prefix: &str) -> Option<Self> {
+        let mut text = prefix.to_owned();
+        while let Some(last) = text.pop() {
+            // The order of bytes is that of code points, with a hole where surrogates would be.
+            let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+            if let Some(next) = next {
+                text.push(next);
+                return Self::new(&text).ok().or_else(|| {
+                    text.pop();
+                    Self::behind_all(&text)
+                });
+            }
+        }
+        None
+    }
 }
 
 /// Names come from other sites too: what is read is checked like what is made.
@@ -199,5 +221,19 @@ mod tests {
         assert_eq!(postcard::from_bytes(&sent("abc")), Ok(BucketName::new("abc").unwrap()));
         assert!(postcard::from_bytes::<BucketName>(&sent("../../etc")).is_err());
         assert!(postcard::from_bytes::<Key>(&sent("")).is_err());
+    }
+
+    #[test]
+    fn the_next_key_follows_at_once() {
+        let key = |text: &str| Key::new(text).unwrap();
+        assert_eq!(key("a").next(), Some(key("a\0")));
+        let longest = "b".repeat(Key::BYTES_MAX);
+        let next = key(&longest).next().unwrap();
+        assert!(next.as_str() > longest.as_str() && !next.as_str().starts_with(&longest));
+        assert_eq!(Key::behind_all("a/"), Some(key("a0")));
+        assert_eq!(Key::behind_all("a\u{d7ff}"), Some(key("a\u{e000}")));
+        assert_eq!(Key::behind_all("a\u{10ffff}"), Some(key("b")));
+        assert_eq!(Key::behind_all("\u{10ffff}"), None);
+        assert_eq!(Key::behind_all(""), None);
     }
 }

@@ -25,6 +25,8 @@ pub struct Heads {
     /// Up to where it knows what the one spoken to has told, and in which of its lives. Also how that one finds out that
     /// its store came back from a snapshot (protocol §2).
     pub received: Option<(Incarnation, Seq)>,
+    /// Whether it tells the one spoken to what is changed there: only then is what it has of concern here.
+    pub tells: bool,
 }
 
 /// Whether a site's absences prove anything.
@@ -79,6 +81,8 @@ pub struct KeyRange {
 pub struct DigestAsk {
     pub bucket: BucketName,
     pub ranges: Vec<KeyRange>,
+    /// Graves with stamps before this do not count, milliseconds since 1970: both sides have to draw the same line.
+    pub graves_from_ms: u64,
 }
 
 /// What a range holds: live units and graves that may still have to be told.
@@ -132,6 +136,11 @@ impl Heads {
 impl KeyRange {
     /// The whole bucket.
     pub const ALL: Self = Self { from: None, to: None };
+
+    /// All keys that begin with `prefix`.
+    pub fn under(prefix: &str) -> Self {
+        Self { from: Key::new(prefix).ok(), to: Key::behind_all(prefix) }
+    }
 
     pub fn contains(&self, key: &Key) -> bool {
         self.from.as_ref().is_none_or(|from| from <= key) && self.to.as_ref().is_none_or(|to| key < to)

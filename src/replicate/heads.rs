@@ -18,5 +18,6 @@ pub async fn heads_for(site: &Site, to: SiteNumber) -> Result<Heads> {
         seq,
         clock_ms: site.clock().wall_ms(),
         received,
+        tells: site.neighbours().in_scope().contains(&to),
     })
 }

@@ -62,10 +62,19 @@ impl Site {
         self.inner.clock.observe(vector.greatest());
         match (unit, replica) {
             (Unit::Object { object, .. }, replica @ (Replica::Grave { .. } | Replica::Live(_))) => {
-                self.apply_object(object, replica, body).await
+                self.apply_object(object, replica, body, Between::States).await
             }
             (Unit::Bucket(bucket), Replica::Bucket(there)) => self.apply_bucket(bucket, &there).await,
             (unit, replica) => Err(Error::Internal(format!("{unit} came with the state of another kind of unit: {replica:?}"))),
+        }
+    }
+
+    /// Replaces what is here of an object by what the site has that drew its stamp, although the stamps are the same: no
+    /// order of events leads to two contents under one stamp, so one of them was damaged.
+    pub async fn correct(&self, object: &ObjectId, replica: Replica, body: Option<Body>) -> Result<Applied> {
+        match replica {
+            Replica::Live(_) => self.apply_object(object, replica, body, Between::Contents).await,
+            _ => Ok(Applied::Unknown),
         }
     }
 
@@ -88,8 +97,14 @@ impl Site {
         Ok(Known { current, grave })
     }
 
-    async fn apply_object(&self, object: &ObjectId, replica: Replica, body: Option<Body>) -> Result<Applied> {
-        let staged = match self.bytes_wanted(object, &replica).await? {
+    async fn apply_object(
+        &self,
+        object: &ObjectId,
+        replica: Replica,
+        body: Option<Body>,
+        between: Between,
+    ) -> Result<Applied> {
+        let staged = match self.bytes_wanted(object, &replica, between).await? {
             None => None,
             Some(live) if live.identity.size == 0 => Some(self.stage_replica(object, live, Body::empty()).await?),
             Some(live) => match body {
@@ -98,14 +113,19 @@ impl Site {
             },
         };
         let (site, object) = (self.clone(), object.clone());
-        self.unstoppable(async move { site.apply_locked(&object, &replica, staged).await }).await
+        self.unstoppable(async move { site.apply_locked(&object, &replica, staged, between).await }).await
     }
 
     /// The replica, if it would be taken now and brings bytes.
-    async fn bytes_wanted<'r>(&self, object: &ObjectId, replica: &'r Replica) -> Result<Option<&'r LiveReplica>> {
+    async fn bytes_wanted<'r>(
+        &self,
+        object: &ObjectId,
+        replica: &'r Replica,
+        between: Between,
+    ) -> Result<Option<&'r LiveReplica>> {
         let Replica::Live(live) = replica else { return Ok(None) };
         let known = self.known(object).await?;
-        let wanted = matches!(decide(known.here(), replica), Decision::Take { .. } | Decision::Fill(_));
+        let wanted = matches!(between.decide(known.here(), replica), Decision::Take { .. } | Decision::Fill(_));
         Ok(wanted.then_some(&**live))
     }
 
@@ -123,9 +143,15 @@ impl Site {
         Err(Error::Internal(format!("the bytes of {object} that came are not those of its record")))
     }
 
-    async fn apply_locked(&self, object: &ObjectId, replica: &Replica, mut staged: Option<Kept>) -> Result<Applied> {
+    async fn apply_locked(
+        &self,
+        object: &ObjectId,
+        replica: &Replica,
+        mut staged: Option<Kept>,
+        between: Between,
+    ) -> Result<Applied> {
         let _key = self.inner.keys.lock(object).await;
-        let outcome = self.commit_replica(object, replica, &mut staged).await;
+        let outcome = self.commit_replica(object, replica, &mut staged, between).await;
         // Where the outcome of the commit is unknown the bytes stay, and the next start finds out.
         if let Some(unused) = staged.filter(|_| !matches!(outcome, Err(Error::Internal(_)))) {
             self.inner.backend.release(unused.location).await;
@@ -133,12 +159,18 @@ impl Site {
         outcome
     }
 
-    async fn commit_replica(&self, object: &ObjectId, replica: &Replica, staged: &mut Option<Kept>) -> Result<Applied> {
+    async fn commit_replica(
+        &self,
+        object: &ObjectId,
+        replica: &Replica,
+        staged: &mut Option<Kept>,
+        between: Between,
+    ) -> Result<Applied> {
         let unit = Unit::null(object);
         for _ in 0..CONFLICTS_MAX {
             let known = self.known(object).await?;
             let write = self.inner.writes.next();
-            let planned = match decide(known.here(), replica) {
+            let planned = match between.decide(known.here(), replica) {
                 Decision::Keep => Planned::nothing(known.here().vector()),
                 Decision::Merge(vector) => merged(object, &known, replica, vector),
                 // Older when the bytes were asked for: it changed meanwhile.
@@ -235,7 +267,9 @@ impl Site {
             return Planned::nothing(None);
         };
         let mut record = replica_record(live, vector, kept, write);
-        record.identity = registers_of(&current.row, live);
+        if current.row.vector.tags > live.vector.tags {
+            record.identity.tags.clone_from(&current.row.identity.tags);
+        }
         let commit = Commit::new().seen(vector.greatest());
         let commit =
             replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current: Some(&current.row) });
@@ -332,6 +366,27 @@ enum Change {
     None,
     Written(Box<Record>),
     Buried,
+}
+
+/// What another site's state is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Between {
+    /// Another state of the unit: the later wins.
+    States,
+    /// Another content under the same stamps: that of the other site is right.
+    Contents,
+}
+
+impl Between {
+    fn decide(self, here: Here<'_>, there: &Replica) -> Decision {
+        match (self, here, there) {
+            (Self::Contents, Here::Live(record), Replica::Live(live)) if live.has_bytes && record.vector == live.vector => {
+                Decision::Fill(live.vector)
+            }
+            (Self::Contents, ..) => Decision::Keep,
+            (Self::States, ..) => decide(here, there),
+        }
+    }
 }
 
 impl Planned {

@@ -65,6 +65,13 @@ impl Site {
         }
     }
 
+    /// Every bucket known here, deleted ones too.
+    pub async fn known_buckets(&self) -> Result<Vec<BucketName>> {
+        let mut all = Vec::new();
+        self.each_row::<Buckets>(|bucket, _| all.push(bucket.clone())).await?;
+        Ok(all)
+    }
+
     /// Removes an empty bucket. Its unfinished uploads go with it.
     pub async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
         let (site, bucket) = (self.clone(), bucket.clone());

@@ -26,6 +26,7 @@ mod put;
 mod read_through;
 mod recover;
 mod replicas;
+mod retell;
 mod settle;
 #[cfg(test)]
 pub mod testing;
@@ -43,6 +44,7 @@ pub use error::{Error, Result};
 pub use graves::GRAVE_KEPT_MS;
 pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing};
 pub use replicas::Replication;
+pub use retell::Retold;
 pub use types::*;
 
 use crate::backend::{Backend, Place};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ::redb::{ReadableTable, WriteTransaction};
 
-use super::encode::Header;
+use super::encode::{Header, decode};
 use super::migrate::{meta_key, meta_row, name};
 use super::read::{Range, definition};
 use crate::model::{Event, News, ObjectId, Seq, SiteNumber, Telling};
@@ -120,11 +120,16 @@ impl<'t> Batch<'t> {
             *self.owed.entry(site).or_default() += 1;
             return self.put::<Pending>(&(site, seq), &Telling { unit, vector, news: News::Mutated });
         }
+        // The least seq stays, and the row is written again: whoever found everything else out sees that more was lost.
         let key = (site, unit.bucket().clone());
-        if self.header(Dirty::INDEX, &key.to_bytes())?.is_none() {
-            self.put::<Dirty>(&key, &seq)?;
-        }
-        Ok(())
+        let least = self.row::<Dirty>(&key)?.map_or(seq, |before| before.min(seq));
+        self.put::<Dirty>(&key, &least)
+    }
+
+    fn row<T: Table>(&mut self, key: &T::Key) -> Result<Option<T::Row>, ::redb::Error> {
+        let Some(row) = self.table(T::INDEX)?.get(&*key.to_bytes())? else { return Ok(None) };
+        let stored = decode::<T>(row.value()).map_err(|err| ::redb::Error::Corrupted(err.to_string()))?;
+        Ok(Some(stored.row))
     }
 
     fn put<T: Table>(&mut self, key: &T::Key, row: &T::Row) -> Result<(), ::redb::Error> {

@@ -32,7 +32,7 @@ use super::cache::Known;
 use super::tables::Objects;
 use super::{Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Stored, Table, TableKey};
 use crate::model::{ObjectId, Record, Seq, SiteNumber};
-use read::Snapshot;
+use read::{Range, Snapshot};
 use writer::{Shared, Writer, WriterState};
 
 /// Reads under way at once; more wait. Each holds a thread of the blocking pool, which others need too.
@@ -141,6 +141,19 @@ impl Status {
     ) -> Result<Page<T>, ReadError> {
         let (prefix, after) = (prefix.to_bytes(), after.map(T::Key::to_bytes));
         self.read(move |shared| Snapshot::of(&shared.db)?.page::<T>(&prefix, after.as_deref(), rows_max)).await
+    }
+
+    /// Rows of `T` whose encoded key begins with that of `prefix`, from the key `from` on and before the key `to`, both of
+    /// which begin so too. As many as of a page.
+    pub async fn between<T: Table>(
+        &self,
+        prefix: &impl TableKey,
+        from: Option<&T::Key>,
+        to: Option<&T::Key>,
+        rows_max: usize,
+    ) -> Result<Page<T>, ReadError> {
+        let range = Range::between(&prefix.to_bytes(), from.map(T::Key::to_bytes), to.map(T::Key::to_bytes));
+        self.read(move |shared| Snapshot::of(&shared.db)?.page_of::<T>(range, rows_max)).await
     }
 
     /// One page of a LIST: one bounded look-up, however deep in the bucket. A page of large records ends earlier than

@@ -52,8 +52,13 @@ impl Snapshot {
 
     /// At most `rows_max` rows whose encoded key begins with `prefix`, after the encoded key `after`.
     pub fn page<T: Table>(&self, prefix: &[u8], after: Option<&[u8]>, rows_max: usize) -> Result<Page<T>, ReadError> {
+        self.page_of(Range::under(prefix, after), rows_max)
+    }
+
+    /// At most `rows_max` rows of a range.
+    pub fn page_of<T: Table>(&self, range: Option<Range>, rows_max: usize) -> Result<Page<T>, ReadError> {
         let mut page = Page { rows: Vec::new(), more: false };
-        let Some(range) = Range::under(prefix, after) else { return Ok(page) };
+        let Some(range) = range else { return Ok(page) };
         let mut bytes = 0;
         for row in self.rows::<T>()?.range::<&[u8]>(range.bounds()).map_err(engine)? {
             let (key, value) = row.map_err(engine)?;
@@ -90,6 +95,12 @@ impl Range {
         };
         let to = successor(prefix).map_or(Bound::Unbounded, Bound::Excluded);
         Self { from, to }.unless_empty()
+    }
+
+    /// Keys that begin with `prefix`, from the key `from` on and before the key `to`, where they are given.
+    pub fn between(prefix: &[u8], from: Option<Vec<u8>>, to: Option<Vec<u8>>) -> Option<Self> {
+        let Self { from: first, to: end } = Self::under(prefix, None)?;
+        Self { from: from.map_or(first, Bound::Included), to: to.map_or(end, Bound::Excluded) }.unless_empty()
     }
 
     /// What is left of it from the key `from` on.

@@ -1,0 +1,40 @@
+//! The guarantee: whatever was lost on the way, two sites that reconcile end equal, and can be proven to be (protocol §11).
+//!
+//! *Outward* (`outward`) compares this site with another: digests of key ranges (`digest`, `pair`), rows where those differ
+//! (`diff`), and then work here or a telling there. A run (`run`) goes over what was asked for; `worker` runs those that
+//! people ask for and those that are due by themselves.
+
+mod buckets;
+mod diff;
+mod digest;
+mod outward;
+mod pair;
+mod report;
+mod run;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use diff::Class;
+pub use digest::{digests, rows};
+pub use report::{Line, Side, Summary};
+pub use run::{Ask, Cause};
+pub use worker::{Progress, Reconciler, RunState, Settings, workers};
+
+use crate::{peer, site};
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a step of a reconciliation did not succeed. It is tried again from where it stood.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Here(#[from] site::Error),
+    #[error(transparent)]
+    There(#[from] peer::Error),
+    /// What was compared is not what is there any more.
+    #[error("{0}")]
+    Changed(String),
+}

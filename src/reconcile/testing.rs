@@ -1,0 +1,211 @@
+//! Sites that follow and reconcile each other in one process, in paused time, over wires that count bytes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::{Ask, Progress, Reconciler, RunState, Settings};
+use crate::backend::Body;
+use crate::backend::memory::Memory;
+use crate::clock::{Clock, WallClock};
+use crate::feed::Feed;
+use crate::model::{BucketName, ObjectId, SiteId, SiteNumber, Stamp, Unit};
+use crate::peer::{Digest, DigestAsk, Error, Fetched, Heads, KeyRange, LogAsk, LogPage, Peer, Result, RowsPage};
+use crate::replicate::{self, Bell};
+use crate::site::{Neighbours, Parts, Scope, Site};
+use crate::status::redb::forgetful::{Forgetful, Power};
+use crate::status::{Options, Status};
+use crate::tasks::Runner;
+
+#[derive(Debug)]
+struct PausedClock(tokio::time::Instant);
+
+impl WallClock for PausedClock {
+    fn millis(&self) -> u64 {
+        1_790_000_000_000 + u64::try_from(self.0.elapsed().as_millis()).unwrap()
+    }
+}
+
+/// Who can be read, and how much was.
+#[derive(Debug, Default)]
+pub struct Wires {
+    sites: Mutex<BTreeMap<SiteNumber, Site>>,
+    /// Of questions and answers of reconciliation.
+    pub bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Wire {
+    wires: Arc<Wires>,
+    reader: SiteNumber,
+    read: SiteNumber,
+}
+
+impl Wire {
+    fn feed(&self) -> Result<Feed> {
+        let site = self.wires.sites.lock().unwrap().get(&self.read).cloned();
+        site.map(Feed::new).ok_or_else(|| Error::Unreachable("down".into()))
+    }
+
+    fn count<T: Serialize>(&self, said: T) -> T {
+        let bytes = postcard::to_stdvec(&said).unwrap().len() as u64;
+        self.wires.bytes.fetch_add(bytes, Ordering::Relaxed);
+        said
+    }
+}
+
+#[async_trait]
+impl Peer for Wire {
+    async fn heads(&self, mine: Heads, wait: Duration) -> Result<Heads> {
+        self.feed()?.heads(self.reader, mine, wait).await
+    }
+
+    async fn log(&self, ask: LogAsk) -> Result<LogPage> {
+        self.feed()?.log(self.reader, ask).await
+    }
+
+    async fn fetch(&self, units: &[Unit]) -> Result<Vec<Fetched>> {
+        self.feed()?.fetch(units).await
+    }
+
+    async fn open(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body> {
+        self.feed()?.open(object, data, range).await
+    }
+
+    async fn digests(&self, ask: DigestAsk) -> Result<Vec<Digest>> {
+        Ok(self.count(self.feed()?.digests(self.count(ask)).await?))
+    }
+
+    async fn rows(&self, bucket: &BucketName, range: KeyRange, rows_max: usize) -> Result<RowsPage> {
+        Ok(self.count(self.feed()?.rows(bucket, self.count(range), rows_max).await?))
+    }
+
+    async fn buckets(&self) -> Result<Vec<BucketName>> {
+        Ok(self.count(self.feed()?.buckets().await?))
+    }
+}
+
+/// A site at work.
+pub struct House {
+    pub site: Site,
+    hub: Reconciler,
+    runner: Runner,
+}
+
+impl House {
+    pub async fn start(&self, ask: Ask) -> crate::site::Result<u64> {
+        self.hub.start(ask).await
+    }
+}
+
+/// Sites that tell each other everything.
+pub struct Street {
+    pub wires: Arc<Wires>,
+    clock: Arc<PausedClock>,
+    houses: BTreeMap<u16, House>,
+    count: u16,
+}
+
+impl Street {
+    pub async fn of(count: u16) -> Self {
+        let clock = Arc::new(PausedClock(tokio::time::Instant::now()));
+        let mut street = Self { wires: Arc::default(), clock, houses: BTreeMap::new(), count };
+        for number in 1..=count {
+            street.open(number, true).await;
+        }
+        street
+    }
+
+    /// Opens a site on a new store and a new status store; whatever was there under its number is gone.
+    pub async fn open(&mut self, number: u16, works: bool) {
+        let now_s = u32::try_from(self.clock.millis() / 1_000).unwrap();
+        let status = Status::open_inline(Forgetful::new(Power::on()), &Options { now_s, ..Options::default() }).unwrap();
+        let facts = status.facts();
+        let id = |number: u16| SiteId { name: format!("site-{number}"), number: SiteNumber(number) };
+        let wire = |read: u16| {
+            let wire = Wire { wires: self.wires.clone(), reader: SiteNumber(number), read: SiteNumber(read) };
+            (id(read), Arc::new(wire) as Arc<dyn Peer>)
+        };
+        let others = (1..=self.count).filter(|other| *other != number).map(wire).collect();
+        let neighbours = Neighbours::new(others, Scope::Everybody, false);
+        let clock = Clock::new(self.clock.clone(), SiteNumber(number), facts.incarnation, facts.clock_ms);
+        let parts = Parts { id: id(number), backend: Arc::new(Memory::new()), status, clock, neighbours };
+        let (site, workers) = Site::open(parts).await.unwrap();
+        let (mut runner, bell) = (Runner::new(number.into()), Bell::default());
+        let hub = Reconciler::new(&site, &bell);
+        if works {
+            let more = replicate::workers(&site, &bell, number.into());
+            let more = more.into_iter().chain(super::workers(&hub, Settings::default(), number.into()));
+            workers.into_iter().chain(more).for_each(|worker| runner.spawn(worker));
+        }
+        self.wires.sites.lock().unwrap().insert(SiteNumber(number), site.clone());
+        self.houses.insert(number, House { site, hub, runner });
+    }
+
+    /// The site is gone with all it had.
+    pub fn burn(&mut self, number: u16) {
+        self.wires.sites.lock().unwrap().remove(&SiteNumber(number));
+        self.houses.remove(&number).unwrap().runner.abort();
+    }
+
+    pub fn house(&self, number: u16) -> &House {
+        &self.houses[&number]
+    }
+
+    pub fn site(&self, number: u16) -> &Site {
+        &self.houses[&number].site
+    }
+
+    /// Runs to the end.
+    pub async fn reconcile(&self, number: u16, ask: Ask) -> Progress {
+        let hub = &self.houses[&number].hub;
+        let id = hub.start(ask).await.unwrap();
+        for _ in 0..10_000 {
+            let (progress, _) = hub.run(id, 0, 0).unwrap();
+            if progress.ended_ms.is_some() {
+                assert_eq!(progress.state, RunState::Done, "{:?}", progress.error);
+                return progress;
+            }
+            pass(1).await;
+        }
+        panic!("the run does not end");
+    }
+
+    /// Whether two sites have the same of everything, bytes included.
+    pub async fn equal(&self, one: u16, other: u16) -> bool {
+        everything(self.site(one)).await == everything(self.site(other)).await
+    }
+}
+
+/// Lets seconds pass.
+pub async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+/// Every unit of every bucket, as others are told of it.
+pub async fn everything(site: &Site) -> Vec<(String, u128)> {
+    let mut all = Vec::new();
+    for bucket in site.known_buckets().await.unwrap() {
+        let mut rest = KeyRange::ALL;
+        loop {
+            let page = super::rows(site, &bucket, &rest, 4_000).await.unwrap();
+            all.extend(page.rows.iter().map(|row| (format!("{bucket}/{}", row.key), row.hash)));
+            rest.from = page.rows.last().and_then(|row| row.key.next());
+            if !page.more {
+                break;
+            }
+        }
+    }
+    all
+}
+
+/// Runs a world in paused time.
+pub fn run<T>(world: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(world)
+}

@@ -1,0 +1,182 @@
+//! What reconciliation promises, in streets of two or three sites.
+
+use std::sync::atomic::Ordering;
+
+use super::testing::{Street, everything, pass, run};
+use super::{Ask, Class, Summary};
+use crate::model::{Record, SiteNumber, Slot, Stamp, StampParts, Vector};
+use crate::site::testing::{get, object, put, with_bucket};
+use crate::site::{Error, Site, WriteConditions};
+use crate::status::Commit;
+use crate::status::tables::{Dirty, Graves, Objects};
+
+fn dry() -> Ask {
+    Ask { dry_run: true, ..Ask::default() }
+}
+
+async fn record(site: &Site, key: &str) -> Record {
+    site.status().object(&object(key)).await.unwrap().unwrap().row.clone()
+}
+
+async fn plant(site: &Site, commit: Commit) {
+    site.status().commit(commit).await.unwrap();
+}
+
+/// The same moment less a second, and a later one, both of site `site`.
+fn moved(stamp: Stamp, by_ms: i64) -> Stamp {
+    let parts = stamp.parts();
+    Stamp::new(StampParts { ms: parts.ms.checked_add_signed(by_ms).unwrap(), ..parts })
+}
+
+fn counted(summary: &Summary) -> Vec<(Class, u64)> {
+    summary.classes.iter().filter(|(_, count)| **count > 0).map(|(class, count)| (*class, *count)).collect()
+}
+
+/// Two sites with objects of several kinds, all of them the same and older than the fence.
+async fn two_equal_sites(each: usize) -> Street {
+    let street = Street::of(2).await;
+    let one = with_bucket(street.site(1).clone()).await;
+    for kind in ["gone", "kept", "new", "old", "tags", "text", "unseen"] {
+        for n in 0..each {
+            put(&one, &format!("{kind}/{n:04}"), format!("{kind} {n}")).await;
+        }
+    }
+    for n in 0..each {
+        one.delete(&object(&format!("gone/{n:04}")), WriteConditions::default()).await.unwrap();
+    }
+    pass(200).await;
+    assert!(street.equal(1, 2).await);
+    street
+}
+
+/// Damages site 2, and site 1 in what it is to lack, `each` times in every way.
+async fn damage(street: &Street, each: usize) {
+    let (one, two) = (street.site(1), street.site(2));
+    for n in 0..each {
+        let key = |kind: &str| object(&format!("{kind}/{n:04}"));
+        let of = |kind: &'static str| async move { record(two, &format!("{kind}/{n:04}")).await };
+        plant(two, Commit::new().delete::<Objects>(&key("new"))).await;
+        plant(two, Commit::new().delete::<Graves>(&(key("gone"), Slot::Null))).await;
+        plant(one, Commit::new().delete::<Objects>(&key("unseen"))).await;
+        let old = of("old").await;
+        let older = Record { vector: Vector::of(moved(old.vector.data, -1_000)), ..old };
+        plant(if n % 2 == 0 { one } else { two }, Commit::new().put::<Objects>(&key("old"), &older)).await;
+        let mut tagged = of("tags").await;
+        tagged.vector.tags = Some(moved(tagged.vector.data, 1_000));
+        tagged.identity.tags = vec![("a".into(), "b".into())];
+        plant(if n % 2 == 0 { one } else { two }, Commit::new().put::<Objects>(&key("tags"), &tagged)).await;
+        let mut other = of("text").await;
+        other.identity.metadata = vec![("not".into(), "so".into())];
+        plant(two, Commit::new().put::<Objects>(&key("text"), &other)).await;
+    }
+}
+
+#[test]
+fn every_planted_difference_is_found_and_mended_and_none_the_second_time() {
+    run(async {
+        let each = 84;
+        let street = two_equal_sites(each).await;
+        let all = street.reconcile(2, dry()).await.summary;
+        assert_eq!((counted(&all), all.unchecked), (Vec::new(), 0));
+        damage(&street, each).await;
+        let before = [everything(street.site(1)).await, everything(street.site(2)).await];
+        let half = each as u64 / 2;
+        let expected = vec![
+            (Class::MissingHere, 4 * half),
+            (Class::MissingThere, 2 * half),
+            (Class::OlderHere, half),
+            (Class::OlderThere, half),
+            (Class::Registers, 2 * half),
+            (Class::Content, 2 * half),
+        ];
+        assert_eq!(counted(&street.reconcile(2, dry()).await.summary), expected);
+        pass(300).await;
+        assert_eq!(before, [everything(street.site(1)).await, everything(street.site(2)).await], "a dry run changes nothing");
+        let found = street.reconcile(2, Ask::default()).await.summary;
+        assert_eq!(counted(&found), expected);
+        assert_eq!((found.corrected, found.told, found.queued), (2 * half, 4 * half, 6 * half));
+        pass(200).await;
+        assert!(street.equal(1, 2).await);
+        assert_eq!(get(street.site(1), "unseen/0001").await.unwrap(), "unseen 1");
+        assert_eq!(get(street.site(2), "new/0001").await.unwrap(), "new 1");
+        assert!(matches!(get(street.site(2), "gone/0001").await, Err(Error::NoSuchKey)));
+        for number in [1, 2] {
+            assert_eq!(counted(&street.reconcile(number, dry()).await.summary), []);
+        }
+    });
+}
+
+#[test]
+fn a_site_that_lost_everything_ends_equal_and_deletes_nothing_elsewhere() {
+    run(async {
+        let mut street = two_equal_sites(40).await;
+        let before = everything(street.site(1)).await;
+        street.burn(2);
+        pass(30).await;
+        street.open(2, true).await;
+        pass(400).await;
+        assert_eq!(everything(street.site(1)).await, before);
+        assert!(street.equal(1, 2).await);
+        assert_eq!(get(street.site(2), "kept/0007").await.unwrap(), "kept 7");
+    });
+}
+
+#[test]
+fn a_bucket_of_which_something_was_lost_is_compared_by_itself_and_then_no_longer_dirty() {
+    run(async {
+        let street = two_equal_sites(10).await;
+        let (one, key) = (street.site(1), (SiteNumber(2), object("x").bucket));
+        plant(street.site(2), Commit::new().delete::<Objects>(&object("kept/0003"))).await;
+        plant(one, Commit::new().put::<Dirty>(&key, &crate::model::Seq(5))).await;
+        pass(90).await;
+        assert_eq!(one.status().get::<Dirty>(&key).await.unwrap(), None);
+        assert_eq!(get(street.site(2), "kept/0003").await.unwrap(), "kept 3");
+    });
+}
+
+#[test]
+fn only_what_is_asked_for_is_looked_at() {
+    run(async {
+        let street = two_equal_sites(4).await;
+        damage(&street, 4).await;
+        let ask = Ask { bucket: Some(object("x").bucket), prefix: "old/".into(), ..Ask::default() };
+        let found = street.reconcile(2, ask).await.summary;
+        assert_eq!(counted(&found), [(Class::OlderHere, 2), (Class::OlderThere, 2)]);
+        let nowhere = Ask { with: Some("nowhere".into()), ..Ask::default() };
+        assert!(matches!(street.house(2).start(nowhere).await, Err(Error::InvalidArgument { argument: "with", .. })));
+    });
+}
+
+/// Rows of objects whose bytes nobody reads, the same at both sites.
+async fn rows_without_bytes(street: &Street, count: usize) {
+    let one = with_bucket(street.site(1).clone()).await;
+    put(&one, "first", "1").await;
+    pass(200).await;
+    let record = record(&one, "first").await;
+    let keys: Vec<_> = (0..count).map(|n| object(&format!("folder-{:03}/file-{n:06}.bin", n % 1_000))).collect();
+    for some in keys.chunks(1_000) {
+        for number in [1, 2] {
+            let rows = some.iter().fold(Commit::new(), |commit, object| commit.put::<Objects>(object, &record));
+            plant(street.site(number), rows).await;
+        }
+    }
+}
+
+#[test]
+fn equal_sites_are_proven_equal_with_few_bytes_and_soon() {
+    run(async {
+        let count = if std::env::var_os("ANYBUCKET_MEASURE").is_some() { 100_000 } else { 5_000 };
+        let street = Street::of(2).await;
+        rows_without_bytes(&street, count).await;
+        let (before, began) = (street.wires.bytes.load(Ordering::Relaxed), std::time::Instant::now());
+        let summary = street.reconcile(1, dry()).await.summary;
+        assert_eq!((summary.compared, summary.differences()), (count as u64 + 1, 0));
+        let bytes = street.wires.bytes.load(Ordering::Relaxed) - before;
+        println!("{count} objects proven equal in {:?} with {bytes} bytes", began.elapsed());
+        assert!(bytes < 100 * count as u64 / 1_000, "{bytes}");
+        plant(street.site(2), Commit::new().delete::<Objects>(&object("folder-007/file-000007.bin"))).await;
+        assert_eq!(counted(&street.reconcile(1, dry()).await.summary), [(Class::MissingThere, 1)]);
+        let bytes = street.wires.bytes.load(Ordering::Relaxed) - before - bytes;
+        println!("one difference found with {bytes} bytes");
+    });
+}

@@ -1,0 +1,441 @@
+//! Runs what people ask for, and by itself what is due: with a site that may lack something nobody will tell it, that
+//! began a new life, or that was not compared for long.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::buckets::dirty;
+use super::outward::Next;
+use super::report::{Line, Report, Summary};
+use super::run::{Ask, Cause, Place, Run};
+use super::{Error, Result};
+use crate::model::SiteNumber;
+use crate::replicate::Bell;
+use crate::site::{self, Neighbour, Site, Standing};
+use crate::status::Commit;
+use crate::status::tables::{Checkpoints, Members};
+use crate::tasks::{Step, Worker};
+
+/// Runs that are remembered.
+const REMEMBERED: usize = 16;
+/// Runs that may wait; more are refused.
+const ASKED_MAX: usize = 8;
+/// Lines kept of all runs together.
+const LINES_MAX: usize = 200_000;
+/// Failures in a row after which a run is given up.
+const FAILURES_MAX: u32 = 5;
+/// Between two runs that nobody asked for with the same site, milliseconds.
+const REST_MS: u64 = 60_000;
+/// Steps after which the place is written down.
+const STEPS_PER_PLACE: u32 = 16;
+/// Between two looks whether something is due.
+const LOOK: Duration = Duration::from_secs(10);
+/// Longest pause after a step that nobody waits for: as long as the step took, so that half of the time is clients'.
+const BREATH_MAX: Duration = Duration::from_secs(1);
+
+/// How often sites are compared by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Zero is never.
+    pub every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(24 * 3_600) }
+    }
+}
+
+/// How a run fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    Waiting,
+    Running,
+    Done,
+    Failed,
+    /// Ended by a person.
+    Stopped,
+}
+
+/// A run as people see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Progress {
+    pub id: u64,
+    pub cause: Cause,
+    pub dry_run: bool,
+    pub state: RunState,
+    /// What it is at.
+    pub at: Option<String>,
+    pub error: Option<String>,
+    /// Milliseconds since 1970.
+    pub began_ms: u64,
+    pub ended_ms: Option<u64>,
+    pub summary: Summary,
+    /// Differences that can be read.
+    pub lines: usize,
+}
+
+/// Takes what people ask for, and shows how it goes. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Reconciler(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    site: Site,
+    bell: Bell,
+    asked: Notify,
+    board: Mutex<Board>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    last: u64,
+    waiting: VecDeque<(u64, Ask)>,
+    runs: VecDeque<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    progress: Progress,
+    lines: Vec<Line>,
+}
+
+impl Reconciler {
+    pub fn new(site: &Site, bell: &Bell) -> Self {
+        Self(Arc::new(Shared { site: site.clone(), bell: bell.clone(), asked: Notify::new(), board: Mutex::default() }))
+    }
+
+    /// Queues a run and answers its number.
+    pub async fn start(&self, ask: Ask) -> site::Result<u64> {
+        let (site, invalid) = (&self.0.site, |argument, reason| site::Error::InvalidArgument { argument, reason });
+        if let Some(name) = ask.with.as_ref().filter(|name| !site.neighbours().iter().any(|known| known.id.name == **name)) {
+            return Err(invalid("with", format!("no site {name:?} is known here")));
+        }
+        if site.neighbours().is_empty() {
+            return Err(invalid("with", "this site knows no other site".into()));
+        }
+        let now_ms = site.clock().wall_ms();
+        let mut board = self.board();
+        if board.waiting.len() >= ASKED_MAX {
+            let reason = format!("{ASKED_MAX} runs wait already");
+            return Err(site::Error::Unavailable { reason, retry_after: Duration::from_secs(60) });
+        }
+        let id = board.show(Cause::Asked, ask.dry_run, now_ms);
+        board.waiting.push_back((id, ask));
+        drop(board);
+        self.0.asked.notify_one();
+        Ok(id)
+    }
+
+    /// Every run that is remembered, the latest last.
+    pub fn runs(&self) -> Vec<Progress> {
+        self.board().runs.iter().map(|shown| shown.progress.clone()).collect()
+    }
+
+    /// A run, and its lines after the first `skip`, `lines_max` at the most.
+    pub fn run(&self, id: u64, skip: usize, lines_max: usize) -> Option<(Progress, Vec<Line>)> {
+        let board = self.board();
+        let shown = board.runs.iter().find(|shown| shown.progress.id == id)?;
+        Some((shown.progress.clone(), shown.lines.iter().skip(skip).take(lines_max).cloned().collect()))
+    }
+
+    /// Ends a run where it stands. Whether there was one to end.
+    pub fn stop(&self, id: u64) -> bool {
+        let mut board = self.board();
+        board.waiting.retain(|(waiting, _)| *waiting != id);
+        let now_ms = self.0.site.clock().wall_ms();
+        let running = board.runs.iter_mut().find(|shown| shown.progress.id == id && shown.progress.ended_ms.is_none());
+        let Some(shown) = running else { return false };
+        (shown.progress.state, shown.progress.ended_ms) = (RunState::Stopped, Some(now_ms));
+        true
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.0.board.lock().expect("nothing panics while it holds the board")
+    }
+}
+
+impl Board {
+    fn show(&mut self, cause: Cause, dry_run: bool, now_ms: u64) -> u64 {
+        self.last += 1;
+        let summary = Report::default().summary;
+        let progress = Progress {
+            id: self.last,
+            cause,
+            dry_run,
+            state: RunState::Waiting,
+            at: None,
+            error: None,
+            began_ms: now_ms,
+            ended_ms: None,
+            summary,
+            lines: 0,
+        };
+        self.runs.push_back(Shown { progress, lines: Vec::new() });
+        while self.runs.len() > REMEMBERED && self.runs.front().is_some_and(|shown| shown.progress.ended_ms.is_some()) {
+            self.runs.pop_front();
+        }
+        self.last
+    }
+
+    fn lines(&self) -> usize {
+        self.runs.iter().map(|shown| shown.lines.len()).sum()
+    }
+}
+
+/// What is remembered of a neighbour between runs and between starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// The epoch of the other site that was last compared wholly.
+    epoch: u64,
+    finished_ms: u64,
+    /// An unfinished run: for which epoch, and up to where it came.
+    unfinished: Option<(u64, Place)>,
+}
+
+/// Version of [`Kept`] in its row.
+const KEPT_VERSION: u8 = 1;
+
+/// Runs the runs.
+#[derive(Debug)]
+struct Reconciling {
+    hub: Reconciler,
+    settings: Settings,
+    /// Spreads what is due among sites.
+    seed: u64,
+    running: Vec<Running>,
+    /// Until when nothing starts by itself with a site, milliseconds since 1970.
+    resting: BTreeMap<SiteNumber, u64>,
+    /// The earliest moment at which a waiting run goes on, milliseconds since 1970.
+    next_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: u64,
+    run: Run,
+    /// With whom, of a run that nobody asked for; and which epoch of it.
+    due: Option<(Arc<Neighbour>, u64)>,
+    ready_ms: u64,
+    failures: u32,
+    steps: u32,
+}
+
+/// The worker behind `hub`. `seed` spreads what is due among sites.
+pub fn workers(hub: &Reconciler, settings: Settings, seed: u64) -> Vec<Box<dyn Worker>> {
+    if hub.0.site.neighbours().is_empty() {
+        return Vec::new();
+    }
+    vec![Box::new(Reconciling {
+        hub: hub.clone(),
+        settings,
+        seed,
+        running: Vec::new(),
+        resting: BTreeMap::new(),
+        next_ms: None,
+    })]
+}
+
+impl Reconciling {
+    fn site(&self) -> &Site {
+        &self.hub.0.site
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.site().clock().wall_ms()
+    }
+
+    /// Takes over what people asked for, and forgets what they ended.
+    fn take_asked(&mut self) {
+        let (now_ms, site) = (self.now_ms(), self.site().clone());
+        let mut board = self.hub.board();
+        let ended = |id| board.runs.iter().any(|shown| shown.progress.id == id && shown.progress.ended_ms.is_some());
+        self.running.retain(|running| !ended(running.id));
+        let asked: Vec<_> = board.waiting.drain(..).collect();
+        drop(board);
+        for (id, ask) in asked {
+            let run = Run::asked(&site, &ask);
+            self.running.push(Running { id, run, due: None, ready_ms: now_ms, failures: 0, steps: 0 });
+        }
+    }
+
+    /// Begins what is due with neighbours that answer.
+    async fn begin_due(&mut self) -> Result<()> {
+        let (now_ms, site) = (self.now_ms(), self.site().clone());
+        for neighbour in site.neighbours().iter() {
+            let number = neighbour.id.number;
+            let busy = self.running.iter().any(|running| running.due.as_ref().is_some_and(|(with, _)| with.id.number == number));
+            let resting = self.resting.get(&number).is_some_and(|until_ms| now_ms < *until_ms);
+            if busy || resting || neighbour.standing() == Standing::Unreachable {
+                continue;
+            }
+            let Some((cause, epoch, from)) = self.is_due(neighbour).await? else { continue };
+            tracing::info!(peer = %neighbour.id.name, ?cause, "reconciling");
+            let run = Run::due(neighbour, cause, from);
+            let id = self.hub.board().show(cause, false, now_ms);
+            let due = Some((neighbour.clone(), epoch));
+            self.running.push(Running { id, run, due, ready_ms: now_ms, failures: 0, steps: 0 });
+        }
+        Ok(())
+    }
+
+    async fn is_due(&self, neighbour: &Arc<Neighbour>) -> Result<Option<(Cause, u64, Option<Place>)>> {
+        let (site, number) = (self.site(), neighbour.id.number);
+        let member = site.status().get::<Members>(&number).await.map_err(site::Error::from)?;
+        let Some(epoch) = member.map(|member| member.row.epoch) else { return Ok(None) };
+        let kept = self.kept(number).await?;
+        let from = kept.unfinished.clone().filter(|(of, _)| *of == epoch).map(|(_, place)| place);
+        if kept.epoch != epoch {
+            return Ok(Some((Cause::NewLife, epoch, from)));
+        }
+        if !dirty(site, number).await?.is_empty() {
+            return Ok(Some((Cause::Dirty, epoch, None)));
+        }
+        let every_ms = u64::try_from(self.settings.every.as_millis()).unwrap_or(u64::MAX);
+        // A tenth earlier or later, so that sites that were started together do not do it together.
+        let share = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(u32::from(number.0)) % 200;
+        let due_ms = kept.finished_ms.saturating_add(every_ms / 1_000 * (900 + share));
+        let due = every_ms > 0 && (self.now_ms() >= due_ms || from.is_some());
+        Ok(due.then_some((Cause::Schedule, epoch, from)))
+    }
+
+    async fn kept(&self, with: SiteNumber) -> Result<Kept> {
+        let stored = self.site().status().get::<Checkpoints>(&checkpoint(with)).await.map_err(site::Error::from)?;
+        let known = stored.and_then(|stored| match stored.row.split_first() {
+            Some((&KEPT_VERSION, kept)) => postcard::from_bytes(kept).ok(),
+            _ => None,
+        });
+        // One that cannot be read costs a comparison.
+        Ok(known.unwrap_or_default())
+    }
+
+    async fn keep(&self, with: SiteNumber, kept: &Kept) -> Result<()> {
+        let mut row = vec![KEPT_VERSION];
+        row.extend(postcard::to_stdvec(kept).expect("it holds only values that postcard can write"));
+        let commit = Commit::new().put::<Checkpoints>(&checkpoint(with), &row);
+        self.site().status().commit(commit).await.map_err(site::Error::from)?;
+        Ok(())
+    }
+
+    /// Takes a run one step further.
+    async fn advance(&mut self, mut running: Running) -> Result<(), String> {
+        let (site, bell) = (self.site().clone(), self.hub.0.bell.clone());
+        let began = Instant::now();
+        let outcome = running.run.step(&site, &bell).await;
+        self.show(&mut running, &outcome);
+        match outcome {
+            Ok(Next::Done) => return self.ended(running).await.map_err(|err| err.to_string()),
+            Ok(Next::At(ready_ms)) => running.ready_ms = ready_ms,
+            Ok(Next::Step) => {
+                (running.failures, running.steps) = (0, running.steps + 1);
+                if running.steps.is_multiple_of(STEPS_PER_PLACE) {
+                    self.note_place(&running).await.map_err(|err| err.to_string())?;
+                }
+                if running.due.is_some() {
+                    tokio::time::sleep(began.elapsed().min(BREATH_MAX)).await;
+                }
+            }
+            Err(err) => {
+                running.failures += 1;
+                let gives_up = running.failures >= FAILURES_MAX;
+                let reason = err.to_string();
+                if gives_up {
+                    self.rest(&running);
+                } else {
+                    self.running.push(running);
+                }
+                return Err(reason);
+            }
+        }
+        self.running.push(running);
+        Ok(())
+    }
+
+    /// Puts what a step found where people see it.
+    fn show(&self, running: &mut Running, outcome: &Result<Next>) {
+        let now_ms = self.now_ms();
+        let report = &mut running.run.report;
+        let mut board = self.hub.board();
+        let room = LINES_MAX.saturating_sub(board.lines());
+        let Some(shown) = board.runs.iter_mut().find(|shown| shown.progress.id == running.id) else { return };
+        report.summary.lines_left_out += report.lines.len().saturating_sub(room) as u64;
+        shown.lines.extend(report.lines.drain(..).take(room));
+        let progress = &mut shown.progress;
+        (progress.summary, progress.lines) = (report.summary.clone(), shown.lines.len());
+        progress.at = running.run.at();
+        if progress.ended_ms.is_some() {
+            return;
+        }
+        progress.state = RunState::Running;
+        match outcome {
+            Ok(Next::Done) => (progress.state, progress.ended_ms, progress.error) = (RunState::Done, Some(now_ms), None),
+            Ok(_) => progress.error = None,
+            Err(err) => progress.error = Some(err.to_string()),
+        }
+        if outcome.is_err() && running.failures + 1 >= FAILURES_MAX {
+            (progress.state, progress.ended_ms) = (RunState::Failed, Some(now_ms));
+        }
+    }
+
+    async fn note_place(&self, running: &Running) -> Result<()> {
+        let (Some((with, epoch)), Some(place)) = (&running.due, running.run.place()) else { return Ok(()) };
+        if running.run.cause == Cause::Dirty {
+            return Ok(());
+        }
+        let kept = self.kept(with.id.number).await?;
+        self.keep(with.id.number, &Kept { unfinished: Some((*epoch, place)), ..kept }).await
+    }
+
+    async fn ended(&mut self, running: Running) -> Result<()> {
+        let summary = &running.run.report.summary;
+        let (differences, queued, told) = (summary.differences(), summary.queued, summary.told);
+        tracing::info!(cause = ?running.run.cause, compared = summary.compared, differences, queued, told, "reconciled");
+        self.rest(&running);
+        let Some((with, epoch)) = &running.due else { return Ok(()) };
+        if running.run.cause == Cause::Dirty {
+            return Ok(());
+        }
+        self.keep(with.id.number, &Kept { epoch: *epoch, finished_ms: self.now_ms(), unfinished: None }).await
+    }
+
+    fn rest(&mut self, running: &Running) {
+        if let Some((with, _)) = &running.due {
+            self.resting.insert(with.id.number, self.now_ms() + REST_MS);
+        }
+    }
+}
+
+fn checkpoint(with: SiteNumber) -> String {
+    format!("reconcile/{}", with.0)
+}
+
+#[async_trait]
+impl Worker for Reconciling {
+    fn name(&self) -> &str {
+        "reconcile"
+    }
+
+    async fn step(&mut self) -> Result<Step, String> {
+        self.take_asked();
+        self.begin_due().await.map_err(|err: Error| err.to_string())?;
+        let now_ms = self.now_ms();
+        self.next_ms = self.running.iter().map(|running| running.ready_ms).min();
+        let Some(ready) = self.running.iter().position(|running| running.ready_ms <= now_ms) else { return Ok(Step::Idle) };
+        let running = self.running.remove(ready);
+        self.advance(running).await?;
+        Ok(Step::Worked)
+    }
+
+    async fn wait(&mut self) {
+        let now_ms = self.now_ms();
+        let nap = self.next_ms.map_or(LOOK, |ready_ms| Duration::from_millis(ready_ms.saturating_sub(now_ms)).min(LOOK));
+        let _ = tokio::time::timeout(nap, self.hub.0.asked.notified()).await;
+    }
+}
