@@ -153,5 +153,6 @@ fn hello(config: &Config) -> Heads {
         settled: Seq(0),
         clock_ms: SystemClock.millis(),
         received: None,
+        tells: false,
     }
 }

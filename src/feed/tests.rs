@@ -83,6 +83,7 @@ fn mine(received: Option<(Incarnation, Seq)>) -> Heads {
         settled: Seq(0),
         clock_ms: 0,
         received,
+        tells: true,
     }
 }
 
@@ -164,8 +165,11 @@ async fn ranges_are_compared_and_their_rows_read() {
     let paris = paris().await;
     put(&paris.site, "a", "1").await;
     let feed = Feed::new(paris.site.clone());
-    let ask =
-        DigestAsk { bucket: bucket(), ranges: vec![KeyRange::ALL, KeyRange { from: Some(Key::new("b").unwrap()), to: None }] };
+    let ask = DigestAsk {
+        bucket: bucket(),
+        ranges: vec![KeyRange::ALL, KeyRange { from: Some(Key::new("b").unwrap()), to: None }],
+        graves_from_ms: 0,
+    };
     assert_eq!(paris.berlin().digests(ask.clone()).await, feed.digests(ask).await);
     let rows = paris.berlin().rows(&bucket(), KeyRange::ALL, 10).await;
     assert_eq!(rows, feed.rows(&bucket(), KeyRange::ALL, 10).await);

@@ -67,8 +67,7 @@ impl Only {
 pub(super) async fn dirty(site: &Site, target: SiteNumber) -> Result<BTreeSet<BucketName>> {
     let (mut all, mut after) = (BTreeSet::new(), None);
     loop {
-        let page: Page<Dirty> =
-            site.status().page(&target, after.as_ref(), 1_000).await.map_err(crate::site::Error::from)?;
+        let page: Page<Dirty> = site.status().page(&target, after.as_ref(), 1_000).await.map_err(crate::site::Error::from)?;
         after = page.rows.last().map(|(key, _)| key.clone());
         all.extend(page.rows.into_iter().map(|((_, bucket), _)| bucket));
         if !page.more {

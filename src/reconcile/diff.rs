@@ -206,12 +206,7 @@ mod tests {
     fn every_unit_is_classed_in_one_walk() {
         let here = [row("a", 200), row("b", 200), row("d", 300), grave("e", 200)];
         let there = [row("a", 200), row("c", 200), row("d", 200), row("e", 300)];
-        let expected = [
-            ("b", Class::MissingThere),
-            ("c", Class::MissingHere),
-            ("d", Class::OlderThere),
-            ("e", Class::OlderHere),
-        ];
+        let expected = [("b", Class::MissingThere), ("c", Class::MissingHere), ("d", Class::OlderThere), ("e", Class::OlderHere)];
         assert_eq!(classes(&here, &there), expected.map(|(key, class)| (key.to_owned(), class)));
     }
 

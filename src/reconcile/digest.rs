@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::{BucketName, Identity, Key, ObjectId, Parts, Record, Slot, Stamp, State, Vector};
 use crate::peer::{Digest, DigestAsk, KeyRange, RowDigest, RowsPage};
-use crate::site::{Result, Site};
+use crate::site::{GRAVE_KEPT_MS, Result, Site};
 use crate::status::Page;
 use crate::status::tables::{Graves, Objects};
 
@@ -22,18 +22,22 @@ const PAGE_ROWS: usize = 4_096;
 /// many differ whatever they are.
 const COUNTED_ROWS_MAX: u64 = 100_000;
 
-/// How long a grave is certain to be kept at every site (`site::expire` keeps them for seven days), less what the clocks of
-/// two sites may differ and a reconciliation may take, milliseconds.
-const GRAVES_KEPT_MS: u64 = (7 * 24 - 12) * 3_600_000;
+/// What the clocks of two sites may differ and a reconciliation may take, milliseconds: a grave so much younger than those
+/// that leave is certain to be at both, if it ever was.
+const MARGIN_MS: u64 = 12 * 3_600_000;
 
 /// From which stamp on graves count, milliseconds since 1970.
 ///
 /// Sites drop a grave each for itself, once all have settled past it and it is old (protocol §12). A grave that one has
 /// dropped and another has not is no difference: without this line two equal sites would differ for as long as it lies
-/// there, and the one that had dropped it would fetch it back and drop it again. It still wins over what it deleted: a row
-/// that only one side has is the only thing that is forgiven.
+/// there, and the one that had dropped it would fetch it back and drop it again. It still wins over what it deleted: only a
+/// grave that meets nothing at the other side is forgiven.
+///
+/// An object that is missing where the grave of another, later delete has left the bucket (`Site::horizon`) is brought back
+/// all the same: the grave left because every member had applied it, so what a member still has was not deleted by it.
+/// Sites that come back from a snapshot are no such members; they are to restore first (protocol §11).
 pub fn graves_from_ms(now_ms: u64) -> u64 {
-    now_ms.saturating_sub(GRAVES_KEPT_MS)
+    now_ms.saturating_sub(GRAVE_KEPT_MS - MARGIN_MS)
 }
 
 /// Digests of ranges, in order.

@@ -233,14 +233,7 @@ pub fn workers(hub: &Reconciler, settings: Settings, seed: u64) -> Vec<Box<dyn W
     if hub.0.site.neighbours().is_empty() {
         return Vec::new();
     }
-    vec![Box::new(Reconciling {
-        hub: hub.clone(),
-        settings,
-        seed,
-        running: Vec::new(),
-        resting: BTreeMap::new(),
-        next_ms: None,
-    })]
+    vec![Box::new(Reconciling { hub: hub.clone(), settings, seed, running: Vec::new(), resting: BTreeMap::new(), next_ms: None })]
 }
 
 impl Reconciling {

@@ -97,13 +97,7 @@ impl Site {
         Ok(Known { current, grave })
     }
 
-    async fn apply_object(
-        &self,
-        object: &ObjectId,
-        replica: Replica,
-        body: Option<Body>,
-        between: Between,
-    ) -> Result<Applied> {
+    async fn apply_object(&self, object: &ObjectId, replica: Replica, body: Option<Body>, between: Between) -> Result<Applied> {
         let staged = match self.bytes_wanted(object, &replica, between).await? {
             None => None,
             Some(live) if live.identity.size == 0 => Some(self.stage_replica(object, live, Body::empty()).await?),

@@ -9,6 +9,7 @@ use super::network::Network;
 use crate::backend::memory::Memory;
 use crate::clock::{Clock, WallClock};
 use crate::model::{SiteId, SiteNumber};
+use crate::reconcile::{self, Reconciler};
 use crate::replicate::{self, Bell};
 use crate::site::{Neighbours, Parts, Scope, Site};
 use crate::status::redb::forgetful::{Forgetful, Power};
@@ -96,7 +97,10 @@ impl World {
         let (site, workers) = Site::open(parts).await.expect("the site opens");
         let mut runner = Runner::new(u64::from(number.0));
         let bell = Bell::default();
-        workers.into_iter().chain(replicate::workers(&site, &bell, u64::from(number.0))).for_each(|worker| runner.spawn(worker));
+        let hub = Reconciler::new(&site, &bell);
+        let following = replicate::workers(&site, &bell, u64::from(number.0));
+        let reconciling = reconcile::workers(&hub, reconcile::Settings::default(), u64::from(number.0));
+        workers.into_iter().chain(following).chain(reconciling).for_each(|worker| runner.spawn(worker));
         self.network.up(site.clone());
         machine.running = Some(Running { site, runner });
     }
