@@ -11,6 +11,7 @@ use super::auth::{self, Right};
 use super::conditions::copy_range;
 use super::convert::{self, show_checksum};
 use super::gate::Asked;
+use super::sites::Wait;
 use super::{Face, bucket, error, multipart, object};
 use crate::model::{Checksum, ChecksumKind, ObjectId};
 use crate::site::CopyRequest;
@@ -40,6 +41,7 @@ pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3
     let to = convert::object_id(&req.input.bucket, &req.input.key)?;
     let (from, null) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
     let request = request(&req)?;
+    let wait = Wait::read(&face.site, &req.headers)?;
     let written = face.site.copy(&from, &to, request).await.map_err(error::from_site)?;
     let mut result = CopyObjectResult {
         e_tag: Some(convert::etag(&written.etag)),
@@ -57,7 +59,9 @@ pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3
         copy_source_version_id: null.then(|| "null".into()),
         ..CopyObjectOutput::default()
     };
-    Ok(S3Response::with_headers(output, convert::stamp_header(written.stamp)))
+    let mut headers = convert::stamp_header(written.stamp);
+    Wait::until_there(wait, &face.site, &to, &mut headers).await;
+    Ok(S3Response::with_headers(output, headers))
 }
 
 /// A copy keeps its source's ETag, whose suffix counts the parts.

@@ -8,6 +8,7 @@ use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 use super::auth::{self, Caller, Right};
 use super::gate::Asked;
+use super::sites::Wait;
 use super::{Face, convert, error, xml};
 use crate::model::{self, BucketName, ObjectId, Slot};
 use crate::site::{Deleted, EtagCondition, WriteConditions};
@@ -27,10 +28,12 @@ pub async fn one(face: &Face, req: S3Request<DeleteObjectInput>) -> S3Result<S3R
         if_size: req.input.if_match_size.map(size).transpose()?,
         ..asked.conditions.object.of_write()?
     };
+    let wait = Wait::read(&face.site, &req.headers)?;
     let version = req.input.version_id.as_deref();
     let deleted = remove(face, &object, version, conditions).await?;
     let output = DeleteObjectOutput { version_id: version.map(str::to_owned), ..DeleteObjectOutput::default() };
-    let headers = deleted.stamp.map(convert::stamp_header).unwrap_or_default();
+    let mut headers = deleted.stamp.map(convert::stamp_header).unwrap_or_default();
+    Wait::until_there(wait.filter(|_| deleted.stamp.is_some()), &face.site, &object, &mut headers).await;
     Ok(S3Response::with_headers(output, headers))
 }
 

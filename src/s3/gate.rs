@@ -16,7 +16,7 @@ use s3s::{Body, HttpError, S3Error, S3Request, S3Response, S3Result, TrailingHea
 use super::auth::{Caller, Keyring};
 use super::conditions::Raw;
 use super::host::Hosts;
-use super::{digest, error, upload, uri};
+use super::{digest, error, sites, upload, uri};
 use crate::peer::http::HOP;
 
 /// Query parameters that carry the signature.
@@ -54,6 +54,8 @@ pub struct Gate {
     pub operations: S3Service,
     pub hosts: Hosts,
     pub keys: Keyring,
+    /// Whether other sites take part in what is written here.
+    pub others: bool,
     pub xml_bytes_max: usize,
 }
 
@@ -69,12 +71,16 @@ impl S3Route for Gate {
 
     async fn call(&self, req: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let request = self.admit(req).await?;
+        let is_scoped = self.others && is_conditional_write(&request);
         let response = self.operations.call(request).await.map_err(of_http_error)?;
         let (mut parts, mut body) = response.into_parts();
         let rewrite = parts.extensions.remove::<Rewrite>().unwrap_or_default();
         if let Some(document) = rewrite.document {
             body = Body::from(document);
             parts.headers.remove(header::CONTENT_LENGTH);
+        }
+        if is_scoped {
+            sites::put_scope(&mut parts.headers);
         }
         let status = Some(rewrite.status.unwrap_or(parts.status));
         Ok(S3Response { output: body, status, headers: parts.headers, extensions: parts.extensions })
@@ -141,6 +147,11 @@ impl Gate {
         }
         Ok(bytes)
     }
+}
+
+fn is_conditional_write(request: &http::Request<Body>) -> bool {
+    let asked = request.extensions().get::<Asked>();
+    asked.is_some_and(|asked| sites::is_conditional_write(request.method(), asked, request.headers()))
 }
 
 fn check_document(headers: &HeaderMap, trailers: Option<&TrailingHeaders>, bytes: &[u8], required: bool) -> S3Result<()> {

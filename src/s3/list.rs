@@ -8,7 +8,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::{Face, bucket, convert, error, uri, xml};
+use super::{Face, bucket, convert, error, sites, uri, xml};
 use crate::model::Record;
 use crate::status::{ListEntry, ListPage, ListQuery};
 
@@ -125,6 +125,7 @@ pub fn is_odd(page: &ListPage, encoding: Encoding, asked: &[Option<&str>]) -> bo
 
 /// ListObjects.
 pub async fn v1(face: &Face, req: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+    sites::reach_all(&face.site, &req.headers, &req.input.bucket).await?;
     let input = req.input;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let (prefix, delimiter, marker) = (input.prefix.as_deref(), input.delimiter.as_deref(), input.marker.as_deref());
@@ -153,6 +154,7 @@ pub async fn v1(face: &Face, req: S3Request<ListObjectsInput>) -> S3Result<S3Res
 
 /// ListObjectsV2.
 pub async fn v2(face: &Face, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+    sites::reach_all(&face.site, &req.headers, &req.input.bucket).await?;
     let input = req.input;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let (prefix, delimiter, start) = (input.prefix.as_deref(), input.delimiter.as_deref(), input.start_after.as_deref());

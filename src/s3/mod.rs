@@ -22,6 +22,7 @@ mod object;
 mod outgoing;
 mod request_id;
 mod settings;
+mod sites;
 mod tagging;
 mod unbuilt;
 mod upload;
@@ -67,9 +68,10 @@ pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) 
     let settings = Arc::clone(&face.settings);
     let hosts = host::Hosts::new(&settings.domains);
     let gate = gate::Gate {
-        operations: operations(face, &hosts),
+        operations: operations(face.clone(), &hosts),
         hosts: hosts.clone(),
         keys: keys.clone(),
+        others: !face.site.neighbours().in_scope().is_empty(),
         xml_bytes_max: settings.limits.xml_bytes_max,
     };
     let mut builder = S3ServiceBuilder::new(SignaturesOnly);

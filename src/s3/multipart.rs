@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::convert::{self, show_checksum};
 use super::gate::Asked;
 use super::layer::Progress;
+use super::sites::Wait;
 use super::{Face, auth, error, object, upload, xml};
 use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectId};
 use crate::site::{self, CompleteUpload, NamedPart, StartUpload, Written};
@@ -114,14 +115,16 @@ pub async fn complete(
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
     let asked = req.extensions.remove::<Asked>().unwrap_or_default();
-    let may_fail_late = asked.conditions.object.has_etags();
+    let wait = Wait::read(&face.site, &req.headers)?;
+    // So does an answer whose headers are known only at the end.
+    let may_fail_late = asked.conditions.object.has_etags() || wait.is_some();
     let complete = named(&mut req, asked)?;
     let told = Told { location: location(&req.headers, &object), parts: complete.parts.len(), object };
     let (site, upload_id, target) = (face.site.clone(), req.input.upload_id, told.object.clone());
     let mut running = tokio::spawn(async move { site.complete_upload(&target, &upload_id, complete).await });
     match tokio::time::timeout(QUIET, &mut running).await {
-        Ok(done) => told.answer(done),
-        Err(_) if may_fail_late => told.answer(running.await),
+        Ok(done) => told.answer_after(wait, face, done).await,
+        Err(_) if may_fail_late => told.answer_after(wait, face, running.await).await,
         Err(_) => Ok(kept_awake(running, told, req.extensions.get::<Arc<Progress>>().cloned())),
     }
 }
@@ -151,6 +154,17 @@ struct Told {
 }
 
 impl Told {
+    async fn answer_after(
+        &self,
+        wait: Option<Wait>,
+        face: &Face,
+        done: Completed,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let mut response = self.answer(done)?;
+        Wait::until_there(wait, &face.site, &self.object, &mut response.headers).await;
+        Ok(response)
+    }
+
     fn answer(&self, done: Completed) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let stamp = done.as_ref().ok().and_then(|done| Some(done.as_ref().ok()?.stamp));
         let mut response = xml::response(self.output(done)?, [self.object.key.as_str()]);

@@ -12,6 +12,7 @@ use super::conditions;
 use super::convert::{self, show_checksum};
 use super::gate::{Asked, Rewrite};
 use super::outgoing::Outgoing;
+use super::sites::{self, Wait};
 use super::{Face, error, tagging, upload, uri};
 use crate::model::{Checksum, ChecksumKind, ContentHeaders, ObjectId, PartEntry, Parts};
 use crate::site::{Description, ReadConditions, Seen, Selection};
@@ -25,6 +26,7 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
     let asked = req.extensions.remove::<Asked>().unwrap_or_default();
     let description = describe(&req.headers, req.input.tagging.as_deref())?;
     let conditions = asked.conditions.object.of_write()?;
+    let wait = Wait::read(&face.site, &req.headers)?;
     let bytes_max = face.settings.limits.put_bytes_max;
     let (upload, verdict) = upload::upload(req.input.body.take(), &req.headers, asked.trailers, bytes_max)?;
     let written = face.site.put(&object, upload, description, conditions).await.map_err(|err| verdict.judge(err))?;
@@ -34,7 +36,9 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
         ..PutObjectOutput::default()
     };
     show_checksum!(output, written.checksum.algorithm, convert::checksum_text(&written.checksum, 1));
-    Ok(S3Response::with_headers(output, convert::stamp_header(written.stamp)))
+    let mut headers = convert::stamp_header(written.stamp);
+    Wait::until_there(wait, &face.site, &object, &mut headers).await;
+    Ok(S3Response::with_headers(output, headers))
 }
 
 /// Everything but the bytes.
@@ -89,6 +93,7 @@ pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Resp
     let input = &req.input;
     let wanted =
         Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
+    sites::reach(&face.site, &req.headers, &wanted.object).await?;
     let opened = face.site.get(&wanted.object, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     let mut headers = shown_headers(face, &wanted, &opened.seen).await?;
     override_headers(&mut headers, req.uri.query());
@@ -102,6 +107,7 @@ pub async fn head(face: &Face, req: S3Request<HeadObjectInput>) -> S3Result<S3Re
     let input = &req.input;
     let wanted =
         Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
+    sites::reach(&face.site, &req.headers, &wanted.object).await?;
     let seen = face.site.head(&wanted.object, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     let mut headers = shown_headers(face, &wanted, &seen).await?;
     override_headers(&mut headers, req.uri.query());
@@ -137,6 +143,7 @@ async fn shown_headers(face: &Face, wanted: &Wanted, seen: &Seen) -> S3Result<He
     if let (Selection::Part(_), Parts::Mapped { count }) = (wanted.select, identity.parts) {
         put("x-amz-mp-parts-count", &count.to_string());
     }
+    sites::show(&face.site, &wanted.object, &seen.record, &mut headers).await?;
     stored_headers(&identity.headers, &mut headers);
     convert::put_metadata(&mut headers, &identity.metadata);
     if wanted.checksums {

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderValue};
 use s3s::S3Result;
 
-use super::error;
+use super::{error, sites};
 
 /// Canned ACLs that say what is so anyway: the bucket's owner has everything, nobody else anything.
 const HARMLESS_ACLS: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-owner-read"];
@@ -24,7 +24,7 @@ pub fn check(op: &str, headers: &HeaderMap) -> S3Result<()> {
     let is_read = op.starts_with("Get") || op.starts_with("Head") || op.starts_with("List");
     for (name, value) in headers {
         let name = name.as_str();
-        if !name.starts_with("x-a") {
+        if !name.starts_with("x-a") || sites::knows(op, name) {
             continue;
         }
         check_one(name, value, is_read)?;
@@ -83,7 +83,8 @@ mod tests {
             ("x-amz-write-offset-bytes", "5"),
             ("x-amz-bucket-object-lock-enabled", "true"),
             ("x-amz-object-ownership", "ObjectWriter"),
-            ("x-anybucket-wait", "2"),
+            ("x-anybucket-site", "2"),
+            ("x-anybucket-min-stamp", "2"),
         ];
         for (name, value) in refused {
             assert_eq!(told("PutObject", name, value), Err("NotImplemented".into()), "{name}");
@@ -91,6 +92,14 @@ mod tests {
         assert_eq!(told("PutObject", "x-amz-object-lock-mode", "GOVERNANCE"), Err("InvalidRequest".into()));
         assert_eq!(told("PutObject", "x-amz-acl", "for-me"), Err("InvalidArgument".into()));
         assert_eq!(told("GetObject", "x-amz-server-side-encryption-customer-key", "k"), Err("InvalidRequest".into()));
+    }
+
+    #[test]
+    fn headers_about_other_sites_are_taken_where_they_mean_something() {
+        assert_eq!(told("PutObject", "x-anybucket-wait", "2"), Ok(()));
+        assert_eq!(told("GetObject", "x-anybucket-wait", "2"), Err("NotImplemented".into()));
+        assert_eq!(told("ListObjectsV2", "x-anybucket-min-stamp", "2"), Ok(()));
+        assert_eq!(told("GetObject", "x-anybucket-site", "berlin"), Err("NotImplemented".into()));
     }
 
     #[test]

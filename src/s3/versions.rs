@@ -6,12 +6,13 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::list::{Asked, Encoding, common_prefixes, is_odd, page};
-use super::{Face, bucket, convert, error, xml};
+use super::{Face, bucket, convert, error, sites, xml};
 use crate::model::Record;
 use crate::status::{ListEntry, ListPage};
 
 /// ListObjectVersions. The one version of a key comes with it, so that a page always goes on behind a key.
 pub async fn list(face: &Face, req: S3Request<ListObjectVersionsInput>) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    sites::reach_all(&face.site, &req.headers, &req.input.bucket).await?;
     let input = req.input;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let (prefix, delimiter, marker) = (input.prefix.as_deref(), input.delimiter.as_deref(), input.key_marker.as_deref());

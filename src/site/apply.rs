@@ -11,7 +11,8 @@ use super::types::{Claims, Upload};
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{Body, Kept, PutOptions};
 use crate::model::{
-    BucketName, Decision, Event, Here, LiveReplica, News, ObjectId, Record, Replica, Slot, State, Unit, Vector, WriteId, decide,
+    BucketName, Decision, Event, Here, LiveReplica, News, ObjectId, Record, Replica, Slot, Stamp, State, Unit, Vector, WriteId,
+    decide,
 };
 use crate::status::tables::{Buckets, Conflicts, Due, Grave, Graves, Objects, Work};
 use crate::status::{Commit, CommitError, Stored};
@@ -39,6 +40,15 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// The greatest stamp known of it.
+    pub fn greatest(&self) -> Option<Stamp> {
+        match self.here() {
+            Here::Nothing => None,
+            Here::Live(record) => Some(record.vector.greatest()),
+            Here::Grave(stamp) => Some(stamp),
+        }
+    }
+
     /// Whether an object is here, with bytes or without.
     pub fn is_live(&self) -> bool {
         self.current.is_some()

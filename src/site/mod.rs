@@ -34,6 +34,7 @@ pub mod testing;
 mod tests;
 mod types;
 mod uploads;
+mod wait;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour,
 pub use replicas::Replication;
 pub use retell::Retold;
 pub use types::*;
+pub use wait::Enough;
 
 use crate::backend::{Backend, Place};
 use crate::clock::Clock;

@@ -114,26 +114,31 @@ impl Site {
     /// How every site in scope stands with a state of a unit that was written here under `seq`, at `vector`. `None`: the
     /// newest of it was written elsewhere, so that this site holds a replica and says nothing of others.
     pub async fn replication(&self, unit: &Unit, vector: &Vector, seq: Seq) -> Result<Option<Vec<(SiteNumber, Replication)>>> {
-        if vector.greatest().parts().site != self.inner.id.number {
+        // Told under no seq it came from elsewhere, if only back to a site that had lost it.
+        if vector.greatest().parts().site != self.inner.id.number || seq == Seq(0) {
             return Ok(None);
         }
         let mut all = Vec::new();
         for site in self.inner.neighbours.in_scope() {
-            all.push((site, self.replication_to(unit, site, seq).await?));
+            all.push((site, self.replication_to(unit, vector, site, seq).await?));
         }
         Ok(Some(all))
     }
 
-    /// Derived, never stored: owed, refused or dirty, else it is there (protocol §3).
-    async fn replication_to(&self, unit: &Unit, site: SiteNumber, seq: Seq) -> Result<Replication> {
+    /// Derived, never stored: owed, refused or dirty, else it is there (protocol §3). Where nothing is owed or in trouble
+    /// nothing is looked up: a hot GET asks this.
+    async fn replication_to(&self, unit: &Unit, vector: &Vector, site: SiteNumber, seq: Seq) -> Result<Replication> {
         let status = &self.inner.status;
-        if status.get::<Failed>(&(site, unit.clone())).await?.is_some() {
-            return Ok(Replication::Failed);
+        let is_troubled = status.troubled(site) > 0;
+        if is_troubled {
+            // What was refused is that state or an earlier one, which counts no more.
+            let refused = status.get::<Failed>(&(site, unit.clone())).await?;
+            if refused.is_some_and(|refused| refused.row.vector >= *vector) {
+                return Ok(Replication::Failed);
+            }
         }
         let is_owed = status.owed(site) > 0 && status.get::<Pending>(&(site, seq)).await?.is_some();
-        if is_owed || status.get::<Dirty>(&(site, unit.bucket().clone())).await?.is_some() {
-            return Ok(Replication::Pending);
-        }
-        Ok(Replication::Completed)
+        let is_dirty = is_troubled && status.get::<Dirty>(&(site, unit.bucket().clone())).await?.is_some();
+        Ok(if is_owed || is_dirty { Replication::Pending } else { Replication::Completed })
     }
 }

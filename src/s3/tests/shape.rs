@@ -86,7 +86,8 @@ async fn headers_that_ask_for_more_than_there_is_store_nothing() {
         ("x-amz-object-lock-mode", "GOVERNANCE", 400),
         ("x-amz-object-lock-legal-hold", "ON", 400),
         ("x-amz-storage-class", "FAST", 400),
-        ("x-anybucket-wait", "1", 501),
+        ("x-anybucket-wait", "1", 400),
+        ("x-anybucket-site", "berlin", 501),
     ] {
         let reply = server.send(Call::new("PUT", "/bucket/k").body("x").header(name, value)).await;
         assert_eq!(reply.status, status, "{name}: {reply:?}");

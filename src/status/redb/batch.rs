@@ -10,7 +10,9 @@ use super::read::{Range, definition};
 use crate::model::{Event, News, ObjectId, Seq, SiteNumber, Telling};
 use crate::status::cache::Change;
 use crate::status::commit::{Expect, Write};
-use crate::status::tables::{Buckets, Dirty, Graves, Meta, NAMES, Objects, Outbox, Pending, Receipts, VERSIONS, Versions};
+use crate::status::tables::{
+    Buckets, Dirty, Failed, Graves, Meta, NAMES, Objects, Outbox, Pending, Receipts, VERSIONS, Versions,
+};
 use crate::status::{Commit, CommitError, Committed, Revision, Stored, Table, TableKey};
 
 type Open<'t> = ::redb::Table<'t, &'static [u8], &'static [u8]>;
@@ -39,15 +41,37 @@ impl Counts {
 /// What a batch came to.
 pub(super) struct Finished {
     pub counts: Counts,
-    pub owed: Owed,
+    pub tally: Tally,
+    /// Whether a target answered: it has what it was owed, or said why not.
+    pub answered: bool,
     pub changes: Vec<Change>,
 }
 
 /// Most rows of `pending` for one target: past it what it lacks is left to reconciliation.
 pub(super) const PENDING_ROWS_MAX: u64 = 1_000_000;
 
-/// Rows of `pending` by target.
-pub(super) type Owed = BTreeMap<SiteNumber, u64>;
+/// Rows that speak of a target, counted: where there are none nobody has to look.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Of `pending`.
+    pub owed: BTreeMap<SiteNumber, u64>,
+    /// Of `failed` and `dirty`.
+    pub troubled: BTreeMap<SiteNumber, u64>,
+}
+
+impl Tally {
+    /// A row of a table came or went.
+    pub fn note(&mut self, table: usize, key: &[u8], came: bool) {
+        let rows = match table {
+            Pending::INDEX => &mut self.owed,
+            Failed::INDEX | Dirty::INDEX => &mut self.troubled,
+            _ => return,
+        };
+        let site = SiteNumber::read(&mut &*key).expect("these keys begin with a site");
+        let rows = rows.entry(site).or_default();
+        *rows = if came { *rows + 1 } else { rows.saturating_sub(1) };
+    }
+}
 
 pub(super) struct Batch<'t> {
     txn: &'t WriteTransaction,
@@ -55,7 +79,8 @@ pub(super) struct Batch<'t> {
     tables: [Option<Open<'t>>; NAMES.len()],
     before: Counts,
     counts: Counts,
-    owed: Owed,
+    tally: Tally,
+    answered: bool,
     changes: Vec<Change>,
     buffer: Vec<u8>,
 }
@@ -69,9 +94,9 @@ struct Fate<'a> {
 }
 
 impl<'t> Batch<'t> {
-    pub fn new(txn: &'t WriteTransaction, counts: Counts, owed: Owed) -> Self {
+    pub fn new(txn: &'t WriteTransaction, counts: Counts, tally: Tally) -> Self {
         let tables = std::array::from_fn(|_| None);
-        Self { txn, tables, before: counts, counts, owed, changes: Vec::new(), buffer: Vec::new() }
+        Self { txn, tables, before: counts, counts, tally, answered: false, changes: Vec::new(), buffer: Vec::new() }
     }
 
     /// Makes a commit part of the batch, if everything it expects holds. An error is the engine's and ends the batch.
@@ -116,8 +141,7 @@ impl<'t> Batch<'t> {
     /// A target that is owed too much is not told any more: its bucket is dirty, which reconciliation mends.
     fn owe(&mut self, site: SiteNumber, seq: Seq, event: &Event) -> Result<(), ::redb::Error> {
         let Event { unit, vector } = event.clone();
-        if self.owed.get(&site).is_none_or(|rows| *rows < PENDING_ROWS_MAX) {
-            *self.owed.entry(site).or_default() += 1;
+        if self.tally.owed.get(&site).is_none_or(|rows| *rows < PENDING_ROWS_MAX) {
             return self.put::<Pending>(&(site, seq), &Telling { unit, vector, news: News::Mutated });
         }
         // The least seq stays, and the row is written again: whoever found everything else out sees that more was lost.
@@ -135,7 +159,15 @@ impl<'t> Batch<'t> {
     fn put<T: Table>(&mut self, key: &T::Key, row: &T::Row) -> Result<(), ::redb::Error> {
         let header = Header { version: T::VERSION, revision: self.counts.revision, seq: Seq(0) };
         let row = header.row(&T::encode(row), &mut Vec::new()).to_vec();
-        self.table(T::INDEX)?.insert(&*key.to_bytes(), &*row)?;
+        self.insert(T::INDEX, &key.to_bytes(), &row)
+    }
+
+    fn insert(&mut self, table: usize, key: &[u8], row: &[u8]) -> Result<(), ::redb::Error> {
+        let came = self.table(table)?.insert(key, row)?.is_none();
+        if came {
+            self.tally.note(table, key, true);
+        }
+        self.answered |= table == Failed::INDEX;
         Ok(())
     }
 
@@ -150,7 +182,7 @@ impl<'t> Batch<'t> {
         for (name, _, value) in rows.into_iter().filter(|(_, before, now)| before != now) {
             self.table(Meta::INDEX)?.insert(&*meta_key(name), &*meta_row(value, now.revision))?;
         }
-        Ok(Finished { counts: now, owed: self.owed, changes: self.changes })
+        Ok(Finished { counts: now, tally: self.tally, answered: self.answered, changes: self.changes })
     }
 
     fn holds(&mut self, expect: &Expect) -> Result<bool, ::redb::Error> {
@@ -173,7 +205,7 @@ impl<'t> Batch<'t> {
                 let mut buffer = std::mem::take(&mut self.buffer);
                 let row = header.row(payload, &mut buffer);
                 bytes = row.len();
-                self.table(write.table)?.insert(&*write.key, row)?;
+                self.insert(write.table, &write.key, row)?;
                 self.buffer = buffer;
             }
             None => self.remove(write.table, &write.key)?,
@@ -206,10 +238,9 @@ impl<'t> Batch<'t> {
 
     fn remove(&mut self, table: usize, key: &[u8]) -> Result<(), ::redb::Error> {
         let removed = self.table(table)?.remove(key)?.is_some();
-        if removed && table == Pending::INDEX {
-            let (site, _) = <(SiteNumber, Seq)>::from_bytes(key).expect("it was made from a site and a seq");
-            let rows = self.owed.entry(site).or_default();
-            *rows = rows.saturating_sub(1);
+        if removed {
+            self.tally.note(table, key, false);
+            self.answered |= table == Pending::INDEX;
         }
         Ok(())
     }

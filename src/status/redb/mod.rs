@@ -175,8 +175,19 @@ impl Status {
 
     /// How many units a target is owed.
     pub fn owed(&self, target: SiteNumber) -> u64 {
-        let owed = self.0.shared.owed.lock().expect("nothing panics while it holds the count");
-        owed.get(&target).copied().unwrap_or_default()
+        let tally = self.0.shared.tally.lock().expect("nothing panics while it holds the count");
+        tally.owed.get(&target).copied().unwrap_or_default()
+    }
+
+    /// How many rows say that a target refused something, or may lack something nobody will tell it.
+    pub fn troubled(&self, target: SiteNumber) -> u64 {
+        let tally = self.0.shared.tally.lock().expect("nothing panics while it holds the count");
+        tally.troubled.get(&target).copied().unwrap_or_default()
+    }
+
+    /// Changes whenever a target answered: it has what it was owed, or said why not.
+    pub fn answered(&self) -> watch::Receiver<u64> {
+        self.0.shared.answered.subscribe()
     }
 
     /// Reads on the blocking pool.

@@ -9,7 +9,7 @@ use ::redb::backends::{FileBackend, InMemoryBackend};
 use ::redb::{Builder, Database, DatabaseError, ReadableTable, StorageBackend};
 use tokio::sync::watch;
 
-use super::batch::{Counts, Owed};
+use super::batch::{Counts, Tally};
 use super::chance::Chance;
 use super::create::{CreateError, create};
 use super::encode::decode_key;
@@ -19,9 +19,9 @@ use super::room::Room;
 use super::stats::Counters;
 use super::storage::Measured;
 use super::writer::{Shared, WriterState};
-use crate::status::ReadError;
 use crate::status::cache::RowCache;
-use crate::status::tables::Pending;
+use crate::status::tables::{Dirty, Failed, Pending};
+use crate::status::{ReadError, Table};
 
 /// How to open a status store.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ pub(super) fn open_on(storage: impl StorageBackend, room: Room, options: &Option
         err => OpenError::engine(&path, err),
     })?;
     let facts = prepare(&db, options.now_s).map_err(|err| OpenError::engine(&path, err))?;
-    let owed = count_owed(&db).map_err(|err| OpenError::engine(&path, err))?;
+    let tally = count_rows(&db).map_err(|err| OpenError::engine(&path, err))?;
     let shared = Shared {
         db,
         cache: RowCache::new(options.cached_rows_max, options.cached_bytes_max),
@@ -105,25 +105,32 @@ pub(super) fn open_on(storage: impl StorageBackend, room: Room, options: &Option
         counters: Counters::default(),
         file_bytes,
         told: watch::Sender::new(facts.seq),
-        owed: Mutex::new(owed.clone()),
+        tally: Mutex::new(tally.clone()),
+        answered: watch::Sender::new(0),
         failed: OnceLock::new(),
     };
     shared.counters.seq.set(facts.seq.0);
     let counts = Counts { revision: facts.revision, seq: facts.seq, clock_ms: facts.clock_ms };
     let chance = options.conflict_seed.map(Chance::new);
-    Ok((WriterState { shared: Arc::new(shared), counts, owed, chance, room }, facts))
+    Ok((WriterState { shared: Arc::new(shared), counts, tally, chance, room }, facts))
 }
 
-/// Rows of `pending` by target, counted once: the writer keeps the count.
-fn count_owed(db: &Database) -> Result<Owed, ReadError> {
-    let rows = Snapshot::of(db)?.rows::<Pending>()?;
-    let mut owed = Owed::new();
-    for row in rows.iter().map_err(engine)? {
+/// Rows that speak of a target, counted once: the writer keeps the count.
+fn count_rows(db: &Database) -> Result<Tally, ReadError> {
+    let (snapshot, mut tally) = (Snapshot::of(db)?, Tally::default());
+    count_rows_of::<Pending>(&snapshot, &mut tally)?;
+    count_rows_of::<Failed>(&snapshot, &mut tally)?;
+    count_rows_of::<Dirty>(&snapshot, &mut tally)?;
+    Ok(tally)
+}
+
+fn count_rows_of<T: Table>(snapshot: &Snapshot, tally: &mut Tally) -> Result<(), ReadError> {
+    for row in snapshot.rows::<T>()?.iter().map_err(engine)? {
         let (key, _) = row.map_err(engine)?;
-        let (site, _) = decode_key::<Pending>(key.value())?;
-        *owed.entry(site).or_default() += 1;
+        decode_key::<T>(key.value())?;
+        tally.note(T::INDEX, key.value(), true);
     }
-    Ok(owed)
+    Ok(())
 }
 
 fn open_engine(storage: impl StorageBackend, options: &Options) -> Result<Database, DatabaseError> {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use ::redb::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::batch::{Batch, Counts, Finished, Outcome, Owed};
+use super::batch::{Batch, Counts, Finished, Outcome, Tally};
 use super::chance::Chance;
 use super::room::Room;
 use super::stats::Counters;
@@ -41,8 +41,10 @@ pub(super) struct Shared {
     pub file_bytes: Arc<AtomicU64>,
     /// The last seq that is durable: who waits for something to be told waits here.
     pub told: watch::Sender<Seq>,
-    /// Rows of `pending` by target, as last committed.
-    pub owed: Mutex<Owed>,
+    /// Rows that speak of a target, as last committed.
+    pub tally: Mutex<Tally>,
+    /// Changes when a target answered, whoever it is.
+    pub answered: watch::Sender<u64>,
     /// Why nothing is committed any more.
     pub failed: OnceLock<String>,
 }
@@ -73,7 +75,7 @@ pub(super) struct Writer {
 pub(super) struct WriterState {
     pub shared: Arc<Shared>,
     pub counts: Counts,
-    pub owed: Owed,
+    pub tally: Tally,
     pub chance: Option<Chance>,
     pub room: Room,
 }
@@ -219,7 +221,7 @@ impl WriterState {
         let mut txn = self.shared.db.begin_write()?;
         txn.set_quick_repair(self.shared.file_bytes.load(Ordering::Relaxed) < QUICK_REPAIR_BYTES_MAX);
         let left = self.room.left();
-        let mut batch = Batch::new(&txn, self.counts, self.owed.clone());
+        let mut batch = Batch::new(&txn, self.counts, self.tally.clone());
         let mut outcomes = Vec::with_capacity(commits.len());
         for commit in commits {
             let refused = left.refusal(commit).or_else(|| self.chance.as_mut().and_then(|chance| chance.refusal(commit)));
@@ -246,11 +248,14 @@ impl WriterState {
         self.shared.cache.changed(batch.changes);
         self.shared.visible.store(batch.counts.revision.0, Ordering::Release);
         self.shared.counters.batches.add(1);
-        self.shared.owed.lock().expect("nothing panics while it holds the count").clone_from(&batch.owed);
+        self.shared.tally.lock().expect("nothing panics while it holds the count").clone_from(&batch.tally);
+        if batch.answered {
+            self.shared.answered.send_modify(|times| *times += 1);
+        }
         if batch.counts.seq > self.counts.seq {
             self.shared.told.send_replace(batch.counts.seq);
         }
-        (self.counts, self.owed) = (batch.counts, batch.owed);
+        (self.counts, self.tally) = (batch.counts, batch.tally);
     }
 
     fn count(&self, outcomes: &[Outcome], accepted: usize) {
