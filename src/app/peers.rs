@@ -13,7 +13,7 @@ use crate::clock::{SystemClock, WallClock};
 use crate::config::{self, Bus, Config, Secret, Sites};
 use crate::feed::{self, Feed, Reader, Readers, Served};
 use crate::model::{Incarnation, Seq, SiteId, SiteNumber, Token};
-use crate::peer::{Client, Heads, PROTOCOL, Peer, SiteState};
+use crate::peer::{Client, Heads, PROTOCOL, Peer, SiteState, check_token};
 use crate::site::{Neighbours, Scope, Site};
 use crate::tasks::Trigger;
 
@@ -74,15 +74,16 @@ fn id(peer: &config::Peer) -> SiteId {
 
 fn client(config: &Config, at: usize) -> Result<Client> {
     let peer = &config.peers[at];
-    let setting = format!("peer[{at}].token");
-    let token = secret(&setting, &peer.token)?;
-    let client = Client::new(peer.feed.clone(), &token, SiteNumber(config.site.number.get()));
-    Ok(client.map_err(|err| config::Error::Beside { setting, reason: err.to_string() })?)
+    let token = secret(&format!("peer[{at}].token"), &peer.token)?;
+    Ok(Client::new(peer.feed.clone(), &token, SiteNumber(config.site.number.get()))?)
 }
 
+/// A token, which a site can present.
 fn secret(setting: &str, source: &Secret) -> Result<String> {
-    let refused = |err: config::SecretError| config::Error::Beside { setting: setting.into(), reason: err.to_string() };
-    Ok(source.resolve().map_err(refused)?)
+    let refused = |reason: String| config::Error::Beside { setting: setting.into(), reason };
+    let token = source.resolve().map_err(|err| refused(err.to_string()))?;
+    check_token(&token).map_err(|err| refused(err.to_string()))?;
+    Ok(token)
 }
 
 fn readers(config: &Config, own: SiteNumber) -> Result<Readers> {

@@ -226,7 +226,7 @@ async fn a_wrong_token_name_or_number_is_told_clearly() {
 }
 
 #[tokio::test]
-async fn two_peers_with_one_token_are_refused_since_it_would_prove_neither() {
+async fn a_token_that_proves_nothing_or_cannot_be_presented_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let peers: Vec<(String, String)> = ["berlin", "rome"]
         .iter()
@@ -245,4 +245,8 @@ async fn two_peers_with_one_token_are_refused_since_it_would_prove_neither() {
     let peers: Vec<(&str, &str)> = peers.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect();
     let err = App::start(&config(&dir, &peers)).await.unwrap_err();
     assert!(err.to_string().contains("peer[1].accept: is another's token too"), "{err:#}");
+    let spaced: Vec<_> =
+        peers.iter().map(|(path, value)| (*path, if *path == "peer.0.accept" { "a b" } else { value })).collect();
+    let err = App::start(&config(&dir, &spaced)).await.unwrap_err();
+    assert!(err.to_string().contains("peer[0].accept: a token travels in a header"), "{err:#}");
 }

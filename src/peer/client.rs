@@ -49,14 +49,20 @@ pub struct Client {
 
 /// The token cannot be sent in a header.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token has visible ASCII characters only")]
+#[error("a token travels in a header: it has visible ASCII characters only, and no spaces")]
 pub struct NotAToken;
+
+/// Whether a site can present it.
+pub fn check_token(token: &str) -> Result<(), NotAToken> {
+    let can_travel = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if can_travel { Ok(()) } else { Err(NotAToken) }
+}
 
 impl Client {
     /// A client for the feed at `address`, which is presented `token` and told that `reader` asks.
     pub fn new(address: Address, token: &str, reader: SiteNumber) -> Result<Self, NotAToken> {
-        let is_visible = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        let mut token = HeaderValue::try_from(format!("Bearer {token}")).ok().filter(|_| is_visible).ok_or(NotAToken)?;
+        check_token(token)?;
+        let mut token = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| NotAToken)?;
         token.set_sensitive(true);
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use address::{Address, NotAnAddress};
-pub use client::{Client, NotAToken};
+pub use client::{Client, NotAToken, check_token};
 pub use error::{Error, Result};
 pub use wire::{Digest, DigestAsk, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, RowDigest, RowsPage, SiteState};
 
