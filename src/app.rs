@@ -27,6 +27,7 @@ use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
 use crate::events;
 use crate::model::{SiteId, SiteNumber, Token};
+use crate::reconcile::{self, Reconciler};
 use crate::replicate::{self, Bell};
 use crate::site::{self, Neighbours, Site};
 use crate::status::{self, Status};
@@ -96,16 +97,20 @@ impl App {
         let mut runner = Runner::new(seed()?);
         let bell = Bell::default();
         let following = replicate::workers(&site, &bell, seed()?);
+        let reconciler = Reconciler::new(&site, &bell);
+        let every = reconcile::Settings { every: config.reconcile.every.0 };
+        let reconciling = reconcile::workers(&reconciler, every, seed()?);
         let telling = bus::open(config).await?.map(|bus| events::workers(&site, &bus, &bell)).unwrap_or_default();
         // Before this site asks others, so that both find each other at once.
         let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener)).transpose()?;
-        workers.into_iter().chain(following).chain(telling).for_each(|worker| runner.spawn(worker));
+        workers.into_iter().chain(following).chain(reconciling).chain(telling).for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();
         meters::attach(&metrics, &site, &runner.workers());
         let parts = Arc::new(admin::Parts {
             site_id: site.id().clone(),
             readiness: readiness(&site, runner.workers()),
             site: site.clone(),
+            reconciler,
             workers: runner.workers(),
             metrics: metrics.clone(),
             started: Instant::now(),

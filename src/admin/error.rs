@@ -33,6 +33,7 @@ impl Error {
             Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Site(site::Error::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Site(site::Error::InvalidRequest(_) | site::Error::InvalidArgument { .. }) => StatusCode::BAD_REQUEST,
             Self::Site(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -45,6 +46,7 @@ impl Error {
             Self::NoSuchPath(_) => "no_such_path",
             Self::Method => "method_not_allowed",
             Self::Site(site::Error::Unavailable { .. }) => "unavailable",
+            Self::Site(site::Error::InvalidRequest(_) | site::Error::InvalidArgument { .. }) => "bad_request",
             Self::Site(_) => "internal",
         }
     }

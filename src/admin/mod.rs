@@ -3,6 +3,7 @@
 mod error;
 mod guard;
 mod health;
+mod reconcile;
 mod routes;
 mod views;
 
@@ -11,9 +12,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 pub use health::{Probe, Readiness};
+pub use reconcile::{Begun, Runs, Watched};
 pub use routes::router;
 
 use crate::model::{SiteId, Token};
+use crate::reconcile::Reconciler;
 use crate::site::Site;
 use crate::tasks::Workers;
 use crate::telemetry::Metrics;
@@ -23,6 +26,7 @@ use crate::telemetry::Metrics;
 pub struct Parts {
     pub site_id: SiteId,
     pub site: Site,
+    pub reconciler: Reconciler,
     pub readiness: Readiness,
     pub workers: Workers,
     pub metrics: Metrics,

@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get};
 
 use super::error::Error;
-use super::{Parts, Shared, guard, views};
+use super::{Parts, Shared, guard, reconcile, views};
 
 /// Paths that everybody may ask: a probe has no token.
 fn open() -> Vec<(&'static str, MethodRouter<Shared>)> {
@@ -20,6 +20,7 @@ fn guarded() -> Vec<(&'static str, MethodRouter<Shared>)> {
     vec![
         ("/metrics", get(views::metrics)),
         ("/v1/buckets", get(views::buckets)),
+        ("/v1/reconcile", get(reconcile::watch).post(reconcile::begin)),
         ("/v1/openapi.json", get(views::openapi)),
         ("/v1/status", get(views::status)),
         ("/v1/workers", get(views::workers)),

@@ -2,6 +2,7 @@
 
 mod check_config;
 pub mod client;
+mod reconcile;
 mod serve;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use crate::config::{self, Flag, Sources};
 use crate::telemetry::LogError;
 
 const AFTER_HELP: &str = "Without a command it serves. Settings are explained in config.toml.
-Exit code: 0 done, 1 failed, 2 wrong usage or settings.";
+Exit code: 0 done, 1 failed, 2 wrong usage or settings, 3 a dry run found differences.";
 
 /// One S3 endpoint over any storage, at every site.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ enum Command {
     Serve,
     /// Read the settings, try every store and peer, and say what is native, emulated or refused there
     CheckConfig(check_config::Options),
+    /// Prove this site equal to its store and to the others, or make it so
+    Reconcile(reconcile::Options),
 }
 
 /// Settings from the command line, which win over all others.
@@ -76,6 +79,7 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve::run(&sources),
             Command::CheckConfig(options) => check_config::run(&sources, options),
+            Command::Reconcile(options) => reconcile::run(&sources, &options),
         }
     }
 }
@@ -150,7 +154,7 @@ mod tests {
     fn commands_that_are_not_built_are_not_shown() {
         let help = Cli::command().render_long_help().to_string();
         assert!(help.contains("serve") && help.contains("check-config"));
-        for later in ["migrate", "verify", "forget-peer", "quarantine", "reconcile"] {
+        for later in ["migrate", "verify", "forget-peer", "quarantine"] {
             assert!(!help.contains(later), "{later}");
         }
     }

@@ -42,6 +42,7 @@ pub struct Config {
     pub events: Events,
     pub replication: Replication,
     pub status: Status,
+    pub reconcile: Reconcile,
     pub lifecycle: Lifecycle,
     pub log: telemetry::Settings,
 }
@@ -144,6 +145,13 @@ pub struct Status {
     pub cached_rows_max: NonZeroU32,
     /// Their size together.
     pub cached_bytes_max: ByteSize,
+}
+
+/// Comparing with other sites by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconcile {
+    /// Between two comparisons that nothing else calls for.
+    pub every: Period,
 }
 
 /// Expiry.

@@ -9,8 +9,8 @@ use super::section::{NOT_YET, Section};
 use super::sites::{self, Feed, Peer};
 use super::value::{Setting, words};
 use super::{
-    Access, Admin, Backend, ByteSize, Config, Events, Lifecycle, Limits, Period, Replication, Route, S3, Secret, Site, Sources,
-    Status,
+    Access, Admin, Backend, ByteSize, Config, Events, Lifecycle, Limits, Period, Reconcile, Replication, Route, S3, Secret, Site,
+    Sources, Status,
 };
 use crate::backend::fs;
 use crate::telemetry;
@@ -58,6 +58,7 @@ impl Config {
             events: all.within("events", |events| Events { bus: sites::read_bus(events) }),
             replication: all.within("replication", |section| Replication { sites: sites::read_sites(section) }),
             status: all.within("status", Status::read),
+            reconcile: all.within("reconcile", |reconcile| Reconcile { every: reconcile.value("every", hours(24)) }),
             lifecycle: all.within("lifecycle", |lifecycle| Lifecycle { day: lifecycle.value("day", hours(24)) }),
             log: all.within("log", read_log),
             data: data.path,

@@ -1,12 +1,13 @@
 //! The guarantee: whatever was lost on the way, two sites that reconcile end equal, and can be proven to be (protocol §11).
 //!
 //! *Outward* (`outward`) compares this site with another: digests of key ranges (`digest`, `pair`), rows where those differ
-//! (`diff`), and then work here or a telling there. A run (`run`) goes over what was asked for; `worker` runs those that
+//! (`diff`), and then work here or a telling there. *Inward* (`inward`) compares the rows here with the store. A run (`run`) goes over what was asked for; `worker` runs those that
 //! people ask for and those that are due by themselves.
 
 mod buckets;
 mod diff;
 mod digest;
+mod inward;
 mod outward;
 mod pair;
 mod report;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::buckets::{Only, buckets};
+use super::inward::Inward;
 use super::outward::{Next, Outward, Stretch};
 use super::report::Report;
 use crate::model::{BucketName, Key};
@@ -25,6 +26,8 @@ pub struct Ask {
     pub with: Option<String>,
     /// Find and report, and change nothing.
     pub dry_run: bool,
+    /// Read all bytes here and hash them.
+    pub deep: bool,
 }
 
 /// Why a run runs.
@@ -41,6 +44,13 @@ pub enum Cause {
     Schedule,
 }
 
+/// What a walk over the store may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct How {
+    pub dry_run: bool,
+    pub deep: bool,
+}
+
 /// Where a run stands.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -48,13 +58,38 @@ pub(super) struct Run {
     pub dry_run: bool,
     pub report: Report,
     tasks: VecDeque<Task>,
-    walk: Option<Outward>,
+    walk: Option<Walk>,
+}
+
+#[derive(Debug)]
+enum Walk {
+    Outward(Box<Outward>),
+    Inward(Box<Inward>),
 }
 
 #[derive(Clone, Debug)]
 enum Task {
-    Buckets { with: Arc<Neighbour>, only: Only, prefix: String, from: Option<Place> },
-    Outward { with: Arc<Neighbour>, over: Stretch },
+    Buckets {
+        with: Arc<Neighbour>,
+        only: Only,
+        prefix: String,
+        from: Option<Place>,
+    },
+    Outward {
+        with: Arc<Neighbour>,
+        over: Stretch,
+    },
+    /// The rows here against the store.
+    Store {
+        only: Option<BucketName>,
+        prefix: String,
+        deep: bool,
+    },
+    Inward {
+        bucket: BucketName,
+        prefix: String,
+        deep: bool,
+    },
 }
 
 /// A key in a bucket: what is before was compared.
@@ -75,7 +110,13 @@ impl Run {
             prefix: ask.prefix.clone(),
             from: None,
         };
-        Self::of(Cause::Asked, ask.dry_run, with.map(task).collect())
+        let mut tasks: VecDeque<Task> = with.map(task).collect();
+        // What the store lost is missing here before it can be compared with what others have. Who names a site wants to
+        // hear of that site.
+        if ask.with.is_none() || ask.deep {
+            tasks.push_front(Task::Store { only: ask.bucket.clone(), prefix: ask.prefix.clone(), deep: ask.deep });
+        }
+        Self::of(Cause::Asked, ask.dry_run, tasks)
     }
 
     /// What is due with a neighbour, from where an earlier run came to.
@@ -90,19 +131,25 @@ impl Run {
 
     /// What it is at, for people.
     pub fn at(&self) -> Option<String> {
-        if let Some(walk) = &self.walk {
-            return Some(walk.at());
+        match &self.walk {
+            Some(Walk::Outward(walk)) => return Some(walk.at()),
+            Some(Walk::Inward(walk)) => return Some(walk.at()),
+            None => {}
         }
         self.tasks.front().map(|task| match task {
             Task::Buckets { with, .. } => format!("the buckets, with {}", with.id.name),
             Task::Outward { with, over } => format!("{}, with {}", over.bucket, with.id.name),
+            Task::Store { .. } => "the store".to_owned(),
+            Task::Inward { bucket, .. } => format!("{bucket}, in the store"),
         })
     }
 
     /// From where another run would go on if this one ended now.
     pub fn place(&self) -> Option<Place> {
         match (&self.walk, self.tasks.front()) {
-            (Some(walk), _) => walk.reached().map(|key| Place { bucket: walk.bucket().clone(), key: Some(key.clone()) }),
+            (Some(Walk::Outward(walk)), _) => {
+                walk.reached().map(|key| Place { bucket: walk.bucket().clone(), key: Some(key.clone()) })
+            }
             (None, Some(Task::Outward { over, .. })) => Some(Place { bucket: over.bucket.clone(), key: over.from.clone() }),
             _ => None,
         }
@@ -111,7 +158,10 @@ impl Run {
     /// One bounded piece of it. After an error the same piece is tried again.
     pub async fn step(&mut self, site: &Site, bell: &Bell) -> Result<Next> {
         if let Some(walk) = &mut self.walk {
-            let next = walk.step(&mut self.report).await?;
+            let next = match walk {
+                Walk::Outward(walk) => walk.step(&mut self.report).await?,
+                Walk::Inward(walk) => walk.step(&mut self.report).await?,
+            };
             if next != Next::Done {
                 return Ok(next);
             }
@@ -131,7 +181,21 @@ impl Run {
                 }
             }
             Some(Task::Outward { with, over }) => {
-                self.walk = Some(Outward::begin(site, &with, bell, over, self.dry_run).await?);
+                let walk = Outward::begin(site, &with, bell, over, self.dry_run).await?;
+                self.walk = Some(Walk::Outward(Box::new(walk)));
+                self.tasks.pop_front();
+            }
+            Some(Task::Store { only, prefix, deep }) => {
+                let all = site.buckets().await?.into_iter().map(|bucket| bucket.name);
+                let wanted: Vec<_> = all.filter(|bucket| only.as_ref().is_none_or(|only| only == bucket)).collect();
+                self.tasks.pop_front();
+                for bucket in wanted.into_iter().rev() {
+                    self.tasks.push_front(Task::Inward { bucket, prefix: prefix.clone(), deep });
+                }
+            }
+            Some(Task::Inward { bucket, prefix, deep }) => {
+                let how = How { dry_run: self.dry_run, deep };
+                self.walk = Some(Walk::Inward(Box::new(Inward::begin(site, bell, bucket, prefix, how))));
                 self.tasks.pop_front();
             }
         }

@@ -2,16 +2,24 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use super::testing::{Street, everything, pass, run};
 use super::{Ask, Class, Summary};
-use crate::model::{Record, SiteNumber, Slot, Stamp, StampParts, Vector};
+use crate::backend::{Body, Place, Published, PutOptions};
+use crate::model::{Location, Record, SiteNumber, Slot, Stamp, StampParts, Vector};
 use crate::site::testing::{get, object, put, with_bucket};
 use crate::site::{Error, Site, WriteConditions};
 use crate::status::Commit;
 use crate::status::tables::{Dirty, Graves, Objects};
 
-fn dry() -> Ask {
-    Ask { dry_run: true, ..Ask::default() }
+/// Everything, with one other site.
+fn with(site: u16) -> Ask {
+    Ask { with: Some(format!("site-{site}")), ..Ask::default() }
+}
+
+fn dry(site: u16) -> Ask {
+    Ask { dry_run: true, ..with(site) }
 }
 
 async fn record(site: &Site, key: &str) -> Record {
@@ -76,7 +84,7 @@ fn every_planted_difference_is_found_and_mended_and_none_the_second_time() {
     run(async {
         let each = 84;
         let street = two_equal_sites(each).await;
-        let all = street.reconcile(2, dry()).await.summary;
+        let all = street.reconcile(2, dry(1)).await.summary;
         assert_eq!((counted(&all), all.unchecked), (Vec::new(), 0));
         damage(&street, each).await;
         let before = [everything(street.site(1)).await, everything(street.site(2)).await];
@@ -89,10 +97,10 @@ fn every_planted_difference_is_found_and_mended_and_none_the_second_time() {
             (Class::Registers, 2 * half),
             (Class::Content, 2 * half),
         ];
-        assert_eq!(counted(&street.reconcile(2, dry()).await.summary), expected);
+        assert_eq!(counted(&street.reconcile(2, dry(1)).await.summary), expected);
         pass(300).await;
         assert_eq!(before, [everything(street.site(1)).await, everything(street.site(2)).await], "a dry run changes nothing");
-        let found = street.reconcile(2, Ask::default()).await.summary;
+        let found = street.reconcile(2, with(1)).await.summary;
         assert_eq!(counted(&found), expected);
         assert_eq!((found.corrected, found.told, found.queued), (2 * half, 4 * half, 6 * half));
         pass(200).await;
@@ -101,7 +109,7 @@ fn every_planted_difference_is_found_and_mended_and_none_the_second_time() {
         assert_eq!(get(street.site(2), "new/0001").await.unwrap(), "new 1");
         assert!(matches!(get(street.site(2), "gone/0001").await, Err(Error::NoSuchKey)));
         for number in [1, 2] {
-            assert_eq!(counted(&street.reconcile(number, dry()).await.summary), []);
+            assert_eq!(counted(&street.reconcile(number, dry(3 - number)).await.summary), []);
         }
     });
 }
@@ -134,12 +142,64 @@ fn a_bucket_of_which_something_was_lost_is_compared_by_itself_and_then_no_longer
     });
 }
 
+async fn bytes_behind_the_back(site: &Site, key: &str) {
+    let (object, backend) = (object(key), site.backend());
+    let kept = backend.put(&object, Body::from(Bytes::from_static(b"whose?")), PutOptions::default()).await.unwrap();
+    let place = Place { object, location: kept.location };
+    assert_eq!(backend.publish(&place, &kept.binding).await.unwrap(), Published::Done);
+}
+
+#[test]
+fn bytes_that_are_gone_replaced_or_rotten_are_found_and_fetched_again() {
+    run(async {
+        let street = two_equal_sites(6).await;
+        let two = street.site(2);
+        let gone = record(two, "kept/0000").await;
+        let place = Place { object: object("kept/0000"), location: Location::Plain };
+        two.backend().delete(&place, &gone.binding).await.unwrap();
+        bytes_behind_the_back(two, "kept/0001").await;
+        bytes_behind_the_back(two, "kept/nobody").await;
+        let mut rotten = record(two, "kept/0002").await;
+        rotten.identity.crc64 ^= 1;
+        plant(two, Commit::new().put::<Objects>(&object("kept/0002"), &rotten)).await;
+        let store = |deep, dry_run| Ask { deep, dry_run, prefix: "kept/".into(), bucket: Some(object("x").bucket), with: None };
+        let of_store = |summary: &Summary| [Class::Lost, Class::Rotten, Class::Foreign].map(|class| summary.classes[&class]);
+        assert_eq!(of_store(&street.reconcile(2, store(false, true)).await.summary), [1, 1, 1]);
+        assert_eq!(of_store(&street.reconcile(2, store(true, true)).await.summary), [1, 2, 1]);
+        assert_eq!(record(two, "kept/0000").await, gone, "a dry run changes nothing");
+        assert_eq!(of_store(&street.reconcile(2, store(true, false)).await.summary), [1, 2, 1]);
+        pass(100).await;
+        assert!(street.equal(1, 2).await);
+        for n in 0..3 {
+            assert_eq!(get(two, &format!("kept/{n:04}")).await.unwrap(), format!("kept {n}"));
+        }
+        assert_eq!(of_store(&street.reconcile(2, store(true, true)).await.summary), [0, 0, 1]);
+    });
+}
+
+#[test]
+fn a_store_is_walked_in_steps_without_leaving_anything_out() {
+    run(async {
+        let street = Street::of(1).await;
+        let one = with_bucket(street.site(1).clone()).await;
+        for n in (0..2_500).step_by(2) {
+            bytes_behind_the_back(&one, &format!("{n:05}")).await;
+        }
+        for n in 0..1_100 {
+            put(&one, &format!("{:05}", 2 * n + 1), "row").await;
+        }
+        pass(100).await;
+        let summary = street.reconcile(1, Ask { dry_run: true, ..Ask::default() }).await.summary;
+        assert_eq!((summary.compared, counted(&summary)), (2_350, vec![(Class::Foreign, 1_250)]));
+    });
+}
+
 #[test]
 fn only_what_is_asked_for_is_looked_at() {
     run(async {
         let street = two_equal_sites(4).await;
         damage(&street, 4).await;
-        let ask = Ask { bucket: Some(object("x").bucket), prefix: "old/".into(), ..Ask::default() };
+        let ask = Ask { bucket: Some(object("x").bucket), prefix: "old/".into(), ..with(1) };
         let found = street.reconcile(2, ask).await.summary;
         assert_eq!(counted(&found), [(Class::OlderHere, 2), (Class::OlderThere, 2)]);
         let nowhere = Ask { with: Some("nowhere".into()), ..Ask::default() };
@@ -169,13 +229,13 @@ fn equal_sites_are_proven_equal_with_few_bytes_and_soon() {
         let street = Street::of(2).await;
         rows_without_bytes(&street, count).await;
         let (before, began) = (street.wires.bytes.load(Ordering::Relaxed), std::time::Instant::now());
-        let summary = street.reconcile(1, dry()).await.summary;
+        let summary = street.reconcile(1, dry(2)).await.summary;
         assert_eq!((summary.compared, summary.differences()), (count as u64 + 1, 0));
         let bytes = street.wires.bytes.load(Ordering::Relaxed) - before;
         println!("{count} objects proven equal in {:?} with {bytes} bytes", began.elapsed());
         assert!(bytes < 100 * count as u64 / 1_000, "{bytes}");
         plant(street.site(2), Commit::new().delete::<Objects>(&object("folder-007/file-000007.bin"))).await;
-        assert_eq!(counted(&street.reconcile(1, dry()).await.summary), [(Class::MissingThere, 1)]);
+        assert_eq!(counted(&street.reconcile(1, dry(2)).await.summary), [(Class::MissingThere, 1)]);
         let bytes = street.wires.bytes.load(Ordering::Relaxed) - before - bytes;
         println!("one difference found with {bytes} bytes");
     });

@@ -60,8 +60,6 @@ pub enum RunState {
     Running,
     Done,
     Failed,
-    /// Ended by a person.
-    Stopped,
 }
 
 /// A run as people see it.
@@ -115,11 +113,13 @@ impl Reconciler {
     /// Queues a run and answers its number.
     pub async fn start(&self, ask: Ask) -> site::Result<u64> {
         let (site, invalid) = (&self.0.site, |argument, reason| site::Error::InvalidArgument { argument, reason });
+        if let Some(bucket) = &ask.bucket
+            && site.neighbours().is_empty()
+        {
+            site.bucket(bucket).await?;
+        }
         if let Some(name) = ask.with.as_ref().filter(|name| !site.neighbours().iter().any(|known| known.id.name == **name)) {
             return Err(invalid("with", format!("no site {name:?} is known here")));
-        }
-        if site.neighbours().is_empty() {
-            return Err(invalid("with", "this site knows no other site".into()));
         }
         let now_ms = site.clock().wall_ms();
         let mut board = self.board();
@@ -144,17 +144,6 @@ impl Reconciler {
         let board = self.board();
         let shown = board.runs.iter().find(|shown| shown.progress.id == id)?;
         Some((shown.progress.clone(), shown.lines.iter().skip(skip).take(lines_max).cloned().collect()))
-    }
-
-    /// Ends a run where it stands. Whether there was one to end.
-    pub fn stop(&self, id: u64) -> bool {
-        let mut board = self.board();
-        board.waiting.retain(|(waiting, _)| *waiting != id);
-        let now_ms = self.0.site.clock().wall_ms();
-        let running = board.runs.iter_mut().find(|shown| shown.progress.id == id && shown.progress.ended_ms.is_none());
-        let Some(shown) = running else { return false };
-        (shown.progress.state, shown.progress.ended_ms) = (RunState::Stopped, Some(now_ms));
-        true
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -230,9 +219,6 @@ struct Running {
 
 /// The worker behind `hub`. `seed` spreads what is due among sites.
 pub fn workers(hub: &Reconciler, settings: Settings, seed: u64) -> Vec<Box<dyn Worker>> {
-    if hub.0.site.neighbours().is_empty() {
-        return Vec::new();
-    }
     vec![Box::new(Reconciling { hub: hub.clone(), settings, seed, running: Vec::new(), resting: BTreeMap::new(), next_ms: None })]
 }
 
@@ -245,14 +231,10 @@ impl Reconciling {
         self.site().clock().wall_ms()
     }
 
-    /// Takes over what people asked for, and forgets what they ended.
+    /// Takes over what people asked for.
     fn take_asked(&mut self) {
         let (now_ms, site) = (self.now_ms(), self.site().clone());
-        let mut board = self.hub.board();
-        let ended = |id| board.runs.iter().any(|shown| shown.progress.id == id && shown.progress.ended_ms.is_some());
-        self.running.retain(|running| !ended(running.id));
-        let asked: Vec<_> = board.waiting.drain(..).collect();
-        drop(board);
+        let asked: Vec<_> = self.hub.board().waiting.drain(..).collect();
         for (id, ask) in asked {
             let run = Run::asked(&site, &ask);
             self.running.push(Running { id, run, due: None, ready_ms: now_ms, failures: 0, steps: 0 });
@@ -363,9 +345,6 @@ impl Reconciling {
         let progress = &mut shown.progress;
         (progress.summary, progress.lines) = (report.summary.clone(), shown.lines.len());
         progress.at = running.run.at();
-        if progress.ended_ms.is_some() {
-            return;
-        }
         progress.state = RunState::Running;
         match outcome {
             Ok(Next::Done) => (progress.state, progress.ended_ms, progress.error) = (RunState::Done, Some(now_ms), None),

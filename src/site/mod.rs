@@ -27,6 +27,7 @@ mod read_through;
 mod recover;
 mod replicas;
 mod retell;
+mod scrub;
 mod settle;
 #[cfg(test)]
 pub mod testing;
@@ -46,6 +47,7 @@ pub use graves::GRAVE_KEPT_MS;
 pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing};
 pub use replicas::Replication;
 pub use retell::Retold;
+pub use scrub::Scrubbed;
 pub use types::*;
 pub use wait::Enough;
 

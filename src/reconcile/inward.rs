@@ -1,0 +1,208 @@
+//! A bucket's rows against what the store holds: one walk over both in byte order, a bounded stretch a step.
+//!
+//! Nothing is removed from the store. Bytes that no row names are reported (`foreign`); whoever put them there may know why.
+
+use futures::StreamExt;
+
+use super::Result;
+use super::diff::Class;
+use super::outward::{FENCE_MS, Next};
+use super::report::{Line, Report, Side};
+use super::run::How;
+use crate::backend::{self, Found};
+use crate::model::{BucketName, Key, Location, ObjectId, Record, Slot, State};
+use crate::peer::KeyRange;
+use crate::replicate::Bell;
+use crate::site::{self, Scrubbed, Site};
+use crate::status::tables::{Graves, Objects};
+use crate::status::{Page, Stored};
+
+/// Rows compared by one step.
+const STEP_ROWS: usize = 1_000;
+/// Bytes read by one step that hashes them, about.
+const STEP_BYTES: u64 = 256 << 20;
+
+/// One walk over a bucket, or over the keys under a prefix.
+#[derive(Debug)]
+pub(super) struct Inward {
+    site: Site,
+    bell: Bell,
+    bucket: BucketName,
+    prefix: String,
+    from: Option<Key>,
+    end: Option<Key>,
+    dry_run: bool,
+    deep: bool,
+}
+
+/// A key that a row or the store has, or both.
+struct Both {
+    key: Key,
+    row: Option<Stored<Record>>,
+    found: Option<Found>,
+}
+
+impl Inward {
+    pub fn begin(site: &Site, bell: &Bell, bucket: BucketName, prefix: String, how: How) -> Self {
+        let KeyRange { from, to: end } = KeyRange::under(&prefix);
+        let How { dry_run, deep } = how;
+        Self { site: site.clone(), bell: bell.clone(), bucket, prefix, from, end, dry_run, deep }
+    }
+
+    /// What it is at, for people.
+    pub fn at(&self) -> String {
+        match &self.from {
+            Some(from) => format!("{}/{from}, in the store", self.bucket),
+            None => format!("{}, in the store", self.bucket),
+        }
+    }
+
+    pub async fn step(&mut self, report: &mut Report) -> Result<Next> {
+        let (from, end) = (self.from.as_ref().map(|key| self.object(key)), self.end.as_ref().map(|key| self.object(key)));
+        let rows: Page<Objects> =
+            self.site.status().between(&self.bucket, from.as_ref(), end.as_ref(), STEP_ROWS).await.map_err(site::Error::from)?;
+        let last = rows.rows.last().filter(|_| rows.more).map(|(object, _)| object.key.clone());
+        let listed = self.listed(last.as_ref()).await?;
+        let cut = last.into_iter().chain(listed.cut).min();
+        let mut hashed = 0;
+        for both in merged(rows, listed.found) {
+            if cut.as_ref().is_some_and(|cut| both.key > *cut) {
+                break;
+            }
+            let (next, size) = (both.key.next(), both.row.as_ref().map_or(0, |row| row.row.identity.size));
+            self.look(both, report).await?;
+            hashed += if self.deep { size } else { 0 };
+            if hashed > STEP_BYTES {
+                self.from = next;
+                return Ok(if self.from.is_some() { Next::Step } else { Next::Done });
+            }
+        }
+        self.from = cut.and_then(|cut| cut.next());
+        Ok(if self.from.is_some() { Next::Step } else { Next::Done })
+    }
+
+    fn object(&self, key: &Key) -> ObjectId {
+        ObjectId { bucket: self.bucket.clone(), key: key.clone() }
+    }
+
+    /// What the store holds from where the walk stands, up to the key `last`, or so many.
+    async fn listed(&self, last: Option<&Key>) -> Result<Listed> {
+        let mut listed = Listed { found: Vec::new(), cut: None };
+        // A listing begins behind a key: that at which this one begins is asked for by itself.
+        if let Some(from) = &self.from {
+            let place = backend::Place { object: self.object(from), location: Location::Plain };
+            match self.site.backend().head(&place).await {
+                Ok(found) => listed.found.push(found),
+                Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => {}
+                Err(err) => return Err(site::Error::from(err).into()),
+            }
+        }
+        let mut listing = self.site.backend().list(&self.bucket, self.from.as_ref());
+        while let Some(found) = listing.next().await {
+            let found = match found {
+                Ok(found) => found,
+                // Its row says that it exists: its objects are lost, all of them.
+                Err(backend::Error::NoSuchBucket) => break,
+                Err(err) => return Err(site::Error::from(err).into()),
+            };
+            if listed.found.last().is_some_and(|before| before.key >= found.key) {
+                let reason = format!("the store's listing of {} is out of order at {}", self.bucket, found.key);
+                return Err(site::Error::Internal(reason).into());
+            }
+            if last.is_some_and(|last| found.key > *last) || self.end.as_ref().is_some_and(|end| found.key >= *end) {
+                break;
+            }
+            listed.found.push(found);
+            if listed.found.len() >= STEP_ROWS {
+                listed.cut = listed.found.last().map(|found| found.key.clone());
+                break;
+            }
+        }
+        listed.found.retain(|found| found.key.as_str().starts_with(&self.prefix));
+        Ok(listed)
+    }
+
+    async fn look(&self, both: Both, report: &mut Report) -> Result<()> {
+        report.summary.compared += 1;
+        let object = self.object(&both.key);
+        let Some(row) = both.row else {
+            let found = both.found.map_or(0, |found| found.size);
+            return self.foreign(&object, found, report).await;
+        };
+        let is_bound = both.found.as_ref().is_some_and(|found| found.binding == row.row.binding);
+        let scrubbed = match (is_bound && row.row.state == State::Present, self.deep) {
+            (true, false) => return Ok(()),
+            (_, deep) => self.site.scrub(&object, &row, deep).await?,
+        };
+        report.summary.hashed += u64::from(self.deep);
+        let class = match scrubbed {
+            Scrubbed::Sound => return Ok(()),
+            Scrubbed::Busy => {
+                report.summary.busy += 1;
+                return Ok(());
+            }
+            Scrubbed::Lost => Class::Lost,
+            Scrubbed::Other | Scrubbed::Rotten => Class::Rotten,
+        };
+        let mends = !self.dry_run && self.site.mend(&object, &row, scrubbed).await?;
+        if mends {
+            report.summary.queued += 1;
+            self.bell.ring();
+        }
+        let action = match (self.dry_run, mends) {
+            (true, _) => "none",
+            (false, true) => "mended",
+            (false, false) => "nobody to fetch it from",
+        };
+        let state = if row.row.state == State::Present { "present" } else { "wanted" };
+        let here = Some(Side::at(row.row.vector.data, state));
+        self.line(&object, class, here, row.row.identity.size, action, report);
+        Ok(())
+    }
+
+    /// Bytes without a row, unless one came meanwhile, or they are on their way out.
+    async fn foreign(&self, object: &ObjectId, size: u64, report: &mut Report) -> Result<()> {
+        let row = self.site.status().object(object).await.map_err(site::Error::from)?;
+        if row.is_some() || self.is_leaving(object).await? {
+            report.summary.busy += 1;
+            return Ok(());
+        }
+        self.line(object, Class::Foreign, None, size, "none", report);
+        Ok(())
+    }
+
+    /// Whether it was deleted just now, so that its bytes are still on their way out.
+    async fn is_leaving(&self, object: &ObjectId) -> Result<bool> {
+        let grave = self.site.status().get::<Graves>(&(object.clone(), Slot::Null)).await.map_err(site::Error::from)?;
+        let young_ms = self.site.clock().wall_ms().saturating_sub(FENCE_MS);
+        Ok(grave.is_some_and(|grave| grave.row.stamp.ms() >= young_ms))
+    }
+
+    fn line(&self, object: &ObjectId, class: Class, here: Option<Side>, bytes: u64, action: &str, report: &mut Report) {
+        let (bucket, key) = (object.bucket.to_string(), object.key.to_string());
+        let (slot, action) = ("null".to_owned(), action.to_owned());
+        report.add(Line { bucket, key, slot, class, here, there: None, bytes, action, with: None });
+    }
+}
+
+struct Listed {
+    found: Vec<Found>,
+    /// The last key that was listed, where more may follow.
+    cut: Option<Key>,
+}
+
+/// Rows and listing as one, in key order.
+fn merged(rows: Page<Objects>, found: Vec<Found>) -> impl Iterator<Item = Both> {
+    let (mut rows, mut found) = (rows.rows.into_iter().peekable(), found.into_iter().peekable());
+    std::iter::from_fn(move || {
+        let key = match (rows.peek(), found.peek()) {
+            (None, None) => return None,
+            (Some((object, _)), None) => object.key.clone(),
+            (None, Some(found)) => found.key.clone(),
+            (Some((object, _)), Some(found)) => object.key.clone().min(found.key.clone()),
+        };
+        let row = rows.next_if(|(object, _)| object.key == key).map(|(_, stored)| stored);
+        let found = found.next_if(|found| found.key == key);
+        Some(Both { key, row, found })
+    })
+}

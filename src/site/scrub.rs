@@ -1,0 +1,113 @@
+//! Whether the bytes of an object are those of its record, looked at without a client who waits for them.
+
+use std::sync::atomic::Ordering;
+
+use crc_fast::CrcAlgorithm;
+use futures::StreamExt;
+
+use super::error::{Error, Result};
+use super::get::without_bucket;
+use super::heal::Healed;
+use super::{Site, plain};
+use crate::backend::{self, BodyError};
+use crate::model::{Binding, Location, ObjectId, Record, State, Unit};
+use crate::status::tables::{Objects, Work};
+use crate::status::{Commit, CommitError, Stored};
+
+/// What was found of an object's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scrubbed {
+    Sound,
+    /// None are there.
+    Lost,
+    /// Others are there, as their name in the store says.
+    Other,
+    /// They are the ones that were stored, and have not the checksum they had.
+    Rotten,
+    /// The object changed meanwhile: nothing can be said.
+    Busy,
+}
+
+impl Site {
+    /// Looks at the bytes of a record; `deep` reads all of them. Nothing is changed.
+    pub async fn scrub(&self, object: &ObjectId, seen: &Stored<Record>, deep: bool) -> Result<Scrubbed> {
+        let range = if deep { 0..seen.row.identity.size } else { 0..0 };
+        let found = match self.open_bytes(object, &seen.row, range).await {
+            Ok(_) if !deep => Scrubbed::Sound,
+            Ok(mut body) => {
+                let mut digest = crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme);
+                let mut whole = true;
+                while let Some(chunk) = body.stream.next().await {
+                    match chunk {
+                        Ok(chunk) => digest.update(&chunk),
+                        Err(BodyError::Truncated(_)) => whole = false,
+                        // A store that cannot be read says nothing about the bytes.
+                        Err(err) => return Err(backend::Error::Body(err).into()),
+                    }
+                }
+                if whole && digest.finalize() == seen.row.identity.crc64 { Scrubbed::Sound } else { Scrubbed::Rotten }
+            }
+            Err(backend::Error::NotFound | backend::Error::Changed) => {
+                match self.inner.backend.head(&plain(object)).await.map_err(without_bucket) {
+                    Ok(found) if found.binding != seen.row.binding => Scrubbed::Other,
+                    Ok(_) | Err(backend::Error::NotFound) => Scrubbed::Lost,
+                    Err(err) => return Err(err.into()),
+                }
+            }
+            Err(err) => return Err(err.into()),
+        };
+        let now = self.current(object).await?.map(|now| now.revision);
+        Ok(if now == Some(seen.revision) { found } else { Scrubbed::Busy })
+    }
+
+    /// Sees to what [`Site::scrub`] found: bytes that are back are taken, others are never believed where there are other
+    /// sites, and what is missing is to be fetched from one of them (protocol §5). Answers whether it will be.
+    pub async fn mend(&self, object: &ObjectId, seen: &Stored<Record>, found: Scrubbed) -> Result<bool> {
+        match found {
+            Scrubbed::Sound | Scrubbed::Busy => Ok(true),
+            Scrubbed::Lost | Scrubbed::Other => match self.heal(object, seen).await? {
+                Healed::Differs => Ok(true),
+                Healed::Gone => self.fetch_again(object).await,
+            },
+            // Nobody else has them: they stay for whoever knows how to read them.
+            Scrubbed::Rotten if self.inner.neighbours.is_empty() => Ok(false),
+            Scrubbed::Rotten => self.condemn(object, seen).await,
+        }
+    }
+
+    /// The bytes are worth nothing any more, whatever their name in the store says: the record wants others.
+    async fn condemn(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<bool> {
+        let (site, object, seen) = (self.clone(), object.clone(), seen.clone());
+        self.unstoppable(async move {
+            let _key = site.inner.keys.lock(&object).await;
+            tracing::error!(stamp = %seen.row.vector.data, %object, "the stored bytes rotted: the object's own are fetched again");
+            site.inner.counters.rotten.fetch_add(1, Ordering::Relaxed);
+            // Without their binding they are not taken for the lost ones that are back.
+            let record = Record { state: State::Wanted, location: Location::Plain, binding: Binding::None, ..seen.row.clone() };
+            let commit = Commit::new().expect::<Objects>(&object, Some(seen.revision)).put::<Objects>(&object, &record);
+            let from = site.inner.neighbours.numbers();
+            let commit = site.with_work(&object, record.vector, &from, 0, commit).await?;
+            match site.inner.status.commit(commit).await {
+                // Written anew meanwhile.
+                Ok(_) | Err(CommitError::Conflict) => Ok(true),
+                Err(err) => Err(Error::from(err)),
+            }
+        })
+        .await
+    }
+
+    /// Whether somebody can be asked for the bytes of a record that lacks them; then they are.
+    async fn fetch_again(&self, object: &ObjectId) -> Result<bool> {
+        let from = self.inner.neighbours.numbers();
+        let Some(now) = self.current(object).await?.filter(|now| now.row.state == State::Wanted) else { return Ok(true) };
+        if from.is_empty() || self.inner.status.get::<Work>(&Unit::null(object)).await?.is_some() {
+            return Ok(!from.is_empty());
+        }
+        let commit = Commit::new().expect::<Objects>(object, Some(now.revision));
+        let commit = self.with_work(object, now.row.vector, &from, 0, commit).await?;
+        match self.inner.status.commit(commit).await {
+            Ok(_) | Err(CommitError::Conflict) => Ok(true),
+            Err(err) => Err(err.into()),
+        }
+    }
+}
