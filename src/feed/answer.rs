@@ -18,6 +18,8 @@ use crate::status::{Commit, CommitError, Page};
 const ENTRIES_MAX: usize = 1_000;
 /// Units of one request, at the most.
 const UNITS_MAX: usize = 256;
+/// Ranges of one request, at the most: each is read and hashed.
+const RANGES_MAX: usize = 256;
 /// Bytes of a body that comes along with its record, at the most.
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of all bodies of one answer, at the most.
@@ -129,6 +131,9 @@ impl Feed {
     }
 
     pub async fn digests(&self, ask: DigestAsk) -> Result<Vec<Digest>> {
+        if ask.ranges.len() > RANGES_MAX {
+            return Err(Error::Refused(format!("{} ranges were asked for at once, {RANGES_MAX} are allowed", ask.ranges.len())));
+        }
         rows::digests(&self.site, ask).await.map_err(here)
     }
 
