@@ -41,6 +41,7 @@ impl Feed {
     /// The handshake and the heartbeat: at once if something was told that `reader` does not know, else after `wait`.
     pub async fn heads(&self, reader: SiteNumber, theirs: Heads, wait: Duration) -> Result<Heads> {
         self.check(reader, &theirs)?;
+        self.refuse_paused(reader)?;
         let life = self.site.status().facts().incarnation;
         let known = theirs.received.filter(|(incarnation, _)| *incarnation == life).map_or(Seq(0), |(_, seq)| seq);
         let mut told = self.site.status().told();
@@ -66,8 +67,19 @@ impl Feed {
         Ok(())
     }
 
+    /// A site that is paused here hears nothing of this one, and takes it for unreachable.
+    fn refuse_paused(&self, reader: SiteNumber) -> Result<()> {
+        match self.site.neighbours().get(reader) {
+            Some(neighbour) if neighbour.seen().is_paused() => {
+                Err(Error::Refused("traffic between the two was paused there".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What was told to `reader` after a seq. Asking says that receipts up to there have served.
     pub async fn log(&self, reader: SiteNumber, ask: LogAsk) -> Result<LogPage> {
+        self.refuse_paused(reader)?;
         let incarnation = self.site.status().facts().incarnation;
         if ask.received.0 == incarnation {
             self.forget_receipts(reader, ask.received.1).await?;

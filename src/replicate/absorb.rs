@@ -14,7 +14,9 @@ const TRIES_MAX: usize = 16;
 
 /// Takes in a page of what `from` told. Answers whether there is work.
 pub async fn absorb(site: &Site, from: SiteNumber, page: &LogPage) -> Result<bool> {
-    let wanted = wanted(page.entries.iter().map(|(_, telling)| telling));
+    let known = site.neighbours().get(from).and_then(|neighbour| neighbour.seen().received);
+    let known = known.filter(|(life, _)| *life == page.incarnation).map_or(Seq(0), |(_, seq)| seq);
+    let wanted = wanted(page.entries.iter().map(|(seq, telling)| (telling, *seq > known)));
     for _ in 0..TRIES_MAX {
         let received = (from, page.incarnation);
         let commit = Commit::new().put::<Received>(&received, &page.through);
@@ -31,7 +33,7 @@ pub async fn absorb(site: &Site, from: SiteNumber, page: &LogPage) -> Result<boo
 
 /// Takes in hints that came another way than through the log. They are worth no receipt by themselves.
 pub async fn absorb_hints(site: &Site, from: SiteNumber, tellings: &[Telling]) -> Result<bool> {
-    let wanted = wanted(tellings.iter());
+    let wanted = wanted(tellings.iter().map(|telling| (telling, false)));
     for _ in 0..TRIES_MAX {
         let commit = upsert(site, from, &wanted, None, Commit::new()).await?;
         if commit.is_empty() {
@@ -46,12 +48,22 @@ pub async fn absorb_hints(site: &Site, from: SiteNumber, tellings: &[Telling]) -
     Err(Error::from(CommitError::Conflict))
 }
 
-/// The greatest vector told of each unit.
-fn wanted<'t>(tellings: impl Iterator<Item = &'t Telling>) -> BTreeMap<Unit, Vector> {
-    let mut wanted: BTreeMap<Unit, Vector> = BTreeMap::new();
-    for telling in tellings.filter(|telling| telling.news == News::Mutated) {
-        let want = wanted.entry(telling.unit.clone()).or_insert(telling.vector);
-        *want = want.merge(telling.vector);
+/// What was told of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// The greatest vector.
+    vector: Vector,
+    /// Told for the first time, or told again on purpose: it is tried at once. The sweep, which reads everything once more,
+    /// hurries nothing.
+    is_news: bool,
+}
+
+/// What was told of each unit. Of each telling: whether it is one that was not known before.
+fn wanted<'t>(tellings: impl Iterator<Item = (&'t Telling, bool)>) -> BTreeMap<Unit, Wanted> {
+    let mut wanted: BTreeMap<Unit, Wanted> = BTreeMap::new();
+    for (telling, is_news) in tellings.filter(|(telling, _)| telling.news == News::Mutated) {
+        let want = wanted.entry(telling.unit.clone()).or_insert(Wanted { vector: telling.vector, is_news });
+        *want = Wanted { vector: want.vector.merge(telling.vector), is_news: want.is_news || is_news };
     }
     wanted
 }
@@ -61,15 +73,15 @@ fn wanted<'t>(tellings: impl Iterator<Item = &'t Telling>) -> BTreeMap<Unit, Vec
 async fn upsert(
     site: &Site,
     from: SiteNumber,
-    wanted: &BTreeMap<Unit, Vector>,
+    wanted: &BTreeMap<Unit, Wanted>,
     answer: Option<News>,
     mut commit: Commit,
 ) -> Result<Commit> {
     let now_ms = site.clock().wall_ms();
     for (unit, want) in wanted {
         let stored = site.status().get::<Work>(unit).await?;
-        if stored.is_none() && site.reaches(unit, want).await? {
-            let event = Event { unit: unit.clone(), vector: *want };
+        if stored.is_none() && site.reaches(unit, &want.vector).await? {
+            let event = Event { unit: unit.clone(), vector: want.vector };
             commit = answer.iter().fold(commit, |commit, answer| commit.answer(from, event.clone(), answer.clone()));
             continue;
         }
@@ -83,7 +95,7 @@ async fn upsert(
         }
         let revision = stored.as_ref().map(|stored| stored.revision);
         commit = commit.expect::<Work>(unit, revision).put::<Work>(unit, &hint).put::<Due>(&(hint.due_ms, unit.clone()), &());
-        commit = observed(site, want.greatest(), commit);
+        commit = observed(site, want.vector.greatest(), commit);
     }
     Ok(commit)
 }
@@ -98,17 +110,17 @@ fn observed(site: &Site, stamp: Stamp, commit: Commit) -> Commit {
     commit.seen(stamp)
 }
 
-fn hint(before: Option<&Hint>, from: SiteNumber, want: Vector, now_ms: u64) -> Hint {
+fn hint(before: Option<&Hint>, from: SiteNumber, want: Wanted, now_ms: u64) -> Hint {
     let Some(before) = before else {
-        return Hint { want, sources: vec![from], due_ms: now_ms, tries: 0, error: None };
+        return Hint { want: want.vector, sources: vec![from], due_ms: now_ms, tries: 0, error: None };
     };
     let mut hint = before.clone();
-    hint.want = hint.want.merge(want);
+    hint.want = hint.want.merge(want.vector);
     if !hint.sources.contains(&from) {
         hint.sources.push(from);
         hint.sources.sort();
     }
-    if hint.want != before.want {
+    if hint.want != before.want || want.is_news {
         (hint.due_ms, hint.tries) = (now_ms.min(hint.due_ms), 0);
     }
     hint
@@ -147,21 +159,28 @@ mod tests {
         Vector::of(Stamp::new(parts))
     }
 
+    fn want(ms: u64, is_news: bool) -> Wanted {
+        Wanted { vector: vector(ms), is_news }
+    }
+
     #[test]
     fn only_what_was_changed_is_followed_and_the_greatest_counts() {
         let unit = Unit::Bucket(BucketName::new("bucket").unwrap());
         let telling = |ms, news| Telling { unit: unit.clone(), vector: vector(ms), news };
         let told = [telling(2, News::Mutated), telling(3, News::Mutated), telling(9, News::Applied), telling(1, News::Mutated)];
-        assert_eq!(wanted(told.iter()), BTreeMap::from([(unit.clone(), vector(3))]));
+        let wanted = wanted(told.iter().map(|telling| (telling, telling.vector == vector(2))));
+        assert_eq!(wanted, BTreeMap::from([(unit.clone(), want(3, true))]));
     }
 
     #[test]
     fn work_that_wants_more_is_due_at_once() {
         let (one, other) = (SiteNumber(1), SiteNumber(2));
         let failing = Hint { want: vector(2), sources: vec![other], due_ms: 9_000, tries: 4, error: Some("why".into()) };
-        let same = hint(Some(&failing), other, vector(1), 1_000);
+        let same = hint(Some(&failing), other, want(1, false), 1_000);
         assert_eq!(same, failing);
-        let more = hint(Some(&failing), one, vector(3), 1_000);
+        let more = hint(Some(&failing), one, want(3, false), 1_000);
         assert_eq!((more.due_ms, more.tries, more.sources), (1_000, 0, vec![one, other]));
+        let again = hint(Some(&failing), other, want(2, true), 1_000);
+        assert_eq!((again.due_ms, again.tries), (1_000, 0));
     }
 }

@@ -148,7 +148,7 @@ impl Worker for Follower {
     }
 
     async fn step(&mut self) -> Result<Step, String> {
-        if self.neighbour.seen().paused {
+        if self.site.is_paused(&self.neighbour).await.map_err(|err| err.to_string())? {
             return Ok(Step::Idle);
         }
         let heads = match self.hear().await {
@@ -158,6 +158,9 @@ impl Worker for Follower {
                 return Err(err.to_string());
             }
         };
+        if self.neighbour.seen().is_paused() {
+            return Ok(Step::Idle);
+        }
         let received = self.received(&heads).await?;
         if Instant::now() >= self.sweep.due {
             self.read(&heads, Seq(0)).await?;

@@ -5,6 +5,7 @@ mod absorb;
 mod fetch;
 mod follow;
 mod heads;
+mod retry;
 mod work;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 
 pub use absorb::absorb_hints;
 pub use heads::heads_for;
+pub use retry::{Retried, Which, retell_failed, retry_work};
 
 use crate::site::Site;
 use crate::tasks::Worker;

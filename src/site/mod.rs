@@ -11,6 +11,7 @@ mod delete;
 mod digest;
 mod error;
 mod expire;
+mod explain;
 mod get;
 mod graves;
 mod heal;
@@ -21,6 +22,7 @@ mod metadata;
 mod multipart;
 mod neighbours;
 mod parts;
+mod pause;
 mod precondition;
 mod put;
 mod read_through;
@@ -29,6 +31,7 @@ mod replicas;
 mod retell;
 mod scrub;
 mod settle;
+mod tell_again;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
@@ -43,11 +46,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use apply::{AHEAD_MS_MAX, Applied};
 pub use error::{Error, Result};
+pub use explain::{Explanation, Found, Told};
 pub use graves::GRAVE_KEPT_MS;
-pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing};
+pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing, UNTIL_RESUMED};
 pub use replicas::Replication;
 pub use retell::Retold;
 pub use scrub::Scrubbed;
+pub use tell_again::ToldAgain;
 pub use types::*;
 pub use wait::Enough;
 
@@ -161,6 +166,7 @@ impl Site {
         };
         let site = Self { inner: Arc::new(inner) };
         site.recover().await?;
+        site.recall_pauses().await?;
         let workers: Vec<Box<dyn Worker>> = vec![
             Box::new(SettleWorker::fresh(site.clone())),
             Box::new(SettleWorker::stuck(site.clone())),

@@ -12,6 +12,8 @@ use crate::peer::{Heads, Peer, SiteState};
 
 /// Heads older than this say nothing any more (protocol §7).
 pub const FRESH: Duration = Duration::from_secs(6);
+/// A pause without an end of its own.
+pub const UNTIL_RESUMED: u64 = u64::MAX;
 
 /// Every other site, in the order of the settings.
 #[derive(Clone, Debug, Default)]
@@ -53,8 +55,10 @@ pub struct Seen {
     pub error: Option<String>,
     /// Its clock less ours, milliseconds, when it was last heard.
     pub clock_offset_ms: i64,
-    /// A person stopped the traffic with it.
-    pub paused: bool,
+    /// When all that it had announced was last known here.
+    pub caught_up: Option<Instant>,
+    /// A person stopped the traffic with it until then, milliseconds since 1970.
+    pub paused_until_ms: Option<u64>,
 }
 
 /// What an absence here means, as far as one other site is concerned.
@@ -66,6 +70,31 @@ pub enum Standing {
     Behind,
     /// It does not answer: it may know better.
     Unreachable,
+}
+
+impl Seen {
+    /// Whether a person stopped the traffic with it.
+    pub fn is_paused(&self) -> bool {
+        self.paused_until_ms.is_some()
+    }
+
+    /// How many tellings it has announced that are not known here; `None` before it was heard.
+    pub fn lag(&self) -> Option<u64> {
+        let heads = self.heads.as_ref()?;
+        let known = self.received.filter(|(life, _)| *life == heads.incarnation).map_or(Seq(0), |(_, seq)| seq);
+        Some(heads.seq.0.saturating_sub(known.0))
+    }
+
+    fn is_level(&self) -> bool {
+        let announced = self.heads.as_ref().map(|heads| (heads.incarnation, heads.seq));
+        announced.is_some_and(|announced| self.received >= Some(announced))
+    }
+
+    fn note_level(&mut self) {
+        if self.is_level() {
+            self.caught_up = self.at;
+        }
+    }
 }
 
 impl Neighbours {
@@ -108,16 +137,16 @@ impl Neighbour {
 
     pub fn standing(&self) -> Standing {
         let seen = self.lock();
-        let fresh = seen.at.is_some_and(|at| at.elapsed() <= FRESH) && seen.error.is_none() && !seen.paused;
+        let fresh = seen.at.is_some_and(|at| at.elapsed() <= FRESH) && seen.error.is_none() && !seen.is_paused();
         let Some(heads) = seen.heads.as_ref().filter(|_| fresh) else { return Standing::Unreachable };
-        let caught_up = seen.received.is_some_and(|received| received >= (heads.incarnation, heads.seq));
-        if caught_up && heads.state == SiteState::Active { Standing::CaughtUp } else { Standing::Behind }
+        if seen.is_level() && heads.state == SiteState::Active { Standing::CaughtUp } else { Standing::Behind }
     }
 
     /// It answered.
     pub fn heard(&self, heads: Heads, clock_offset_ms: i64) {
         let mut seen = self.lock();
         (seen.heads, seen.at, seen.error, seen.clock_offset_ms) = (Some(heads), Some(Instant::now()), None, clock_offset_ms);
+        seen.note_level();
     }
 
     /// It did not answer.
@@ -127,11 +156,15 @@ impl Neighbour {
 
     /// What it told up to here is known, durably.
     pub fn received(&self, incarnation: Incarnation, seq: Seq) {
-        self.lock().received = Some((incarnation, seq));
+        let mut seen = self.lock();
+        seen.received = Some((incarnation, seq));
+        seen.note_level();
     }
 
-    pub fn pause(&self, paused: bool) {
-        self.lock().paused = paused;
+    /// Stops the traffic with it until then, milliseconds since 1970, or starts it again. [`Site::pause`](super::Site::pause)
+    /// makes that durable.
+    pub(super) fn pause(&self, until_ms: Option<u64>) {
+        self.lock().paused_until_ms = until_ms;
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {

@@ -156,6 +156,17 @@ impl Status {
         self.read(move |shared| Snapshot::of(&shared.db)?.page_of::<T>(range, rows_max)).await
     }
 
+    /// How many rows of `T` there are; cheap.
+    pub async fn rows<T: Table>(&self) -> Result<u64, ReadError> {
+        self.read(|shared| Snapshot::of(&shared.db)?.len::<T>()).await
+    }
+
+    /// How many rows of `T` have a key that begins with that of `prefix`; `rows_max` stands for that many or more.
+    pub async fn count<T: Table>(&self, prefix: &impl TableKey, rows_max: usize) -> Result<u64, ReadError> {
+        let prefix = prefix.to_bytes();
+        self.read(move |shared| Snapshot::of(&shared.db)?.count::<T>(&prefix, rows_max)).await
+    }
+
     /// One page of a LIST: one bounded look-up, however deep in the bucket. A page of large records ends earlier than
     /// asked for and says that more follows.
     pub async fn list(&self, query: ListQuery) -> Result<ListPage, ReadError> {

@@ -3,7 +3,7 @@
 
 use std::ops::Bound;
 
-use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition};
+use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 
 use super::encode::{decode, decode_key, successor};
 use crate::status::tables::NAMES;
@@ -48,6 +48,18 @@ impl Snapshot {
         let Some(row) = self.rows::<T>()?.get(key).map_err(engine)? else { return Ok(None) };
         let bytes = row.value();
         Ok(Some(Read { stored: decode::<T>(bytes)?, bytes: bytes.len() }))
+    }
+
+    /// Rows of a table: the engine keeps their number.
+    pub fn len<T: Table>(&self) -> Result<u64, ReadError> {
+        self.rows::<T>()?.len().map_err(engine)
+    }
+
+    /// Rows whose encoded key begins with `prefix`, `rows_max` at the most.
+    pub fn count<T: Table>(&self, prefix: &[u8], rows_max: usize) -> Result<u64, ReadError> {
+        let Some(range) = Range::under(prefix, None) else { return Ok(0) };
+        let mut rows = self.rows::<T>()?.range::<&[u8]>(range.bounds()).map_err(engine)?;
+        rows.by_ref().take(rows_max).try_fold(0, |count, row| row.map(|_| count + 1)).map_err(engine)
     }
 
     /// At most `rows_max` rows whose encoded key begins with `prefix`, after the encoded key `after`.
