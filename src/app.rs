@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::admin::{self, Probe, Readiness};
+use crate::admin::{self, KeptCensus, Probe, Readiness};
 use crate::backend::Backend;
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
@@ -105,13 +105,16 @@ impl App {
         let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener)).transpose()?;
         workers.into_iter().chain(following).chain(reconciling).chain(telling).for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();
-        meters::attach(&metrics, &site, &runner.workers());
+        let census = Arc::new(KeptCensus::default());
+        meters::attach(&metrics, &site, &runner.workers(), &census);
         let parts = Arc::new(admin::Parts {
             site_id: site.id().clone(),
             readiness: readiness(&site, runner.workers()),
             site: site.clone(),
             reconciler,
             workers: runner.workers(),
+            bell,
+            census,
             metrics: metrics.clone(),
             started: Instant::now(),
             token,

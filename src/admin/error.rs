@@ -6,6 +6,7 @@ use http::{StatusCode, header};
 use serde_json::json;
 
 use crate::site;
+use crate::status::ReadError;
 
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
@@ -19,10 +20,19 @@ pub enum Error {
     Host(String),
     #[error("there is nothing at {0}; GET /v1/openapi.json lists what there is")]
     NoSuchPath(String),
-    #[error("only GET is understood here")]
+    #[error("this method is not understood here; GET /v1/openapi.json lists what is")]
     Method,
+    /// What was asked for, and what is wrong with it.
+    #[error("{0}")]
+    Bad(String),
     #[error(transparent)]
     Site(#[from] site::Error),
+}
+
+impl From<ReadError> for Error {
+    fn from(err: ReadError) -> Self {
+        Self::Site(err.into())
+    }
 }
 
 impl Error {
@@ -32,6 +42,8 @@ impl Error {
             Self::Host(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Site(site::Error::NoSuchBucket) => StatusCode::NOT_FOUND,
             Self::Site(site::Error::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Site(site::Error::InvalidRequest(_) | site::Error::InvalidArgument { .. }) => StatusCode::BAD_REQUEST,
             Self::Site(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -45,6 +57,8 @@ impl Error {
             Self::Host(_) => "host_refused",
             Self::NoSuchPath(_) => "no_such_path",
             Self::Method => "method_not_allowed",
+            Self::Bad(_) => "bad_request",
+            Self::Site(site::Error::NoSuchBucket) => "no_such_bucket",
             Self::Site(site::Error::Unavailable { .. }) => "unavailable",
             Self::Site(site::Error::InvalidRequest(_) | site::Error::InvalidArgument { .. }) => "bad_request",
             Self::Site(_) => "internal",

@@ -1,22 +1,41 @@
-//! The face for people and their tools: health, metrics, and what the process is doing. It only reads.
+//! The face for people and their tools: health, metrics, what the process is doing, and what it is asked to try again.
 
+mod ask;
+mod census;
 mod error;
+mod explain;
 mod guard;
 mod health;
+mod object;
+mod pause;
 mod reconcile;
+mod replicate;
+mod retry;
 mod routes;
+mod rows;
+mod status;
 mod views;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+pub use census::{Backlog, COUNTED_MAX, Census, Kept as KeptCensus, SiteView};
+pub use explain::{ExplainView, ToldView};
 pub use health::{Probe, Readiness};
+pub use object::{DeletedView, ObjectView};
+pub use pause::{Pause, Resume};
 pub use reconcile::{Begun, Runs, Watched};
+pub use replicate::{Named, Outcome, Replicate, ReplicateAnswer};
+pub use retry::{Retry, RetryAnswer};
 pub use routes::router;
+pub use rows::{ConflictView, FailedView, PendingView, Rows, WorkView};
+pub use status::StatusView;
+pub use views::WorkerView;
 
 use crate::model::{SiteId, Token};
 use crate::reconcile::Reconciler;
+use crate::replicate::Bell;
 use crate::site::Site;
 use crate::tasks::Workers;
 use crate::telemetry::Metrics;
@@ -29,6 +48,9 @@ pub struct Parts {
     pub reconciler: Reconciler,
     pub readiness: Readiness,
     pub workers: Workers,
+    /// Wakes whoever fetches from other sites.
+    pub bell: Bell,
+    pub census: Arc<KeptCensus>,
     pub metrics: Metrics,
     pub started: Instant,
     pub token: Token,

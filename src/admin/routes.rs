@@ -5,33 +5,49 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 
 use super::error::Error;
-use super::{Parts, Shared, guard, reconcile, views};
+use super::{Parts, Shared, explain, guard, object, pause, reconcile, replicate, retry, rows, status, views};
+
+/// A path, the methods it takes in the words of OpenAPI, and who answers.
+type Route = (&'static str, &'static str, MethodRouter<Shared>);
 
 /// Paths that everybody may ask: a probe has no token.
-fn open() -> Vec<(&'static str, MethodRouter<Shared>)> {
-    vec![("/health", get(views::health)), ("/health/live", get(views::live)), ("/health/ready", get(views::ready))]
+fn open() -> Vec<Route> {
+    vec![
+        ("/health", "get", get(views::health)),
+        ("/health/live", "get", get(views::live)),
+        ("/health/ready", "get", get(views::ready)),
+    ]
 }
 
 /// Paths that need the token.
-fn guarded() -> Vec<(&'static str, MethodRouter<Shared>)> {
+fn guarded() -> Vec<Route> {
     vec![
-        ("/metrics", get(views::metrics)),
-        ("/v1/buckets", get(views::buckets)),
-        ("/v1/reconcile", get(reconcile::watch).post(reconcile::begin)),
-        ("/v1/openapi.json", get(views::openapi)),
-        ("/v1/status", get(views::status)),
-        ("/v1/workers", get(views::workers)),
+        ("/metrics", "get", get(views::metrics)),
+        ("/v1/buckets", "get", get(views::buckets)),
+        ("/v1/conflicts", "get", get(rows::conflicts)),
+        ("/v1/explain", "get", get(explain::explain)),
+        ("/v1/failed", "get", get(rows::failed)),
+        ("/v1/object/{bucket}/{*key}", "delete get", get(object::get).delete(object::delete)),
+        ("/v1/openapi.json", "get", get(views::openapi)),
+        ("/v1/pause", "post", post(pause::pause)),
+        ("/v1/pending", "get", get(rows::pending)),
+        ("/v1/reconcile", "get post", get(reconcile::watch).post(reconcile::begin)),
+        ("/v1/replicate", "post", post(replicate::replicate)),
+        ("/v1/resume", "post", post(pause::resume)),
+        ("/v1/retry", "post", post(retry::retry)),
+        ("/v1/sites", "get", get(status::sites)),
+        ("/v1/status", "get", get(status::status)),
+        ("/v1/work", "get", get(rows::work)),
+        ("/v1/workers", "get", get(views::workers)),
     ]
 }
 
 /// The admin face as a service.
 pub fn router(parts: Arc<Parts>) -> Router {
-    let add = |router: Router<Shared>, (path, method): (&str, MethodRouter<Shared>)| {
-        router.route(path, method.fallback(|| async { Error::Method }))
-    };
+    let add = |router: Router<Shared>, (path, _, method): Route| router.route(path, method.fallback(|| async { Error::Method }));
     let guarded = guarded().into_iter().fold(Router::new(), add);
     let guarded = guarded
         .fallback(|uri: Uri| async move { Error::NoSuchPath(uri.path().into()) })
@@ -48,9 +64,12 @@ mod tests {
     #[test]
     fn every_route_is_described_and_every_description_has_a_route() {
         let described: serde_json::Value = serde_json::from_str(views::OPENAPI).unwrap();
-        let mut routes: Vec<&str> = open().into_iter().chain(guarded()).map(|(path, _)| path).collect();
+        let routes = open().into_iter().chain(guarded());
+        let mut routes: Vec<_> = routes.map(|(path, methods, _)| (path.replace("{*", "{"), methods.to_owned())).collect();
         routes.sort_unstable();
-        let paths: Vec<&String> = described["paths"].as_object().unwrap().keys().collect();
+        let methods = |path: &serde_json::Value| path.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+        let paths = described["paths"].as_object().unwrap().iter();
+        let paths: Vec<_> = paths.map(|(path, described)| (path.clone(), methods(described))).collect();
         assert_eq!(paths, routes);
         assert_eq!(described["info"]["version"], env!("CARGO_PKG_VERSION"));
     }

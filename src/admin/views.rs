@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -18,42 +18,24 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 /// What Prometheus calls its text format with `_total` and `# EOF`.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-#[derive(Serialize)]
-struct Health {
-    ready: bool,
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Health {
+    pub ready: bool,
     /// Why not.
-    reasons: Vec<String>,
+    pub reasons: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Status {
-    site: SiteView,
-    version: &'static str,
-    uptime_seconds: u64,
-    store: &'static str,
-    /// Writes whose last steps at the store are still to be made or made durable.
-    unsettled: u64,
-    #[serde(flatten)]
-    health: Health,
-}
-
-#[derive(Serialize)]
-struct SiteView {
-    name: String,
-    number: u16,
-}
-
-#[derive(Serialize)]
-struct WorkerView {
-    name: String,
-    state: &'static str,
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WorkerView {
+    pub name: String,
+    pub state: String,
     /// Failures in a row, while it fails.
-    tries: u32,
-    worked: u64,
-    failed: u64,
-    seconds_since_step: Option<f64>,
-    last_error: Option<String>,
-    seconds_since_error: Option<f64>,
+    pub tries: u32,
+    pub worked: u64,
+    pub failed: u64,
+    pub seconds_since_step: Option<f64>,
+    pub last_error: Option<String>,
+    pub seconds_since_error: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -85,23 +67,14 @@ pub async fn health(State(parts): State<Shared>) -> Response {
     (status, Json(health)).into_response()
 }
 
-pub async fn metrics(State(parts): State<Shared>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, METRICS_TYPE)], parts.metrics.render())
+pub async fn metrics(State(parts): State<Shared>) -> Result<impl IntoResponse, Error> {
+    // The metrics show the numbers as last read.
+    parts.census.fresh(&parts.site).await?;
+    Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], parts.metrics.render()))
 }
 
 pub async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
-}
-
-pub async fn status(State(parts): State<Shared>) -> impl IntoResponse {
-    Json(Status {
-        site: SiteView { name: parts.site_id.name.clone(), number: parts.site_id.number.0 },
-        version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: parts.started.elapsed().as_secs(),
-        store: parts.site.backend().capabilities().kind,
-        unsettled: parts.site.unsettled(),
-        health: Health::of(&parts).await,
-    })
 }
 
 pub async fn workers(State(parts): State<Shared>) -> impl IntoResponse {
@@ -116,14 +89,14 @@ pub async fn buckets(State(parts): State<Shared>) -> Result<impl IntoResponse, E
 }
 
 impl Health {
-    async fn of(parts: &super::Parts) -> Self {
+    pub async fn of(parts: &super::Parts) -> Self {
         let reasons = parts.readiness.faults().await;
         Self { ready: reasons.is_empty(), reasons }
     }
 }
 
 impl WorkerView {
-    fn of(worker: Snapshot, now: Instant) -> Self {
+    pub fn of(worker: Snapshot, now: Instant) -> Self {
         let since = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
         let (state, tries) = match worker.phase {
             Phase::Working => ("working", 0),
@@ -134,7 +107,7 @@ impl WorkerView {
         };
         Self {
             name: worker.name,
-            state,
+            state: state.into(),
             tries,
             worked: worker.worked,
             failed: worker.failed,

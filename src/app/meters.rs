@@ -1,18 +1,22 @@
 //! Which states the metrics show, read when somebody looks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::admin::{Census, KeptCensus, SiteView};
 use crate::site::{Counters, Site};
 use crate::status::Stats;
 use crate::tasks::{Phase, Workers};
 use crate::telemetry::{Kind, Metrics, Sample};
 
 /// Adds the states of a site and its workers.
-pub fn attach(metrics: &Metrics, site: &Site, workers: &Workers) {
+pub fn attach(metrics: &Metrics, site: &Site, workers: &Workers, census: &Arc<KeptCensus>) {
     attach_process(metrics, site);
     attach_site(metrics, site);
     attach_status(metrics, site);
     attach_workers(metrics, workers);
+    attach_neighbours(metrics, census);
+    attach_backlog(metrics, census);
 }
 
 fn attach_process(metrics: &Metrics, site: &Site) {
@@ -25,8 +29,9 @@ fn attach_process(metrics: &Metrics, site: &Site) {
 /// A counter of the site: name, help, where it is.
 type SiteCounter = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
 
-const SITE_COUNTERS: [SiteCounter; 5] = [
+const SITE_COUNTERS: [SiteCounter; 6] = [
     ("site_conflicts", "Commits that began again because another write came first", |counters| &counters.conflicts),
+    ("conflicts", "Writes that lost against one from another site that had not seen them", |counters| &counters.lost_conflicts),
     ("site_adopted", "Objects changed behind the site's back and taken over", |counters| &counters.adopted),
     ("site_suspects", "Objects changed behind the site's back and fetched again from another site", |counters| {
         &counters.suspects
@@ -61,6 +66,54 @@ const STATUS_NUMBERS: [StatusNumber; 10] = [
     ("status_file_bytes", "Length of the status store's file", Kind::Gauge, |stats| stats.file_bytes),
     ("status_seq", "The last event told", Kind::Counter, |stats| stats.seq),
 ];
+
+/// A number of how this site stands with another: name, help, where it is. None is not shown.
+type SiteNumber = (&'static str, &'static str, fn(&SiteView) -> Option<f64>);
+
+const SITE_NUMBERS: [SiteNumber; 9] = [
+    ("pending_objects", "Units that a site is owed", |site| Some(site.pending as f64)),
+    ("oldest_pending_seconds", "Age of the oldest unit that a site is owed; 0 where it is owed none", |site| {
+        Some(site.oldest_pending_seconds.unwrap_or(0.0))
+    }),
+    ("failed_objects", "Units that a site could not take; 10,000 stands for that many or more", |site| Some(site.failed as f64)),
+    ("dirty_buckets", "Buckets of which a site may lack something that only reconciliation finds", |site| {
+        Some(site.dirty as f64)
+    }),
+    ("lag_seq", "What a site has told that is not known here", |site| site.lag_seq.map(|lag| lag as f64)),
+    ("lag_seconds", "Since all that a site had told was known here; 0 while it is", |site| site.lag_seconds),
+    ("clock_offset_seconds", "Clock of a site less the clock here", |site| site.clock_offset_ms.map(|ms| ms as f64 / 1000.0)),
+    ("site_reachable", "Whether a site answers", |site| Some(f64::from(u8::from(site.reachable)))),
+    ("site_paused", "Whether the traffic with a site is paused", |site| Some(f64::from(u8::from(site.paused)))),
+];
+
+/// Labelled by the names of sites, of which the settings name few.
+fn attach_neighbours(metrics: &Metrics, census: &Arc<KeptCensus>) {
+    for (name, help, number) in SITE_NUMBERS {
+        let census = census.clone();
+        metrics.sample(name, help, Kind::Gauge, move || {
+            let last = census.last();
+            let sample = |site: &SiteView| Some(Sample::labelled("site", site.name.clone(), number(site)?));
+            last.sites.iter().filter_map(sample).collect()
+        });
+    }
+}
+
+/// A number of the census: name, help, where it is.
+type CensusNumber = (&'static str, &'static str, fn(&Census) -> u64);
+
+const CENSUS_NUMBERS: [CensusNumber; 4] = [
+    ("work_due", "Units to be fetched from other sites now; 10,000 stands for that many or more", |census| census.backlog.due),
+    ("work_waiting", "Units to be fetched from other sites later", |census| census.backlog.waiting),
+    ("conflicted_objects", "Objects of which a write lost against one that had not seen it", |census| census.conflicts),
+    ("graves", "Deletes that are remembered", |census| census.graves),
+];
+
+fn attach_backlog(metrics: &Metrics, census: &Arc<KeptCensus>) {
+    for (name, help, number) in CENSUS_NUMBERS {
+        let census = census.clone();
+        metrics.sample(name, help, Kind::Gauge, move || vec![Sample::of(number(&census.last()) as f64)]);
+    }
+}
 
 fn attach_status(metrics: &Metrics, site: &Site) {
     for (name, help, kind, number) in STATUS_NUMBERS {

@@ -5,4 +5,5 @@ mod headers;
 mod network;
 mod world;
 
+mod seeing;
 mod tests;

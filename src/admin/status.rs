@@ -1,0 +1,60 @@
+//! `/v1/status` and `/v1/sites`: how this site fares, on one page.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::census::{Backlog, SiteView};
+use super::error::Error;
+use super::views::{Health, WorkerView};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StatusView {
+    pub site: OwnView,
+    pub version: String,
+    pub uptime_seconds: u64,
+    pub store: String,
+    /// Writes whose last steps at the store are still to be made or made durable.
+    pub unsettled: u64,
+    #[serde(flatten)]
+    pub health: Health,
+    /// Every other site.
+    pub sites: Vec<SiteView>,
+    /// What other sites told and is not here yet.
+    pub backlog: Backlog,
+    /// Objects of which a write lost against one that had not seen it.
+    pub conflicts: u64,
+    /// Deletes that are remembered.
+    pub graves: u64,
+    pub workers: Vec<WorkerView>,
+}
+
+/// This site.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OwnView {
+    pub name: String,
+    pub number: u16,
+}
+
+pub async fn status(State(parts): State<Shared>) -> Result<Json<StatusView>, Error> {
+    let (census, now) = (parts.census.fresh(&parts.site).await?, Instant::now());
+    Ok(Json(StatusView {
+        site: OwnView { name: parts.site_id.name.clone(), number: parts.site_id.number.0 },
+        version: env!("CARGO_PKG_VERSION").into(),
+        uptime_seconds: parts.started.elapsed().as_secs(),
+        store: parts.site.backend().capabilities().kind.into(),
+        unsettled: parts.site.unsettled(),
+        health: Health::of(&parts).await,
+        sites: census.sites.clone(),
+        backlog: census.backlog.clone(),
+        conflicts: census.conflicts,
+        graves: census.graves,
+        workers: parts.workers.snapshots().into_iter().map(|worker| WorkerView::of(worker, now)).collect(),
+    }))
+}
+
+pub async fn sites(State(parts): State<Shared>) -> Result<Json<Vec<SiteView>>, Error> {
+    Ok(Json(parts.census.fresh(&parts.site).await?.sites.clone()))
+}
