@@ -2,8 +2,16 @@
 
 mod check_config;
 pub mod client;
+mod explain;
+mod failed;
+mod pause;
 mod reconcile;
+mod replicate;
+mod resume;
+mod retry;
 mod serve;
+mod status;
+mod text;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +23,7 @@ use crate::config::{self, Flag, Sources};
 use crate::telemetry::LogError;
 
 const AFTER_HELP: &str = "Without a command it serves. Settings are explained in config.toml.
+Every command but serve and check-config asks a running site over its admin listener.
 Exit code: 0 done, 1 failed, 2 wrong usage or settings, 3 a dry run found differences.";
 
 /// One S3 endpoint over any storage, at every site.
@@ -36,6 +45,20 @@ enum Command {
     CheckConfig(check_config::Options),
     /// Prove this site equal to its store and to the others, or make it so
     Reconcile(reconcile::Options),
+    /// Sites, lag, what is owed, backlog, failures and workers, on one screen
+    Status(status::Options),
+    /// Why an object is or is not there, and what happens next
+    Explain(explain::Options),
+    /// Tell objects to other sites again, now
+    Replicate(replicate::Options),
+    /// What failed between sites, and why
+    Failed(failed::Options),
+    /// Try again now what failed
+    Retry(retry::Options),
+    /// Neither follow nor feed a site
+    Pause(pause::Options),
+    /// Follow and feed a site again
+    Resume(resume::Options),
 }
 
 /// Settings from the command line, which win over all others.
@@ -80,6 +103,13 @@ impl Cli {
             Command::Serve => serve::run(&sources),
             Command::CheckConfig(options) => check_config::run(&sources, options),
             Command::Reconcile(options) => reconcile::run(&sources, &options),
+            Command::Status(options) => status::run(&sources, &options),
+            Command::Explain(options) => explain::run(&sources, &options),
+            Command::Replicate(options) => replicate::run(&sources, &options),
+            Command::Failed(options) => failed::run(&sources, &options),
+            Command::Retry(options) => retry::run(&sources, &options),
+            Command::Pause(options) => pause::run(&sources, &options),
+            Command::Resume(options) => resume::run(&sources, &options),
         }
     }
 }
@@ -153,7 +183,9 @@ mod tests {
     #[test]
     fn commands_that_are_not_built_are_not_shown() {
         let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("serve") && help.contains("check-config"));
+        for built in ["serve", "check-config", "reconcile", "status", "explain", "replicate", "failed", "retry", "pause", "resume"] {
+            assert!(help.contains(&format!("\n  {built} ")), "{built} is not in\n{help}");
+        }
         for later in ["migrate", "verify", "forget-peer", "quarantine"] {
             assert!(!help.contains(later), "{later}");
         }
