@@ -183,7 +183,9 @@ mod tests {
     #[test]
     fn commands_that_are_not_built_are_not_shown() {
         let help = Cli::command().render_long_help().to_string();
-        for built in ["serve", "check-config", "reconcile", "status", "explain", "replicate", "failed", "retry", "pause", "resume"] {
+        for built in
+            ["serve", "check-config", "reconcile", "status", "explain", "replicate", "failed", "retry", "pause", "resume"]
+        {
             assert!(help.contains(&format!("\n  {built} ")), "{built} is not in\n{help}");
         }
         for later in ["migrate", "verify", "forget-peer", "quarantine"] {

@@ -62,7 +62,7 @@ impl Site {
     }
 
     /// The seq and vector of a unit, and a commit that writes its row as it is.
-    async fn rewritten(&self, unit: &Unit) -> Result<Option<(Seq, Vector, Commit)>> {
+    pub(super) async fn rewritten(&self, unit: &Unit) -> Result<Option<(Seq, Vector, Commit)>> {
         match unit {
             Unit::Bucket(bucket) => {
                 let stored = self.inner.status.get::<Buckets>(bucket).await?;
