@@ -1,6 +1,6 @@
 //! Working off what other sites told: due units are fetched in batches, from a site that has them and answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::model::{Event, News, SiteNumber, Unit};
 use crate::peer::Peer;
 use crate::site::{Neighbour, Site, Standing};
 use crate::status::tables::{Due, Hint, Work};
-use crate::status::{Commit, CommitError, Page};
+use crate::status::{Commit, CommitError, Page, Revision};
 use crate::tasks::{Step, Worker};
 
 /// Due units taken up by one step.
@@ -34,6 +34,9 @@ const UNREACHABLE_PAUSE_MS: u64 = 5_000;
 /// Longest sleep: what became due otherwise is found.
 const NAP_MAX: Duration = Duration::from_secs(10);
 
+/// Units to ask a site for, each with the revision of its work.
+type Asked = Vec<(Unit, Revision)>;
+
 /// Fetches what is due.
 #[derive(Debug)]
 pub(super) struct Fetcher {
@@ -51,10 +54,10 @@ impl Fetcher {
     }
 
     /// Due units by the site to ask. Those that are here already are acknowledged instead.
-    async fn due(&mut self) -> Result<BTreeMap<SiteNumber, Vec<Unit>>, String> {
+    async fn due(&mut self) -> Result<BTreeMap<SiteNumber, Asked>, String> {
         let now_ms = self.site.clock().wall_ms();
         let page: Page<Due> = self.site.status().page(&(), None, STEP_UNITS_MAX).await.map_err(|err| err.to_string())?;
-        let mut by_source: BTreeMap<SiteNumber, Vec<Unit>> = BTreeMap::new();
+        let mut by_source: BTreeMap<SiteNumber, Asked> = BTreeMap::new();
         self.next_ms = None;
         for ((due_ms, unit), _) in page.rows {
             if due_ms > now_ms {
@@ -71,7 +74,7 @@ impl Fetcher {
                 continue;
             }
             match self.source(&hint.row) {
-                Some(source) => by_source.entry(source.id.number).or_default().push(unit),
+                Some(source) => by_source.entry(source.id.number).or_default().push((unit, hint.revision)),
                 None => self.missed(&unit, &Missed::Unreachable).await?,
             }
         }
@@ -94,12 +97,13 @@ impl Fetcher {
         self.site.neighbours().iter().all(|neighbour| neighbour.standing() == Standing::Unreachable)
     }
 
-    async fn work_off(&mut self, by_source: BTreeMap<SiteNumber, Vec<Unit>>) -> Result<(), String> {
+    async fn work_off(&mut self, by_source: BTreeMap<SiteNumber, Asked>) -> Result<(), String> {
         let mut fetches = Vec::new();
         for (source, units) in &by_source {
             let Some(neighbour) = self.site.neighbours().get(*source) else { continue };
             for batch in units.chunks(BATCH_UNITS_MAX) {
-                fetches.push(fetch_owned(self.site.clone(), neighbour.peer.clone(), batch.to_vec()));
+                let batch = batch.iter().map(|(unit, _)| unit.clone()).collect();
+                fetches.push(fetch_owned(self.site.clone(), neighbour.peer.clone(), batch));
             }
         }
         let mut fetched = futures::stream::iter(fetches).buffered(BATCHES_SIDE_BY_SIDE);
@@ -108,8 +112,23 @@ impl Fetcher {
             missed.extend(batch.into_iter().filter_map(|(unit, outcome)| Some((unit, outcome.err()?))));
         }
         drop(fetched);
+        let failed: BTreeSet<Unit> = missed.iter().map(|(unit, _)| unit.clone()).collect();
         for (unit, why) in missed {
             self.missed(&unit, &why).await?;
+        }
+        for (unit, revision) in by_source.into_values().flatten().filter(|(unit, _)| !failed.contains(unit)) {
+            self.not_enough(&unit, revision).await?;
+        }
+        Ok(())
+    }
+
+    /// What was fetched may be less than another site told of: then it is tried later, and there. Asking again at once
+    /// would go on without a pause until that other site can be reached.
+    async fn not_enough(&mut self, unit: &Unit, asked: Revision) -> Result<(), String> {
+        let work = self.site.status().get::<Work>(unit).await.map_err(|err| err.to_string())?;
+        if work.is_some_and(|work| work.revision == asked) {
+            let why = Missed::ForNow("the site that was asked does not have all that was told of it yet".into());
+            self.missed(unit, &why).await?;
         }
         Ok(())
     }
