@@ -3,14 +3,16 @@ CARGO       := cargo
 FLAGS       := --ignore-rust-version --locked
 VENV_PYTHON := .tools/py/bin/python
 BINARY      := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/anybucket)
-# Crash cycles: `make crash N=500`.
-N           ?= 25
+# Crash cycles: `make crash N=500`; histories: `make sim N=20000 FROM=1`.
+N           ?= $(if $(filter sim,$(MAKECMDGOALS)),1000,25)
+# The first seed of `make sim` and `make faults`.
+FROM        ?= 1
 # Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
 ARGS        ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
-.PHONY: help run demo build check test unit sim compat crash bench clients
+.PHONY: help run demo build check test unit sim faults crashes compat crash bench clients
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -35,8 +37,14 @@ test: unit compat crash ## everything: unit and simulation tests, real clients, 
 unit: ## cargo test
 	$(CARGO) test $(FLAGS)
 
-sim: ## every crash, failing call and hang-up of the scripted histories, not a sample: some 20 minutes
-	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 sim:: s3::tests::model
+sim: ## N histories of several sites from the seed FROM on, every promise checked; a failure prints the seed that replays it
+	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_N=$(N) $(CARGO) test $(FLAGS) --profile sim --lib -- --ignored --nocapture histories_by_the_seed
+
+faults: ## how many such histories it takes to find each rule that tests switch off
+	ANYBUCKET_SIM_FROM=$(FROM) $(CARGO) test $(FLAGS) --profile sim --lib -- --ignored --nocapture every_planted_fault
+
+crashes: ## every crash, failing call and hang-up of the scripted histories, not a sample: some 20 minutes
+	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 --skip sim::sites sim:: s3::tests::model
 
 compat: build clients ## aws-cli, boto3, rclone and raw requests against the release binary
 	$(VENV_PYTHON) compat-tests/run.py $(ARGS)

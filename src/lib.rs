@@ -2,6 +2,9 @@
 //!
 //! The modules in the order in which they lean on each other; the map is ARCHITECTURE.md.
 
+#[macro_use]
+mod planted;
+
 pub mod model;
 
 pub mod tasks;

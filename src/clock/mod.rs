@@ -56,6 +56,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that never draws a stamp at or below `stored_ms`, the greatest one this site committed before.
     pub fn new(wall: Arc<dyn WallClock>, site: SiteNumber, incarnation: Incarnation, stored_ms: u64) -> Self {
+        let stored_ms = if planted!(ClockForgotten) { 0 } else { stored_ms };
         Self { wall, site, incarnation, last: Mutex::new((stored_ms, u16::MAX)) }
     }
 

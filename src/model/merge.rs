@@ -33,6 +33,10 @@ pub fn decide(here: Here<'_>, there: &Replica) -> Decision {
                     _ => Decision::Keep,
                 }
             }
+            Here::Live(record) if planted!(RegistersOverNewerData) && live.vector.tags > Some(record.vector.data) => {
+                Decision::Merge(Vector { tags: live.vector.tags, ..record.vector })
+            }
+            Here::Grave(_) if planted!(GraveLoses) => Decision::Take { conflict: false },
             here => newer(here, live.vector.data, live.base),
         },
     }
@@ -40,7 +44,7 @@ pub fn decide(here: Here<'_>, there: &Replica) -> Decision {
 
 fn newer(here: Here<'_>, stamp: Stamp, base: Option<Stamp>) -> Decision {
     match here.stamp() {
-        Some(known) if known >= stamp => Decision::Keep,
+        Some(known) if known >= stamp && !planted!(LastToArriveWins) => Decision::Keep,
         known => Decision::Take { conflict: known.is_some_and(|known| base.is_none_or(|base| base < known)) },
     }
 }
@@ -66,6 +70,19 @@ impl Here<'_> {
 
     /// Whether what is here is at least `want`.
     pub fn reaches(&self, want: &Vector) -> bool {
+        planted!(LastToArriveWins => {
+            return false;
+        });
+        planted!(GraveLoses => {
+            if matches!(self, Self::Grave(_)) {
+                return false;
+            }
+        });
+        planted!(RegistersOverNewerData => {
+            if want.tags > self.stamp() {
+                return false;
+            }
+        });
         self.vector().is_some_and(|here| here >= *want)
     }
 }

@@ -51,6 +51,8 @@ fn all_missed(units: Vec<Unit>, reason: &str) -> Vec<(Unit, Result<(), Missed>)>
 /// Applies what was fetched, with its bytes and after its bucket, where it needs them.
 async fn bring(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit, fetched: Fetched) -> Result<(), Missed> {
     let Fetched { replica, bytes } = fetched;
+    #[cfg(test)]
+    let replica = as_planted(site, unit, replica).await;
     let body = bytes.map(|bytes| Body::from(bytes::Bytes::from(bytes)));
     match apply(site, unit, &replica, body).await? {
         Applied::Reached(_) => Ok(()),
@@ -92,6 +94,21 @@ async fn apply(site: &Site, unit: &Unit, replica: &Replica, body: Option<Body>) 
         err @ (Error::UnstorableName(_) | Error::EntityTooLarge { .. } | Error::Name(_)) => Missed::ForGood(err.to_string()),
         err => Missed::ForNow(err.to_string()),
     })
+}
+
+/// What was told in place of what was fetched, where a test wants that.
+#[cfg(test)]
+async fn as_planted(site: &Site, unit: &Unit, replica: Replica) -> Replica {
+    if !planted!(EventsOwnVector) {
+        return replica;
+    }
+    let work = site.status().get::<crate::status::tables::Work>(unit).await.expect("it can be read");
+    match (replica, work) {
+        (Replica::Live(live), Some(work)) => {
+            Replica::Live(Box::new(crate::model::LiveReplica { vector: work.row.want, ..*live }))
+        }
+        (replica, _) => replica,
+    }
 }
 
 fn for_now(err: PeerError) -> Missed {

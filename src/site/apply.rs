@@ -91,7 +91,7 @@ impl Site {
     /// What has a stamp from the future waits, lest one bad clock freeze a key for everybody.
     fn refuse_future(&self, vector: &Vector) -> Result<()> {
         let ahead_ms = vector.greatest().ms().saturating_sub(self.inner.clock.wall_ms());
-        if ahead_ms <= AHEAD_MS_MAX {
+        if ahead_ms <= AHEAD_MS_MAX || planted!(FutureStamps) {
             return Ok(());
         }
         let reason = format!("its stamp is {ahead_ms} ms ahead of the clock here, more than {AHEAD_MS_MAX}");
@@ -139,7 +139,7 @@ impl Site {
         let (body, receipt) = digest::verified(Upload { body, claims: Claims::default() });
         let kept = self.inner.backend.put(object, body, put).await?;
         let digests = receipt.take()?;
-        if same_bytes(live, &digests) {
+        if same_bytes(live, &digests) || planted!(BytesUnchecked) {
             return Ok(kept);
         }
         self.inner.backend.release(kept.location).await;

@@ -79,7 +79,10 @@ impl Site {
 
 /// Grave, removal and what the record leaves behind: apart, a crash would bring the object back or leave its bytes.
 pub(super) fn buried(commit: Commit, object: &ObjectId, record: Option<&Record>, grave: &Grave, write: WriteId) -> Commit {
-    let mut commit = commit.put::<Graves>(&(object.clone(), Slot::Null), grave);
+    let mut commit = match planted!(DeleteWithoutGrave) {
+        true => commit,
+        false => commit.put::<Graves>(&(object.clone(), Slot::Null), grave),
+    };
     let Some(record) = record else { return commit };
     commit = commit.delete::<Objects>(object);
     for chunk in 0..chunks_of(record) {

@@ -44,7 +44,7 @@ impl Site {
         loop {
             let page: Page<Graves> = self.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
             for ((object, slot), grave) in &page.rows {
-                if self.is_old(grave) && self.has_served(grave, mark) {
+                if self.is_old(grave) && (self.has_served(grave, mark) || planted!(GraveByAge)) {
                     dropped += u64::from(self.drop_grave(object, *slot, grave).await?);
                 }
             }

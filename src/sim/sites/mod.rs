@@ -1,9 +1,20 @@
-//! Worlds of several sites: production code on stores in memory, on one thread, in a time that only the seed moves.
+//! Worlds of several sites that run the production code, on one thread and in a time of their own: from a seed, a whole
+//! history, and what must have been true in it.
 
 mod absence;
+mod client;
+mod clock;
+mod gate;
 mod headers;
+mod ledger;
+mod life;
 mod network;
-mod world;
-
+mod plan;
+mod planted;
+mod play;
+mod quiet;
+mod seeds;
 mod seeing;
 mod tests;
+mod watch;
+mod world;

@@ -9,6 +9,7 @@ use crate::site::{Error, Replication, Site, WriteConditions};
 
 const SOON: Duration = Duration::from_secs(5);
 
+#[allow(dead_code)]
 fn run<T>(world: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(world)

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::clock::SimClock;
+use super::gate::Gate;
+use super::life::{Gait, Life};
 use super::network::Network;
+use super::watch::Watch;
 use crate::backend::memory::Memory;
-use crate::clock::{Clock, WallClock};
+use crate::clock::Clock;
 use crate::model::{SiteId, SiteNumber};
 use crate::reconcile::{self, Reconciler};
 use crate::replicate::{self, Bell};
@@ -16,59 +19,61 @@ use crate::status::redb::forgetful::{Forgetful, Power};
 use crate::status::{Options, Status};
 use crate::tasks::Runner;
 
-/// Wall time of a simulation: tokio's paused time, from a beginning of our own, with a skew.
-#[derive(Debug)]
-pub struct SimClock {
-    began: tokio::time::Instant,
-    skew_ms: AtomicU64,
-}
-
-/// Where simulated time begins, milliseconds since 1970.
-const BEGINNING_MS: u64 = 1_790_000_000_000;
-
-impl SimClock {
-    fn new() -> Self {
-        Self { began: tokio::time::Instant::now(), skew_ms: AtomicU64::new(0) }
-    }
-}
-
-impl WallClock for SimClock {
-    fn millis(&self) -> u64 {
-        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap();
-        BEGINNING_MS + passed + self.skew_ms.load(Ordering::SeqCst)
-    }
-}
-
 /// A site and what outlives it.
 pub struct Machine {
     pub id: SiteId,
-    store: Arc<Memory>,
+    pub store: Arc<Memory>,
     disk: Forgetful,
-    clock: Arc<SimClock>,
+    pub clock: Arc<SimClock>,
+    /// How its processes go from their start on.
+    pub gait: Gait,
     running: Option<Running>,
+    /// How often it was started.
+    starts: u64,
 }
 
 struct Running {
     site: Site,
+    life: Arc<Life>,
     runner: Runner,
+}
+
+/// What a world is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub seed: u64,
+    pub sites: u16,
+    /// Whether guarded commits meet conflicts now and then.
+    pub conflicts: bool,
+    pub cached_rows_max: usize,
 }
 
 /// Every site, all of them neighbours.
 pub struct World {
     pub network: Network,
+    pub watch: Arc<Watch>,
+    settings: Settings,
     machines: BTreeMap<SiteNumber, Machine>,
 }
 
 impl World {
-    /// `count` sites that run and replicate everything to each other.
+    /// `count` sites that run and replicate everything to each other; nothing goes wrong by itself.
     pub async fn new(count: u16) -> Self {
+        Self::of(Settings { seed: 0, sites: count, conflicts: false, cached_rows_max: 1_000 }).await
+    }
+
+    pub async fn of(settings: Settings) -> Self {
+        let watch = Arc::new(Watch::default());
         let machine = |number| {
             let id = SiteId { name: format!("site-{number}"), number: SiteNumber(number) };
-            let disk = Forgetful::new(Power::on());
-            Machine { id, store: Arc::new(Memory::new()), disk, clock: Arc::new(SimClock::new()), running: None }
+            let store = Arc::new(Memory::new());
+            watch.store(id.number, store.clone());
+            let (disk, clock) = (Forgetful::new(Power::on()), Arc::new(SimClock::new()));
+            Machine { id, store, disk, clock, gait: Gait::default(), running: None, starts: 0 }
         };
-        let machines = (1..=count).map(|number| (SiteNumber(number), machine(number))).collect();
-        let mut world = Self { network: Network::default(), machines };
+        let machines = (1..=settings.sites).map(|number| (SiteNumber(number), machine(number))).collect();
+        let network = Network::new(settings.seed);
+        let mut world = Self { network, watch: watch.clone(), settings, machines };
         for number in world.numbers() {
             world.start(number).await;
         }
@@ -79,53 +84,115 @@ impl World {
         self.machines.keys().copied().collect()
     }
 
-    pub fn site(&self, number: u16) -> &Site {
-        &self.machines[&SiteNumber(number)].running.as_ref().expect("the site runs").site
+    pub fn machine(&mut self, number: SiteNumber) -> &mut Machine {
+        self.machines.get_mut(&number).expect("a site of this world")
     }
 
-    /// Starts a site, with its workers.
+    pub fn site(&self, number: u16) -> &Site {
+        self.running(SiteNumber(number)).expect("the site runs").0
+    }
+
+    /// A site that runs, and its life.
+    pub fn running(&self, number: SiteNumber) -> Option<(&Site, &Arc<Life>)> {
+        let running = self.machines[&number].running.as_ref().filter(|running| !running.life.is_dead())?;
+        Some((&running.site, &running.life))
+    }
+
+    /// Starts a site, with its workers, unless it runs. One that dies while it starts is down.
     pub async fn start(&mut self, number: SiteNumber) {
-        let others: Vec<_> =
-            self.machines.values().filter(|other| other.id.number != number).map(|other| other.id.clone()).collect();
-        let peers = others.into_iter().map(|id| (id.clone(), self.network.peer(number, id.number))).collect();
-        let machine = self.machines.get_mut(&number).expect("a site of this world");
+        if self.running(number).is_some() {
+            return;
+        }
+        self.bury(number);
+        let settings = self.settings;
+        let ids: Vec<SiteId> = self.machines.values().map(|other| other.id.clone()).collect();
+        let (network, watch) = (self.network.clone(), self.watch.clone());
+        let machine = self.machine(number);
+        machine.starts += 1;
+        let seed = settings.seed.wrapping_mul(1_000).wrapping_add(u64::from(number.0) + (machine.starts - 1) * 100);
+        let life = Life::new(number, watch.clone(), machine.clock.clone(), seed, machine.gait);
+        let others = ids.into_iter().filter(|id| id.number != number);
+        let peers = others.map(|id| (id.clone(), network.peer(&life, id.number))).collect();
         let neighbours = Neighbours::new(peers, Scope::Everybody, false);
-        let status = Status::open_inline(machine.disk.clone(), &Options::default()).expect("a sound disk");
+        let options = Options {
+            page_cache_bytes: 1 << 20,
+            cached_rows_max: settings.cached_rows_max,
+            conflict_seed: settings.conflicts.then_some(seed),
+            ..Options::default()
+        };
+        let status = Status::open_paced(machine.disk.clone(), &options, Some(life.clone())).expect("a sound disk");
         let facts = status.facts();
         let clock = Clock::new(machine.clock.clone(), number, facts.incarnation, facts.clock_ms);
-        let parts = Parts { id: machine.id.clone(), backend: machine.store.clone(), status, clock, neighbours };
-        let (site, workers) = Site::open(parts).await.expect("the site opens");
-        let mut runner = Runner::new(u64::from(number.0));
+        let backend = Arc::new(Gate::new(machine.store.clone(), life.clone()));
+        let parts = Parts { id: machine.id.clone(), backend, status, clock, neighbours };
+        let opened = tokio::select! {
+            biased;
+            opened = Site::open(parts) => opened,
+            () = life.death() => return,
+        };
+        // A store that fails at the start keeps the process from starting.
+        let Ok((site, workers)) = opened else { return };
+        let mut runner = Runner::new(seed);
         let bell = Bell::default();
         let hub = Reconciler::new(&site, &bell);
-        let following = replicate::workers(&site, &bell, u64::from(number.0));
-        let reconciling = reconcile::workers(&hub, reconcile::Settings::default(), u64::from(number.0));
+        let following = replicate::workers(&site, &bell, seed);
+        let reconciling = reconcile::workers(&hub, reconcile::Settings::default(), seed);
         workers.into_iter().chain(following).chain(reconciling).for_each(|worker| runner.spawn(worker));
-        self.network.up(site.clone());
-        machine.running = Some(Running { site, runner });
+        network.up(site.clone(), life.clone());
+        watch.up(site.clone());
+        self.machine(number).running = Some(Running { site, life, runner });
     }
 
-    /// Kills a site: what it had not made durable is gone.
+    /// Kills a site at once: what it had not made durable is gone.
     pub fn kill(&mut self, number: SiteNumber) {
-        self.network.down(number);
-        let machine = self.machines.get_mut(&number).expect("a site of this world");
-        if let Some(running) = machine.running.take() {
-            running.runner.abort();
-            drop(running.site);
+        if let Some((_, life)) = self.running(number) {
+            life.dies_after(0);
         }
+        self.bury(number);
+    }
+
+    /// Takes away what is left of a dead process. Its tasks hold the disk that it had, and never touch it again.
+    fn bury(&mut self, number: SiteNumber) {
+        let machine = self.machine(number);
         machine.disk = machine.disk.crash(0);
+        let Some(running) = machine.running.take() else { return };
+        running.runner.abort();
+        self.network.down(number);
+        self.watch.down(number);
+    }
+
+    /// Nothing is slow, fails or dies from now on.
+    pub fn calm(&mut self) {
+        self.network.join_all();
+        self.network.weather(super::network::Weather::default());
+        for machine in self.machines.values_mut() {
+            machine.gait = Gait::default();
+            if let Some(running) = &machine.running {
+                running.life.set_gait(Gait::default());
+                running.life.spare();
+            }
+        }
     }
 
     /// Every wall clock goes forward at once, while nothing else happens.
     pub fn jump(&self, time: Duration) {
-        let ms = u64::try_from(time.as_millis()).unwrap();
+        let ms = i64::try_from(time.as_millis()).unwrap();
         for machine in self.machines.values() {
-            machine.clock.skew_ms.fetch_add(ms, Ordering::SeqCst);
+            machine.clock.advance(ms);
         }
     }
 
     /// Lets time pass.
     pub async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
+    }
+}
+
+/// The sites know each other through the network, which knows the sites.
+impl Drop for World {
+    fn drop(&mut self) {
+        for number in self.numbers() {
+            self.kill(number);
+        }
     }
 }

@@ -9,6 +9,8 @@ pub(crate) mod forgetful;
 mod list;
 mod migrate;
 mod open;
+#[cfg(test)]
+mod pace;
 mod read;
 mod room;
 mod stats;
@@ -26,6 +28,8 @@ use tokio::sync::{Semaphore, watch};
 
 pub use migrate::Facts;
 pub use open::{OpenError, Options};
+#[cfg(test)]
+pub(crate) use pace::{Pace, Touched};
 pub use stats::Stats;
 
 use super::cache::Known;
@@ -47,6 +51,9 @@ struct Inner {
     writer: Writer,
     reads: Arc<Semaphore>,
     facts: Facts,
+    /// Where a simulation waits, kills and looks, around every step.
+    #[cfg(test)]
+    pace: Option<Arc<dyn Pace>>,
 }
 
 impl fmt::Debug for Status {
@@ -70,17 +77,34 @@ impl Status {
     /// A store in memory that does everything on the caller's thread: a simulation is repeatable.
     #[cfg(test)]
     pub(crate) fn open_inline(storage: impl ::redb::StorageBackend, options: &Options) -> Result<Self, OpenError> {
+        Self::open_paced(storage, options, None)
+    }
+
+    /// The same, at the pace that is given.
+    #[cfg(test)]
+    pub(crate) fn open_paced(
+        storage: impl ::redb::StorageBackend,
+        options: &Options,
+        pace: Option<Arc<dyn Pace>>,
+    ) -> Result<Self, OpenError> {
         let (state, facts) = open::open_on(storage, room::Room::in_memory(), options)?;
         let shared = state.shared.clone();
         let reads = Arc::new(Semaphore::new(0));
-        Ok(Self(Arc::new(Inner { shared, writer: Writer::inline(state), reads, facts })))
+        Ok(Self(Arc::new(Inner { shared, writer: Writer::inline(state), reads, facts, pace })))
     }
 
     fn start((state, facts): (WriterState, Facts)) -> Result<Self, OpenError> {
         let shared = state.shared.clone();
         let no_thread = |err: std::io::Error| OpenError::Engine { path: "status-writer".into(), reason: err.to_string() };
         let writer = Writer::start(state).map_err(no_thread)?;
-        Ok(Self(Arc::new(Inner { shared, writer, reads: Arc::new(Semaphore::new(READS_MAX)), facts })))
+        Ok(Self(Arc::new(Inner {
+            shared,
+            writer,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            facts,
+            #[cfg(test)]
+            pace: None,
+        })))
     }
 
     /// What was true when it was opened.
@@ -176,6 +200,10 @@ impl Status {
     /// Makes the commit durable, if everything it expects still holds. Once queued it is not stopped by its caller's
     /// going away.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        #[cfg(test)]
+        if let Some(pace) = &self.0.pace {
+            return pace::commit(self, pace, commit).await;
+        }
         self.0.writer.commit(commit).await
     }
 
@@ -208,6 +236,9 @@ impl Status {
     ) -> Result<R, ReadError> {
         #[cfg(test)]
         if self.0.writer.is_inline() {
+            if let Some(pace) = &self.0.pace {
+                pace.step().await;
+            }
             return work(&self.0.shared);
         }
         let turn = self.0.reads.clone().acquire_owned().await.expect("the semaphore is never closed");

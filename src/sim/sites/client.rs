@@ -1,0 +1,234 @@
+//! Clients of a simulated site: what they ask, and whether the answers are ones that the site may give.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::ledger::{Id, Kind, MARK, written_by};
+use super::life::Life;
+use super::plan::Op;
+use super::watch::{Shown, Watch, brief, crc};
+use super::world::World;
+use crate::model::{BucketName, ObjectId, SiteNumber, Stamp, State, Unit};
+use crate::site::testing::upload;
+use crate::site::*;
+use crate::status::{ListEntry, ListQuery};
+
+/// Whoever calls sites of one world.
+#[derive(Debug)]
+pub struct Client {
+    watch: Arc<Watch>,
+}
+
+/// One call of one client.
+struct Call {
+    watch: Arc<Watch>,
+    site: Site,
+    life: Arc<Life>,
+}
+
+pub fn bucket() -> BucketName {
+    BucketName::new("bucket").expect("a good name")
+}
+
+pub fn object(key: u8) -> ObjectId {
+    ObjectId::parse("bucket", &format!("key-{key}")).expect("a good name")
+}
+
+/// What write `id` stores: no two store the same.
+fn bytes(id: Id, size: usize) -> Bytes {
+    let mut text = format!("{id}\n").repeat(size / 2 + 1);
+    text.truncate(size);
+    text.into()
+}
+
+fn description(id: Id) -> Description {
+    let mark = vec![(MARK.to_owned(), id.to_string())];
+    Description { metadata: mark.clone(), tags: mark, ..Description::default() }
+}
+
+impl Client {
+    pub fn new(world: &World) -> Arc<Self> {
+        Arc::new(Self { watch: world.watch.clone() })
+    }
+
+    /// A call to a site that runs, to its end or that of the site.
+    pub fn calling(&self, world: &World, site: SiteNumber, op: Op) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let (site, life) = world.running(site)?;
+        let call = Call { watch: self.watch.clone(), site: site.clone(), life: life.clone() };
+        Some(async move {
+            tokio::select! {
+                biased;
+                () = call.life.death() => {}
+                () = call.make(op) => {}
+            }
+        })
+    }
+
+    pub async fn call(&self, world: &World, site: SiteNumber, op: Op) {
+        if let Some(call) = self.calling(world, site, op) {
+            call.await;
+        }
+    }
+}
+
+impl Call {
+    async fn make(&self, op: Op) {
+        match op {
+            Op::Put { key, size } => self.put(key, size, WriteConditions::default()).await,
+            Op::PutNew { key } => {
+                let absent = WriteConditions { if_none_match: Some(EtagCondition::Any), ..Default::default() };
+                self.put(key, 10, absent).await;
+            }
+            Op::PutOver { key } => {
+                let Ok(seen) = self.site.head(&object(key), Selection::All, &ReadConditions::default()).await else { return };
+                let same = Some(EtagCondition::OneOf(vec![seen.record.identity.etag.clone()]));
+                self.put(key, 10, WriteConditions { if_match: same, ..Default::default() }).await;
+            }
+            Op::Delete { key } => self.delete(key).await,
+            Op::Tag { key } => self.tag(key).await,
+            Op::Copy { from, to } => self.copy(from, to).await,
+            Op::Multipart { key } => self.multipart(key).await,
+            Op::Get { key } => self.get(key).await,
+            Op::Head { key } => self.head(key).await,
+            Op::List => self.list().await,
+            Op::CreateBucket => self.ignore(self.site.create_bucket(&bucket(), "owner", "us-east-1").await.map(drop)),
+            Op::DeleteBucket => self.ignore(self.site.delete_bucket(&bucket()).await),
+        }
+    }
+
+    fn number(&self) -> SiteNumber {
+        self.life.site
+    }
+
+    fn ignore(&self, outcome: Result<()>) {
+        if let Err(Error::Internal(reason)) = outcome {
+            self.watch.violate(format!("a call at site {} failed: {reason}", self.number().0));
+        }
+    }
+
+    /// What became of an attempt.
+    fn ended(&self, id: Id, outcome: Result<Option<Stamp>>) {
+        match outcome {
+            Ok(Some(stamp)) => self.watch.acknowledge(id, stamp),
+            // Of every error but an inner one the site says that nothing was changed.
+            Ok(None) => self.watch.refuse(id),
+            Err(Error::Internal(reason)) => self.watch.violate(format!("attempt {id} failed: {reason}")),
+            Err(_) => self.watch.refuse(id),
+        }
+    }
+
+    async fn put(&self, key: u8, size: usize, conditions: WriteConditions) {
+        let id = self.watch.begin(self.number(), Kind::Write, &object(key));
+        let put = self.site.put(&object(key), upload(bytes(id, size)), description(id), conditions).await;
+        self.ended(id, put.map(|written| Some(written.stamp)));
+    }
+
+    async fn delete(&self, key: u8) {
+        let id = self.watch.begin(self.number(), Kind::Delete, &object(key));
+        let deleted = self.site.delete(&object(key), WriteConditions::default()).await;
+        self.ended(id, deleted.map(|deleted| deleted.stamp));
+    }
+
+    async fn tag(&self, key: u8) {
+        let id = self.watch.begin(self.number(), Kind::Tag, &object(key));
+        let tagged = self.site.set_tags(&object(key), description(id).tags).await;
+        self.ended(id, tagged.map(Some));
+    }
+
+    async fn copy(&self, from: u8, to: u8) {
+        let id = self.watch.begin(self.number(), Kind::Write, &object(to));
+        let Description { headers, metadata, tags } = description(id);
+        let request = CopyRequest { replace: Some((headers, metadata)), replace_tags: Some(tags), ..Default::default() };
+        let copied = self.site.copy(&object(from), &object(to), request).await;
+        self.ended(id, copied.map(|written| Some(written.stamp)));
+    }
+
+    async fn multipart(&self, key: u8) {
+        let object = object(key);
+        let id = self.watch.begin(self.number(), Kind::Write, &object);
+        let made = async {
+            let start = StartUpload { description: description(id), ..StartUpload::default() };
+            let upload_id = self.site.start_upload(&object, start).await?.upload_id;
+            let part = self.site.put_part(&object, &upload_id, 1, upload(bytes(id, 1_000))).await?;
+            let parts = vec![NamedPart { number: 1, etag: Some(part.etag), checksums: Vec::new() }];
+            self.site.complete_upload(&object, &upload_id, CompleteUpload { parts, ..Default::default() }).await
+        };
+        self.ended(id, made.await.map(|written| Some(written.stamp)));
+    }
+
+    async fn get(&self, key: u8) {
+        let (object, unit) = (object(key), Unit::null(&object(key)));
+        let (number, before) = self.watch.now(self.number(), &unit);
+        match self.site.get(&object, Selection::All, &ReadConditions::default()).await {
+            Ok(opened) => {
+                let identity = opened.seen.record.identity.clone();
+                let shown = Shown::Live(opened.seen.record.clone());
+                self.compare(&object, number, &before, &shown);
+                match opened.body.collect(64 << 20).await {
+                    Ok(bytes) if crc(&bytes) == identity.crc64 => {}
+                    // A body may end early, but never with a clean end.
+                    Err(_) => {}
+                    Ok(_) => {
+                        self.watch.violate(format!("I9: the bytes of {object} are not those of {:?}", written_by(&identity)))
+                    }
+                }
+            }
+            Err(err) => self.read_failed(&object, number, &before, &err),
+        }
+    }
+
+    async fn head(&self, key: u8) {
+        let (object, unit) = (object(key), Unit::null(&object(key)));
+        let (number, before) = self.watch.now(self.number(), &unit);
+        match self.site.head(&object, Selection::All, &ReadConditions::default()).await {
+            Ok(seen) => self.compare(&object, number, &before, &Shown::Live(seen.record.clone())),
+            Err(err) => self.read_failed(&object, number, &before, &err),
+        }
+    }
+
+    async fn list(&self) {
+        let keys: Vec<_> = (0..8).map(object).collect();
+        let before: Vec<_> = keys.iter().map(|object| self.watch.now(self.number(), &Unit::null(object))).collect();
+        let query = ListQuery { bucket: bucket(), prefix: String::new(), delimiter: None, after: None, entries_max: 1_000 };
+        let Ok(page) = self.site.list(query).await else { return };
+        for (object, (number, before)) in keys.iter().zip(&before) {
+            let found = page.entries.iter().find_map(|entry| match entry {
+                ListEntry::Object { key, record } if *key == object.key.as_str() => Some(record.clone()),
+                _ => None,
+            });
+            match found {
+                Some(record) => self.compare(object, *number, before, &Shown::Live(record)),
+                None => self.absent(object, *number, before),
+            }
+        }
+    }
+
+    /// What was read is no older than what was there when the call began (I9), and not under a grave.
+    fn compare(&self, object: &ObjectId, number: usize, before: &Shown, shown: &Shown) {
+        let is_current = shown.vector() >= before.vector();
+        if !is_current {
+            let (before, shown) = (brief(before), brief(shown));
+            let site = self.number().0;
+            self.watch.violate(format!("I9: a read of {object} at site {site} showed {shown}, older than {before} ({number})"));
+        }
+    }
+
+    fn read_failed(&self, object: &ObjectId, number: usize, before: &Shown, err: &Error) {
+        match err {
+            Error::NoSuchKey | Error::NoSuchKeyHere { .. } | Error::NoSuchBucket => self.absent(object, number, before),
+            Error::Unavailable { .. } => {}
+            err => self.watch.violate(format!("I9: a read of {object} at site {} failed: {err}", self.number().0)),
+        }
+    }
+
+    /// An object is only said to be absent if it was, at some moment of the call.
+    fn absent(&self, object: &ObjectId, number: usize, before: &Shown) {
+        let was_there = |shown: &Shown| matches!(shown, Shown::Live(stored) if stored.row.state != State::Marker);
+        let since = self.watch.since(self.number(), &Unit::null(object), number);
+        if was_there(before) && since.iter().all(was_there) {
+            let site = self.number().0;
+            self.watch.violate(format!("I9: {object} at site {site} was said to be absent, and was {}", brief(before)));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What clients asked for and what they were told: every write has a number of its own, which its object carries.
+
+use crate::model::{Identity, ObjectId, SiteNumber, Stamp};
+
+/// The metadata and the tag that carry the number of a write.
+pub const MARK: &str = "w";
+
+/// Number of an attempt.
+pub type Id = usize;
+
+/// What a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Write,
+    Delete,
+    Tag,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nobody knows, and perhaps never will.
+    Open,
+    Acknowledged {
+        ended: u64,
+        stamp: Stamp,
+    },
+    /// The site said that nothing was done.
+    Refused,
+}
+
+/// A client's attempt to change an object.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub site: SiteNumber,
+    pub object: ObjectId,
+    pub kind: Kind,
+    pub began: u64,
+    pub outcome: Outcome,
+    /// The greatest stamp of the object at the site when it began.
+    pub above: Option<Stamp>,
+}
+
+/// Every attempt, in the order of beginning.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    attempts: Vec<Attempt>,
+    now: u64,
+}
+
+impl Ledger {
+    fn moment(&mut self) -> u64 {
+        self.now += 1;
+        self.now
+    }
+
+    pub fn begin(&mut self, site: SiteNumber, kind: Kind, object: &ObjectId, above: Option<Stamp>) -> Id {
+        let began = self.moment();
+        self.attempts.push(Attempt { site, object: object.clone(), kind, began, outcome: Outcome::Open, above });
+        self.attempts.len() - 1
+    }
+
+    pub fn refuse(&mut self, id: Id) {
+        self.attempts[id].outcome = Outcome::Refused;
+    }
+
+    /// An attempt is acknowledged. Later writes of a site have greater stamps (I4).
+    pub fn acknowledge(&mut self, id: Id, stamp: Stamp) -> Result<(), String> {
+        let ended = self.moment();
+        self.attempts[id].outcome = Outcome::Acknowledged { ended, stamp };
+        let this = &self.attempts[id];
+        if this.above.is_some_and(|above| above >= stamp) {
+            return Err(format!("I4: attempt {id} was acknowledged with {stamp}, not above what its site knew: {this:?}"));
+        }
+        let before = |one: &Attempt| match one.outcome {
+            Outcome::Acknowledged { ended, stamp: earlier } => one.site == this.site && ended < this.began && earlier >= stamp,
+            _ => false,
+        };
+        match self.attempts.iter().position(before) {
+            Some(earlier) => Err(format!("I4: attempt {id} has stamp {stamp}, not above that of {earlier}, which ended before")),
+            None => Ok(()),
+        }
+    }
+
+    pub fn get(&self, id: Id) -> Option<&Attempt> {
+        self.attempts.get(id)
+    }
+
+    /// Attempts on an object.
+    pub fn on<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = &'a Attempt> {
+        self.attempts.iter().filter(move |attempt| attempt.object == *object)
+    }
+
+    /// Attempts on an object that were acknowledged, with their stamps.
+    pub fn acknowledged<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = (&'a Attempt, Stamp)> {
+        self.on(object).filter_map(|attempt| match attempt.outcome {
+            Outcome::Acknowledged { stamp, .. } => Some((attempt, stamp)),
+            _ => None,
+        })
+    }
+
+    /// Whether attempt `id` may have left this stamp at the object.
+    pub fn explains(&self, id: Id, kind: Kind, object: &ObjectId, stamp: Stamp) -> bool {
+        self.get(id).is_some_and(|attempt| attempt.may_have_left(kind, object, stamp))
+    }
+
+    /// Whether any attempt may have left this stamp at the object.
+    pub fn any_explains(&self, kind: Kind, object: &ObjectId, stamp: Stamp) -> bool {
+        self.attempts.iter().any(|attempt| attempt.may_have_left(kind, object, stamp))
+    }
+}
+
+impl Attempt {
+    fn may_have_left(&self, kind: Kind, object: &ObjectId, stamp: Stamp) -> bool {
+        let by_stamp = match self.outcome {
+            Outcome::Open => true,
+            Outcome::Acknowledged { stamp: told, .. } => told == stamp,
+            Outcome::Refused => false,
+        };
+        by_stamp && (self.kind, self.site) == (kind, stamp.parts().site) && self.object == *object
+    }
+}
+
+/// The write whose data this is.
+pub fn written_by(identity: &Identity) -> Option<Id> {
+    identity.metadata.iter().find(|(name, _)| name == MARK)?.1.parse().ok()
+}
+
+/// The attempt whose tags these are.
+pub fn tagged_by(identity: &Identity) -> Option<Id> {
+    identity.tags.iter().find(|(name, _)| name == MARK)?.1.parse().ok()
+}
+
+/// Whether an attempt to write or delete may still have happened.
+pub fn is_open_write(attempt: &Attempt) -> bool {
+    attempt.outcome == Outcome::Open && attempt.kind != Kind::Tag
+}

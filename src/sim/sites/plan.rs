@@ -1,0 +1,220 @@
+//! What happens in a history: drawn from its seed before it begins, so that it can be printed, cut down and written
+//! down as a test.
+
+use super::life::Gait;
+use super::network::Weather;
+use super::world::Settings;
+use crate::model::SiteNumber;
+
+/// Most client operations of a history.
+const OPS_MAX: usize = 40;
+
+/// What a client asks for. Buckets and keys are numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Put {
+        key: u8,
+        size: usize,
+    },
+    /// Only if nothing is there.
+    PutNew {
+        key: u8,
+    },
+    /// Only over what was read just before.
+    PutOver {
+        key: u8,
+    },
+    Delete {
+        key: u8,
+    },
+    Tag {
+        key: u8,
+    },
+    Copy {
+        from: u8,
+        to: u8,
+    },
+    Multipart {
+        key: u8,
+    },
+    Get {
+        key: u8,
+    },
+    Head {
+        key: u8,
+    },
+    List,
+    CreateBucket,
+    DeleteBucket,
+}
+
+/// Something that happens at a moment.
+#[derive(Clone, Copy, Debug)]
+pub enum Act {
+    /// A client calls a site, and hangs up after so many milliseconds.
+    Client {
+        site: SiteNumber,
+        op: Op,
+        patience_ms: Option<u64>,
+    },
+    /// A site dies after so many more steps.
+    Kill {
+        site: SiteNumber,
+        steps: u64,
+    },
+    Start {
+        site: SiteNumber,
+    },
+    /// No message gets from one site to the other, or again.
+    Cut {
+        from: SiteNumber,
+        to: SiteNumber,
+        cut: bool,
+    },
+    /// A site's clock is off by so much from now on, milliseconds.
+    Skew {
+        site: SiteNumber,
+        ms: i64,
+    },
+    /// Every clock goes forward by so many hours.
+    Advance {
+        hours: u64,
+    },
+}
+
+/// A whole history.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub settings: Settings,
+    pub weather: Weather,
+    pub gaits: Vec<Gait>,
+    /// Milliseconds from the beginning, ascending.
+    pub acts: Vec<(u64, Act)>,
+}
+
+/// Draws acts.
+struct Draw {
+    chance: fastrand::Rng,
+    sites: u16,
+    keys: u8,
+    buckets_change: bool,
+}
+
+impl Plan {
+    pub fn of(seed: u64) -> Self {
+        let mut chance = fastrand::Rng::with_seed(seed ^ 0x5EED);
+        let sites = [2, 2, 3, 3, 3, 4][chance.usize(..6)];
+        let keys = chance.u8(1..=4);
+        let buckets_change = chance.u8(..4) == 0;
+        let settings = Settings { seed, sites, conflicts: chance.u8(..4) > 0, cached_rows_max: [0, 1_000][chance.usize(..2)] };
+        let weather = weather(&mut chance);
+        let gaits = (0..sites).map(|_| gait(&mut chance)).collect();
+        let mut draw = Draw { chance, sites, keys, buckets_change };
+        let acts = draw.acts();
+        Self { settings, weather, gaits, acts }
+    }
+}
+
+fn weather(chance: &mut fastrand::Rng) -> Weather {
+    let mut some = |most: u16| if chance.bool() { chance.u16(..=most) } else { 0 };
+    let (lost, twice, late, broken) = (some(80), some(100), some(60), some(60));
+    Weather { lost, twice, late, broken, delay_ms_max: [0, 3, 30, 300][chance.usize(..4)] }
+}
+
+fn gait(chance: &mut fastrand::Rng) -> Gait {
+    let fails = |chance: &mut fastrand::Rng| if chance.u8(..4) == 0 { chance.u16(..60) } else { 0 };
+    Gait { pause_ms_max: [1, 5, 20, 200][chance.usize(..4)], store_fails: fails(chance), store_lies: fails(chance) }
+}
+
+impl Draw {
+    fn site(&mut self) -> SiteNumber {
+        SiteNumber(self.chance.u16(1..=self.sites))
+    }
+
+    fn key(&mut self) -> u8 {
+        self.chance.u8(..self.keys)
+    }
+
+    fn acts(&mut self) -> Vec<(u64, Act)> {
+        let mut acts = Vec::new();
+        let mut at_ms = 0;
+        let ops = self.chance.usize(8..OPS_MAX);
+        // How long histories pause between operations.
+        let pause_ms = [2, 20, 300, 3_000][self.chance.usize(..4)];
+        let fault_in = [3, 6, 12, 1_000][self.chance.usize(..4)];
+        if self.chance.u8(..8) == 0 {
+            self.away(&mut acts, pause_ms * ops as u64);
+        }
+        for _ in 0..ops {
+            at_ms += if self.chance.u8(..3) == 0 { 0 } else { self.chance.u64(..=pause_ms) };
+            let patience_ms = (self.chance.u8(..12) == 0).then(|| self.chance.u64(..=pause_ms));
+            let (site, op) = (self.site(), self.op());
+            acts.push((at_ms, Act::Client { site, op, patience_ms }));
+            if self.chance.usize(..fault_in) == 0 {
+                self.fault(&mut acts, at_ms, pause_ms);
+            }
+        }
+        acts.sort_by_key(|(at_ms, _)| *at_ms);
+        acts
+    }
+
+    fn op(&mut self) -> Op {
+        let key = self.key();
+        match self.chance.u8(..100) {
+            0..28 => Op::Put { key, size: [10, 100, 3_000, 0, 70_000][self.chance.usize(..5)] },
+            28..34 => Op::PutNew { key },
+            34..40 => Op::PutOver { key },
+            40..55 => Op::Delete { key },
+            55..66 => Op::Tag { key },
+            66..71 => Op::Copy { from: key, to: self.key() },
+            71..75 => Op::Multipart { key },
+            75..90 => Op::Get { key },
+            90..93 => Op::Head { key },
+            93..96 => Op::List,
+            _ if !self.buckets_change => Op::Get { key },
+            96..98 => Op::CreateBucket,
+            _ => Op::DeleteBucket,
+        }
+    }
+
+    /// A fault, and its end after a while.
+    fn fault(&mut self, acts: &mut Vec<(u64, Act)>, at_ms: u64, pause_ms: u64) {
+        let until_ms = at_ms + self.chance.u64(..=pause_ms * 10);
+        let (site, other) = (self.site(), self.site());
+        match self.chance.u8(..10) {
+            0..5 => {
+                acts.push((at_ms, Act::Kill { site, steps: self.chance.u64(1..40) }));
+                acts.push((until_ms + self.chance.u64(..3_000), Act::Start { site }));
+            }
+            5..8 if site != other => {
+                let both = self.chance.bool();
+                for (from, to) in [(site, other), (other, site)].into_iter().take(1 + usize::from(both)) {
+                    acts.push((at_ms, Act::Cut { from, to, cut: true }));
+                    acts.push((until_ms, Act::Cut { from, to, cut: false }));
+                }
+            }
+            8 | 9 => {
+                let far = self.chance.u8(..6) == 0;
+                let ms = if far { self.chance.i64(6_000..30_000) } else { self.chance.i64(-4_000..4_000) };
+                acts.push((at_ms, Act::Skew { site, ms }));
+                if self.chance.bool() {
+                    acts.push((until_ms, Act::Skew { site, ms: 0 }));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One site is cut off from all, for all the history and longer.
+    fn away(&mut self, acts: &mut Vec<(u64, Act)>, length_ms: u64) {
+        let site = self.site();
+        for other in (1..=self.sites).map(SiteNumber).filter(|other| *other != site) {
+            for (from, to) in [(site, other), (other, site)] {
+                acts.push((0, Act::Cut { from, to, cut: true }));
+            }
+        }
+        if self.chance.bool() {
+            acts.push((length_ms / 2, Act::Kill { site, steps: 1 }));
+        }
+    }
+}

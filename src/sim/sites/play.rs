@@ -1,0 +1,80 @@
+//! Plays a history: clients that overlap, faults that come and go, then quiet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::client::Client;
+use super::plan::{Act, Op, Plan};
+use super::quiet;
+use super::world::World;
+use crate::model::SiteNumber;
+
+/// What a history came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub violations: Vec<String>,
+    /// The same for two runs of one seed.
+    pub hash: u64,
+}
+
+/// Plays a plan in a world of its own.
+pub fn play(plan: &Plan) -> Verdict {
+    run(async { history(plan).await })
+}
+
+/// Runs a simulation: one thread, and time that passes when nobody has anything to do.
+pub fn run<T>(world: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(world)
+}
+
+async fn history(plan: &Plan) -> Verdict {
+    let mut world = World::of(plan.settings).await;
+    let client = Client::new(&world);
+    client.call(&world, SiteNumber(1), Op::CreateBucket).await;
+    world.network.weather(plan.weather);
+    for (number, gait) in world.numbers().into_iter().zip(&plan.gaits) {
+        world.machine(number).gait = *gait;
+        world.running(number).expect("every site runs").1.set_gait(*gait);
+    }
+    let mut calls = JoinSet::new();
+    let began = Instant::now();
+    for (at_ms, act) in &plan.acts {
+        sleep_until(began + Duration::from_millis(*at_ms)).await;
+        perform(&mut world, &client, &mut calls, *act).await;
+    }
+    quiet::heal(&mut world).await;
+    // Calls of the dead end with them; every other one ends by itself.
+    if timeout(Duration::from_secs(300), async { while calls.join_next().await.is_some() {} }).await.is_err() {
+        world.watch.violate("I7: a client's call never ended".into());
+    }
+    let hash = quiet::check(&mut world, &client).await;
+    let (violations, commits) = world.watch.verdict();
+    Verdict { violations, hash: hash ^ commits }
+}
+
+async fn perform(world: &mut World, client: &Arc<Client>, calls: &mut JoinSet<()>, act: Act) {
+    match act {
+        Act::Client { site, op, patience_ms } => {
+            let Some(call) = client.calling(world, site, op) else { return };
+            match patience_ms {
+                None => drop(calls.spawn(call)),
+                Some(ms) => drop(calls.spawn(async move {
+                    let _ = timeout(Duration::from_millis(ms), call).await;
+                })),
+            }
+        }
+        Act::Kill { site, steps } => {
+            if let Some((_, life)) = world.running(site) {
+                life.dies_after(steps);
+            }
+        }
+        Act::Start { site } => world.start(site).await,
+        Act::Cut { from, to, cut } => world.network.cut_way(from, to, cut),
+        Act::Advance { hours } => world.jump(Duration::from_secs(hours * 3_600)),
+        Act::Skew { site, ms } => world.machine(site).clock.skew(ms),
+    }
+}

@@ -1,0 +1,167 @@
+//! What must be true once nothing goes wrong any more: every site has the same, nothing is left to be done, and nothing
+//! moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{Client, object};
+use super::ledger::{Kind, is_open_write};
+use super::plan::Op;
+use super::watch::replica;
+use super::world::World;
+use crate::model::{LiveReplica, ObjectId, Replica, Seq, SiteNumber, Stamp, Unit};
+use crate::status::tables::{Due, Failed, Outbox, Pending, Settle, Work};
+use crate::status::{Page, Status, Table, TableKey};
+
+/// Two looks.
+const PAUSE: Duration = Duration::from_secs(5);
+/// After so long everything must have come to rest: tries are at most a quarter of an hour apart.
+const PATIENCE: Duration = Duration::from_secs(40 * 60);
+/// How long quiet is watched.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// Ends every fault: whoever is down starts, whoever is cut off is joined, and clocks are right.
+pub async fn heal(world: &mut World) {
+    world.calm();
+    for number in world.numbers() {
+        world.machine(number).clock.skew(0);
+        world.start(number).await;
+    }
+}
+
+/// Checks everything that is promised of quiet. Answers a hash of what every site has.
+pub async fn check(world: &mut World, client: &Arc<Client>) -> u64 {
+    for number in world.numbers() {
+        world.start(number).await;
+    }
+    if let Err(left) = rests(world).await {
+        world.watch.violate(format!("I7: after {} s of quiet {left}", PATIENCE.as_secs()));
+        return 0;
+    }
+    let before = seqs(world);
+    world.pass(QUIET).await;
+    if seqs(world) != before {
+        world.watch.violate(format!("I8: in quiet seqs went from {before:?} to {:?}", seqs(world)));
+    }
+    equal(world);
+    for object in (0..8).map(object) {
+        durable(world, &object);
+    }
+    for number in world.numbers() {
+        world.watch.honest(number);
+        for key in 0..8 {
+            client.call(world, number, Op::Get { key }).await;
+        }
+    }
+    hash(world)
+}
+
+fn seqs(world: &World) -> Vec<Seq> {
+    world.numbers().iter().map(|number| *world.site(number.0).status().told().borrow()).collect()
+}
+
+/// Waits until nothing is left to be done anywhere.
+async fn rests(world: &World) -> Result<(), String> {
+    let mut waited = Duration::ZERO;
+    loop {
+        world.pass(PAUSE).await;
+        waited += PAUSE;
+        let left: Vec<String> = world.numbers().into_iter().flat_map(|number| left_at(world, number)).collect();
+        match left.first() {
+            None => return Ok(()),
+            Some(left) if waited >= PATIENCE => return Err(left.clone()),
+            Some(_) => {}
+        }
+    }
+}
+
+fn left_at(world: &World, number: SiteNumber) -> Vec<String> {
+    let site = world.site(number.0);
+    let status = site.status();
+    let mut left = Vec::new();
+    left.extend(first::<Pending>(world, status));
+    left.extend(first::<Work>(world, status));
+    left.extend(first::<Due>(world, status));
+    left.extend(first::<Settle>(world, status));
+    left.extend(first::<Failed>(world, status));
+    left.extend(first::<Outbox>(world, status));
+    left.into_iter().map(|left| format!("site {} still has {left}", number.0)).collect()
+}
+
+fn first<T: Table>(world: &World, status: &Status) -> Option<String>
+where
+    T::Key: TableKey,
+{
+    let page: Page<T> = world.watch.look(status.page(&(), None, 1)).expect("it can be read");
+    page.rows.first().map(|(key, row)| format!("{} {key:?} {:?}", T::NAME, row.row))
+}
+
+fn units() -> BTreeSet<Unit> {
+    (0..8).map(|key| Unit::null(&object(key))).chain([Unit::Bucket(super::client::bucket())]).collect()
+}
+
+/// What must be the same everywhere: not what was replaced, which a site may not have seen.
+fn essence(replica: Replica) -> Replica {
+    match replica {
+        Replica::Grave { stamp, .. } => Replica::Grave { stamp, base: None, told: None },
+        Replica::Live(live) => Replica::Live(Box::new(LiveReplica { base: None, ..*live })),
+        other => other,
+    }
+}
+
+/// I2: every site has the same of every unit.
+fn equal(world: &World) {
+    for unit in units() {
+        let all: BTreeMap<SiteNumber, Replica> = world
+            .numbers()
+            .into_iter()
+            .map(|number| (number, essence(replica(&world.watch, world.site(number.0), &unit))))
+            .collect();
+        let mut different = all.values();
+        let first = different.next().expect("there are sites");
+        if different.any(|other| other != first) {
+            world.watch.violate(format!("I2: {unit} is not the same everywhere: {all:#?}"));
+        }
+        if matches!(first, Replica::Live(live) if !live.has_bytes) {
+            world.watch.violate(format!("I1: the bytes of {unit} are nowhere"));
+        }
+    }
+}
+
+/// I1 and I5: what is there is the greatest that was acknowledged, or something greater that was begun.
+fn durable(world: &World, object: &ObjectId) {
+    let number = world.numbers()[0];
+    let vector = replica(&world.watch, world.site(number.0), &Unit::null(object)).vector();
+    let last = vector.map(|vector| vector.data);
+    let (acknowledged, doubtful): (Option<Stamp>, bool) = world.watch.with_ledger(|ledger| {
+        let data = ledger.acknowledged(object).filter(|(attempt, _)| attempt.kind != Kind::Tag);
+        (data.map(|(_, stamp)| stamp).max(), ledger.on(object).any(is_open_write))
+    });
+    if last < acknowledged || (last > acknowledged && !doubtful) {
+        world.watch.violate(format!("I1: {object} ended at {last:?}, the last acknowledged is {acknowledged:?}"));
+    }
+    let Some(vector) = vector else { return };
+    let tags: Vec<(SiteNumber, Stamp)> = world.watch.with_ledger(|ledger| {
+        let tags = ledger.acknowledged(object).filter(|(attempt, _)| attempt.kind == Kind::Tag);
+        tags.map(|(attempt, stamp)| (attempt.site, stamp)).collect()
+    });
+    for (site, stamp) in tags {
+        let on_this = world.watch.tagged_data(site, object, stamp) == Some(vector.data);
+        if on_this && vector.tags < Some(stamp) {
+            world.watch.violate(format!("I1: tags {stamp} of {object} were acknowledged and are gone: {vector:?}"));
+        }
+    }
+}
+
+fn hash(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for unit in units() {
+        for number in world.numbers() {
+            format!("{:?}", replica(&world.watch, world.site(number.0), &unit)).hash(&mut hasher);
+        }
+    }
+    seqs(world).hash(&mut hasher);
+    hasher.finish()
+}
