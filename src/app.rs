@@ -160,12 +160,30 @@ impl App {
 /// Opens the store and what is known of it, and redoes what a crash left undone.
 async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec<Box<dyn Worker>>)> {
     let wall = Arc::new(SystemClock);
-    let status = Status::open(status_options(config, wall.millis())).context("cannot open the status store")?;
-    let facts = status.facts();
     let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
+    let status = open_status(config, &id, wall.millis(), &neighbours).await?;
+    let facts = status.facts();
     let clock = Clock::new(wall, id.number, facts.incarnation, facts.clock_ms);
     let backend = open_backend(config.backend()).await?;
     Site::open(site::Parts { id, backend, status, clock, neighbours }).await.context("cannot recover the site")
+}
+
+/// Opens what is known of objects, in a new life if other sites know more of this one than it does itself.
+async fn open_status(config: &Config, id: &SiteId, now_ms: u64, neighbours: &Neighbours) -> Result<Status> {
+    let options = status_options(config, now_ms);
+    let open = |options| Status::open(options).context("cannot open the status store");
+    let status = open(options.clone())?;
+    let facts = status.facts();
+    let known = replicate::greet(id, &facts, now_ms, neighbours).await;
+    let Some(life) = replicate::next_life(&facts, known, options.now_s) else { return Ok(status) };
+    warn!(
+        before = facts.incarnation.0,
+        now = life.0,
+        "other sites know more of this one than it does: its store is older than what it told them, so it begins a new life and fetches what it lacks"
+    );
+    // Its file is closed by the last who holds it.
+    drop(status);
+    open(status::Options { new_life: Some(life), ..options })
 }
 
 fn status_options(config: &Config, now_ms: u64) -> status::Options {
@@ -178,6 +196,7 @@ fn status_options(config: &Config, now_ms: u64) -> status::Options {
         cached_rows_max: bytes(ByteSize(config.status.cached_rows_max.get().into())),
         cached_bytes_max: bytes(config.status.cached_bytes_max),
         now_s: u32::try_from(now_ms / 1000).unwrap_or(u32::MAX),
+        new_life: None,
         conflict_seed: None,
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct Outward {
     /// Behind the last key of interest.
     end: Option<Key>,
     dry_run: bool,
+    fence_ms: u64,
     stage: Stage,
     again: BTreeSet<Key>,
     /// The row that says that the other site may lack something, as it was before the first comparison. None where this
@@ -75,18 +76,28 @@ pub(super) struct Stretch {
     pub from: Option<Key>,
 }
 
+/// How a walk treats what it finds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Nothing is mended.
+    pub dry_run: bool,
+    /// How long what is young is left alone before it is looked at again, milliseconds.
+    pub fence_ms: u64,
+}
+
 impl Outward {
-    pub async fn begin(site: &Site, neighbour: &Arc<Neighbour>, bell: &Bell, over: Stretch, dry_run: bool) -> Result<Self> {
+    pub async fn begin(site: &Site, neighbour: &Arc<Neighbour>, bell: &Bell, over: Stretch, manner: Manner) -> Result<Self> {
         let key = (neighbour.id.number, over.bucket.clone());
         let dirty = site.status().get::<Dirty>(&key).await.map_err(crate::site::Error::from)?;
-        let whole = over.prefix.is_empty() && over.from.is_none() && !dry_run;
+        let whole = over.prefix.is_empty() && over.from.is_none() && !manner.dry_run;
         let range = KeyRange::under(&over.prefix);
         let graves_from_ms = graves_from_ms(site.clock().wall_ms());
         Ok(Self {
             pair: Pair { site: site.clone(), neighbour: neighbour.clone(), bucket: over.bucket, graves_from_ms },
             bell: bell.clone(),
             end: range.to,
-            dry_run,
+            dry_run: manner.dry_run,
+            fence_ms: manner.fence_ms,
             stage: Stage::Walking(over.from.or(range.from)),
             again: BTreeSet::new(),
             dirty: dirty.map(|row| row.revision).filter(|_| whole),
@@ -147,7 +158,7 @@ impl Outward {
         if self.again.is_empty() {
             return self.end().await;
         }
-        self.stage = Stage::Fence(self.now_ms() + FENCE_MS);
+        self.stage = Stage::Fence(self.now_ms() + self.fence_ms);
         Ok(Next::Step)
     }
 
@@ -182,11 +193,11 @@ impl Outward {
 
     /// Reports and mends. Before the last look, what is young or on its way is only noted.
     async fn settle(&mut self, differences: Vec<Difference>, last: bool, report: &mut Report) -> Result<()> {
-        let young_ms = self.now_ms().saturating_sub(FENCE_MS);
+        let young_ms = self.now_ms().saturating_sub(self.fence_ms);
         let mut plan = Vec::new();
         for difference in differences {
             let Some(remedy) = self.concerns(&difference) else { continue };
-            let young = difference.greatest().is_some_and(|stamp| stamp.ms() >= young_ms);
+            let young = difference.greatest().is_some_and(|stamp| stamp.ms() > young_ms);
             let on_its_way = self.is_on_its_way(&difference, remedy).await?;
             match (last, young || on_its_way) {
                 (false, true) if self.again.len() < AGAIN_MAX => drop(self.again.insert(difference.key)),

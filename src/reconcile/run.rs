@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use super::buckets::{Only, buckets};
 use super::inward::Inward;
-use super::outward::{Next, Outward, Stretch};
+use super::outward::{FENCE_MS, Manner, Next, Outward, Stretch};
 use super::report::Report;
 use crate::model::{BucketName, Key};
 use crate::replicate::Bell;
@@ -155,6 +155,12 @@ impl Run {
         }
     }
 
+    /// Requests wait for the comparison with a site that was met just now, so that what is young there is fetched at once.
+    fn manner(&self) -> Manner {
+        let fence_ms = if self.cause == Cause::NewLife { 0 } else { FENCE_MS };
+        Manner { dry_run: self.dry_run, fence_ms }
+    }
+
     /// One bounded piece of it. After an error the same piece is tried again.
     pub async fn step(&mut self, site: &Site, bell: &Bell) -> Result<Next> {
         if let Some(walk) = &mut self.walk {
@@ -181,7 +187,7 @@ impl Run {
                 }
             }
             Some(Task::Outward { with, over }) => {
-                let walk = Outward::begin(site, &with, bell, over, self.dry_run).await?;
+                let walk = Outward::begin(site, &with, bell, over, self.manner()).await?;
                 self.walk = Some(Walk::Outward(Box::new(walk)));
                 self.tasks.pop_front();
             }

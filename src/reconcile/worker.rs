@@ -18,8 +18,8 @@ use super::{Error, Result};
 use crate::model::SiteNumber;
 use crate::replicate::Bell;
 use crate::site::{self, Neighbour, Site, Standing};
-use crate::status::Commit;
-use crate::status::tables::{Checkpoints, Members};
+use crate::status::tables::{Checkpoints, Due, Members, Work};
+use crate::status::{Commit, Page};
 use crate::tasks::{Step, Worker};
 
 /// Runs that are remembered.
@@ -36,6 +36,12 @@ const REST_MS: u64 = 60_000;
 const STEPS_PER_PLACE: u32 = 16;
 /// Between two looks whether something is due.
 const LOOK: Duration = Duration::from_secs(10);
+/// The same while requests wait for its outcome.
+const LOOK_SOON: Duration = Duration::from_millis(200);
+/// Due units that are looked at for ones still awaited, the earliest first.
+const AWAITED_ROWS: usize = 256;
+/// Failures after which a unit is not awaited any more.
+const AWAITED_TRIES: u32 = 4;
 /// Longest pause after a step that nobody waits for: as long as the step took, so that half of the time is clients'.
 const BREATH_MAX: Duration = Duration::from_secs(1);
 
@@ -182,6 +188,8 @@ impl Board {
 /// What is remembered of a neighbour between runs and between starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
+    /// The life of this site that was compared: one that began anew knows nothing of what the one before was equal to.
+    life: u32,
     /// The epoch of the other site that was last compared wholly.
     epoch: u64,
     finished_ms: u64,
@@ -190,7 +198,7 @@ struct Kept {
 }
 
 /// Version of [`Kept`] in its row.
-const KEPT_VERSION: u8 = 1;
+const KEPT_VERSION: u8 = 2;
 
 /// Runs the runs.
 #[derive(Debug)]
@@ -200,6 +208,8 @@ struct Reconciling {
     /// Spreads what is due among sites.
     seed: u64,
     running: Vec<Running>,
+    /// Sites wholly compared, and when: they count once everything that was found is here.
+    finishing: Vec<(Arc<Neighbour>, u64)>,
     /// Until when nothing starts by itself with a site, milliseconds since 1970.
     resting: BTreeMap<SiteNumber, u64>,
     /// The earliest moment at which a waiting run goes on, milliseconds since 1970.
@@ -219,7 +229,15 @@ struct Running {
 
 /// The worker behind `hub`. `seed` spreads what is due among sites.
 pub fn workers(hub: &Reconciler, settings: Settings, seed: u64) -> Vec<Box<dyn Worker>> {
-    vec![Box::new(Reconciling { hub: hub.clone(), settings, seed, running: Vec::new(), resting: BTreeMap::new(), next_ms: None })]
+    vec![Box::new(Reconciling {
+        hub: hub.clone(),
+        settings,
+        seed,
+        running: Vec::new(),
+        finishing: Vec::new(),
+        resting: BTreeMap::new(),
+        next_ms: None,
+    })]
 }
 
 impl Reconciling {
@@ -267,9 +285,10 @@ impl Reconciling {
         let Some(epoch) = member.map(|member| member.row.epoch) else { return Ok(None) };
         let kept = self.kept(number).await?;
         let from = kept.unfinished.clone().filter(|(of, _)| *of == epoch).map(|(_, place)| place);
-        if kept.epoch != epoch {
+        if (kept.life, kept.epoch) != (site.status().facts().incarnation.0, epoch) {
             return Ok(Some((Cause::NewLife, epoch, from)));
         }
+        neighbour.compared();
         if !dirty(site, number).await?.is_empty() {
             return Ok(Some((Cause::Dirty, epoch, None)));
         }
@@ -279,6 +298,11 @@ impl Reconciling {
         let due_ms = kept.finished_ms.saturating_add(every_ms / 1_000 * (900 + share));
         let due = every_ms > 0 && (self.now_ms() >= due_ms || from.is_some());
         Ok(due.then_some((Cause::Schedule, epoch, from)))
+    }
+
+    /// Whether requests are answered less well until a comparison has begun and ended.
+    fn has_just_met(&self) -> bool {
+        !self.finishing.is_empty() || self.site().neighbours().iter().any(|neighbour| neighbour.awaits_comparison())
     }
 
     async fn kept(&self, with: SiteNumber) -> Result<Kept> {
@@ -307,7 +331,11 @@ impl Reconciling {
         self.show(&mut running, &outcome);
         match outcome {
             Ok(Next::Done) => return self.ended(running).await.map_err(|err| err.to_string()),
-            Ok(Next::At(ready_ms)) => running.ready_ms = ready_ms,
+            Ok(Next::At(ready_ms)) => {
+                // Everything was looked at; what was young then is looked at once more, and came by way of the log meanwhile.
+                self.found(&running);
+                running.ready_ms = ready_ms;
+            }
             Ok(Next::Step) => {
                 (running.failures, running.steps) = (0, running.steps + 1);
                 if running.steps.is_multiple_of(STEPS_PER_PLACE) {
@@ -370,11 +398,48 @@ impl Reconciling {
         let (differences, queued, told) = (summary.differences(), summary.queued, summary.told);
         tracing::info!(cause = ?running.run.cause, compared = summary.compared, differences, queued, told, "reconciled");
         self.rest(&running);
+        self.found(&running);
         let Some((with, epoch)) = &running.due else { return Ok(()) };
         if running.run.cause == Cause::Dirty {
             return Ok(());
         }
-        self.keep(with.id.number, &Kept { epoch: *epoch, finished_ms: self.now_ms(), unfinished: None }).await
+        let (life, finished_ms) = (self.site().status().facts().incarnation.0, self.now_ms());
+        self.keep(with.id.number, &Kept { life, epoch: *epoch, finished_ms, unfinished: None }).await
+    }
+
+    /// Everything that the other site had is known here, as rows or as work.
+    fn found(&mut self, running: &Running) {
+        let Some((with, _)) = running.due.as_ref().filter(|_| running.run.cause == Cause::NewLife) else { return };
+        if with.awaits_comparison() && !self.finishing.iter().any(|(other, _)| other.id == with.id) {
+            self.finishing.push((with.clone(), self.now_ms()));
+        }
+    }
+
+    /// What a comparison found stands in `work`: it is all here, or failed too often to be waited for. Only from then on does
+    /// an absence here prove something beside that site.
+    async fn finish(&mut self) -> Result<()> {
+        for (with, found_ms) in std::mem::take(&mut self.finishing) {
+            if self.is_awaited(&with, found_ms).await? {
+                self.finishing.push((with, found_ms));
+                continue;
+            }
+            with.compared();
+            self.site().established().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether something found by `found_ms` is still to come: never tried, or a few times. What is newer came by the log.
+    async fn is_awaited(&self, with: &Neighbour, found_ms: u64) -> Result<bool> {
+        let page: Page<Due> = self.site().status().page(&(), None, AWAITED_ROWS).await.map_err(site::Error::from)?;
+        for ((due_ms, unit), _) in &page.rows {
+            let work = self.site().status().get::<Work>(unit).await.map_err(site::Error::from)?;
+            let Some(work) = work.filter(|work| work.row.sources.contains(&with.id.number)) else { continue };
+            if *due_ms <= found_ms || (1..=AWAITED_TRIES).contains(&work.row.tries) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn rest(&mut self, running: &Running) {
@@ -396,6 +461,7 @@ impl Worker for Reconciling {
 
     async fn step(&mut self) -> Result<Step, String> {
         self.take_asked();
+        self.finish().await.map_err(|err: Error| err.to_string())?;
         self.begin_due().await.map_err(|err: Error| err.to_string())?;
         let now_ms = self.now_ms();
         self.next_ms = self.running.iter().map(|running| running.ready_ms).min();
@@ -407,7 +473,8 @@ impl Worker for Reconciling {
 
     async fn wait(&mut self) {
         let now_ms = self.now_ms();
-        let nap = self.next_ms.map_or(LOOK, |ready_ms| Duration::from_millis(ready_ms.saturating_sub(now_ms)).min(LOOK));
+        let look = if self.has_just_met() { LOOK_SOON } else { LOOK };
+        let nap = self.next_ms.map_or(look, |ready_ms| Duration::from_millis(ready_ms.saturating_sub(now_ms)).min(look));
         let _ = tokio::time::timeout(nap, self.hub.0.asked.notified()).await;
     }
 }

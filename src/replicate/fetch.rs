@@ -58,7 +58,7 @@ async fn bring(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit, fetched: Fetched)
         Applied::Reached(_) => Ok(()),
         Applied::Unknown => Err(Missed::ForNow("the site that told of it knows nothing of it any more".into())),
         Applied::NeedsBytes => with_bytes(site, peer, unit, &replica).await,
-        Applied::NeedsBucket => with_bucket(site, peer, unit, &replica).await,
+        Applied::NeedsBucket => with_bucket(site, peer, unit).await,
     }
 }
 
@@ -72,21 +72,25 @@ async fn with_bytes(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit, replica: &Re
     let body = peer.open(object, live.vector.data, 0..live.identity.size).await.map_err(for_now)?;
     match apply(site, unit, replica, Some(body)).await? {
         Applied::Reached(_) => Ok(()),
-        Applied::NeedsBucket => with_bucket(site, peer, unit, replica).await,
+        Applied::NeedsBucket => Err(Missed::ForNow("its bucket went while its bytes came".into())),
         other => Err(Missed::ForNow(format!("it changed while its bytes came ({other:?})"))),
     }
 }
 
-/// The bucket first; the object's own work tries again.
-async fn with_bucket(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit, replica: &Replica) -> Result<(), Missed> {
+/// The bucket first, then the object as it is by then.
+async fn with_bucket(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit) -> Result<(), Missed> {
     let bucket = Unit::Bucket(unit.bucket().clone());
-    let fetched = peer.fetch(std::slice::from_ref(&bucket)).await.map_err(for_now)?;
-    let Some(found) = fetched.into_iter().next() else {
+    let fetched = peer.fetch(&[bucket.clone(), unit.clone()]).await.map_err(for_now)?;
+    let Ok([found, again]) = <[Fetched; 2]>::try_from(fetched) else {
         return Err(Missed::ForNow("its bucket was not told".into()));
     };
     apply(site, &bucket, &found.replica, None).await?;
-    let _ = replica;
-    Err(Missed::ForNow("its bucket was not here yet".into()))
+    let body = again.bytes.map(|bytes| Body::from(bytes::Bytes::from(bytes)));
+    match apply(site, unit, &again.replica, body).await? {
+        Applied::Reached(_) => Ok(()),
+        Applied::NeedsBytes => with_bytes(site, peer, unit, &again.replica).await,
+        other => Err(Missed::ForNow(format!("its bucket came, and it did not ({other:?})"))),
+    }
 }
 
 async fn apply(site: &Site, unit: &Unit, replica: &Replica, body: Option<Body>) -> Result<Applied, Missed> {

@@ -70,6 +70,7 @@ impl Follower {
         let asked = timeout(HEARTBEAT + PATIENCE, self.neighbour.peer.heads(mine, HEARTBEAT)).await;
         let heads = asked.map_err(|_| Error::Unreachable("no answer in time".into()))??;
         heads.check(&self.neighbour.id)?;
+        self.refuse_rolled_back(&heads)?;
         let offset = i64::try_from(heads.clock_ms).unwrap_or(i64::MAX) - i64::try_from(self.site.clock().wall_ms()).unwrap_or(0);
         self.neighbour.heard(heads.clone(), offset);
         if was_silent {
@@ -78,6 +79,19 @@ impl Follower {
             self.bell.ring();
         }
         Ok(heads)
+    }
+
+    /// A neighbour that was told more than this store remembers would drop what is told now as repeats.
+    fn refuse_rolled_back(&self, heads: &Heads) -> Result<(), Error> {
+        let own = (self.site.status().facts().incarnation, *self.site.status().told().borrow());
+        match heads.received.filter(|known| *known > own) {
+            None => Ok(()),
+            Some((life, seq)) => Err(Error::Refused(format!(
+                "it knows more of this site (life {}, seq {}) than this site's store does: the store is older than what it told; \
+                 restart this site, so that it begins a new life",
+                life.0, seq.0
+            ))),
+        }
     }
 
     /// Up to where its present life is known here. A life not heard of before begins at nothing.
@@ -103,6 +117,7 @@ impl Follower {
             return Ok(());
         }
         let epoch = before.as_ref().map_or(1, |member| member.epoch + 1);
+        self.neighbour.began_anew();
         if let Some(before) = before {
             tracing::warn!(peer = %id.name, before = before.incarnation.0, now = incarnation.0, "a site began a new life: its data was lost or replaced");
         }

@@ -1,7 +1,7 @@
 //! How this site stands, as it tells another.
 
 use crate::model::SiteNumber;
-use crate::peer::{Heads, PROTOCOL, SiteState};
+use crate::peer::{Heads, PROTOCOL};
 use crate::site::{Result, Site};
 
 /// What `site` says of itself to the neighbour `to`.
@@ -13,7 +13,7 @@ pub async fn heads_for(site: &Site, to: SiteNumber) -> Result<Heads> {
         site: site.id().number,
         name: site.id().name.clone(),
         incarnation: site.status().facts().incarnation,
-        state: SiteState::Active,
+        state: site.state(),
         settled: site.settled_mark(seq).await?,
         seq,
         clock_ms: site.clock().wall_ms(),

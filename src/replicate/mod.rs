@@ -4,6 +4,7 @@
 mod absorb;
 mod fetch;
 mod follow;
+mod greet;
 mod heads;
 mod retry;
 mod work;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 pub use absorb::absorb_hints;
+pub use greet::{greet, next_life};
 pub use heads::heads_for;
 pub use retry::{Retried, Which, retell_failed, retry_work};
 

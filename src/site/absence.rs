@@ -148,11 +148,6 @@ impl Misses {
 }
 
 impl Site {
-    /// Whether what is not here proves anything: the one place where absence asks.
-    pub(super) fn state(&self) -> SiteState {
-        SiteState::Active
-    }
-
     /// The current record of an object that is to be read: its bucket and itself must exist, here or where it can be learned.
     /// Takes the object's lock to bring it here, so nobody may hold that.
     pub(super) async fn existing(&self, object: &ObjectId) -> Result<Arc<Stored<Record>>> {

@@ -8,6 +8,7 @@ impl Site {
     /// One page of a bucket's objects.
     pub async fn list(&self, query: ListQuery) -> Result<ListPage> {
         self.known_bucket(&query.bucket).await?;
+        self.require_established()?;
         Ok(self.inner.status.list(query).await?)
     }
 }

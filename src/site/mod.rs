@@ -28,6 +28,7 @@ mod put;
 mod read_through;
 mod recover;
 mod replicas;
+mod restoring;
 mod retell;
 mod scrub;
 mod settle;
@@ -42,7 +43,7 @@ mod wait;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use apply::{AHEAD_MS_MAX, Applied};
 pub use error::{Error, Result};
@@ -97,6 +98,8 @@ struct Inner {
     neighbours: Neighbours,
     inquiries: Inquiries,
     restores: Restores,
+    /// Whether what the others had is still to be learned: see `restoring`.
+    restoring: AtomicBool,
     counters: Counters,
 }
 
@@ -160,6 +163,7 @@ impl Site {
             writes: WriteIds { incarnation: facts.incarnation, start: facts.start, counter: AtomicU64::new(0) },
             settler,
             neighbours: parts.neighbours,
+            restoring: AtomicBool::new(false),
             inquiries: Inquiries::default(),
             restores: Restores::default(),
             counters: Counters::default(),
@@ -167,6 +171,7 @@ impl Site {
         let site = Self { inner: Arc::new(inner) };
         site.recover().await?;
         site.recall_pauses().await?;
+        site.note_restoring().await?;
         let workers: Vec<Box<dyn Worker>> = vec![
             Box::new(SettleWorker::fresh(site.clone())),
             Box::new(SettleWorker::stuck(site.clone())),

@@ -59,6 +59,15 @@ pub struct Seen {
     pub caught_up: Option<Instant>,
     /// A person stopped the traffic with it until then, milliseconds since 1970.
     pub paused_until_ms: Option<u64>,
+    /// Whether everything it had when this site met it is here: until then an absence here proves nothing beside it.
+    pub compared: bool,
+}
+
+impl Seen {
+    /// Whether it has, or may have, what was never told here. A site that told nobody anything has nothing.
+    fn is_uncompared(&self) -> bool {
+        !self.compared && self.heads.as_ref().is_some_and(|heads| heads.seq > Seq(0))
+    }
 }
 
 /// What an absence here means, as far as one other site is concerned.
@@ -139,12 +148,15 @@ impl Neighbour {
         let seen = self.lock();
         let fresh = seen.at.is_some_and(|at| at.elapsed() <= FRESH) && seen.error.is_none() && !seen.is_paused();
         let Some(heads) = seen.heads.as_ref().filter(|_| fresh) else { return Standing::Unreachable };
-        if seen.is_level() && heads.state == SiteState::Active { Standing::CaughtUp } else { Standing::Behind }
+        let knows_all = seen.is_level() && heads.state == SiteState::Active && !seen.is_uncompared();
+        if knows_all { Standing::CaughtUp } else { Standing::Behind }
     }
 
     /// It answered.
     pub fn heard(&self, heads: Heads, clock_offset_ms: i64) {
         let mut seen = self.lock();
+        // Met before it told anybody anything: everything it will ever have comes by way of its log.
+        seen.compared |= seen.heads.is_none() && heads.seq == Seq(0);
         (seen.heads, seen.at, seen.error, seen.clock_offset_ms) = (Some(heads), Some(Instant::now()), None, clock_offset_ms);
         seen.note_level();
     }
@@ -159,6 +171,26 @@ impl Neighbour {
         let mut seen = self.lock();
         seen.received = Some((incarnation, seq));
         seen.note_level();
+    }
+
+    /// Everything it had is here.
+    pub fn compared(&self) {
+        self.lock().compared = true;
+    }
+
+    /// It began a new life, with other data.
+    pub fn began_anew(&self) {
+        self.lock().compared = false;
+    }
+
+    /// Whether it was never compared with this site.
+    pub fn awaits_comparison(&self) -> bool {
+        !self.lock().compared
+    }
+
+    /// Whether it had told anybody anything when it was last heard of.
+    pub fn has_data(&self) -> bool {
+        self.lock().heads.as_ref().is_some_and(|heads| heads.seq > Seq(0))
     }
 
     /// Stops the traffic with it until then, milliseconds since 1970, or starts it again. [`Site::pause`](super::Site::pause)

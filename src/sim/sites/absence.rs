@@ -147,6 +147,9 @@ impl Pair {
         let seq = if knows_all { heads.seq } else { crate::model::Seq(heads.seq.0 - 1) };
         neighbour.received(heads.incarnation, seq);
         neighbour.heard(heads, 0);
+        // Only what comes by way of the log is looked at here.
+        neighbour.compared();
+        self.here.established().await.unwrap();
     }
 
     async fn is_caught_up(&self) {

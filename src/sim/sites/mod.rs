@@ -13,6 +13,7 @@ mod plan;
 mod planted;
 mod play;
 mod quiet;
+mod restoring;
 mod seeds;
 mod seeing;
 mod tests;

@@ -10,7 +10,7 @@ use super::life::{Gait, Life};
 use super::network::Network;
 use super::watch::Watch;
 use crate::backend::memory::Memory;
-use crate::clock::Clock;
+use crate::clock::{Clock, WallClock};
 use crate::model::{SiteId, SiteNumber};
 use crate::reconcile::{self, Reconciler};
 use crate::replicate::{self, Bell};
@@ -114,7 +114,9 @@ impl World {
         let others = ids.into_iter().filter(|id| id.number != number);
         let peers = others.map(|id| (id.clone(), network.peer(&life, id.number))).collect();
         let neighbours = Neighbours::new(peers, Scope::Everybody, false);
+        let now_s = u32::try_from(machine.clock.millis() / 1_000).expect("a time before 2106");
         let options = Options {
+            now_s,
             page_cache_bytes: 1 << 20,
             cached_rows_max: settings.cached_rows_max,
             conflict_seed: settings.conflicts.then_some(seed),
@@ -122,6 +124,7 @@ impl World {
         };
         let status = Status::open_paced(machine.disk.clone(), &options, Some(life.clone())).expect("a sound disk");
         let facts = status.facts();
+        replicate::greet(&machine.id, &facts, machine.clock.millis(), &neighbours).await;
         let clock = Clock::new(machine.clock.clone(), number, facts.incarnation, facts.clock_ms);
         let backend = Arc::new(Gate::new(machine.store.clone(), life.clone()));
         let parts = Parts { id: machine.id.clone(), backend, status, clock, neighbours };
@@ -172,6 +175,13 @@ impl World {
                 running.life.spare();
             }
         }
+    }
+
+    /// Kills a site and takes everything it had.
+    pub fn wipe(&mut self, number: SiteNumber) {
+        self.kill(number);
+        let machine = self.machines.get_mut(&number).expect("a site of this world");
+        (machine.store, machine.disk) = (Arc::new(Memory::new()), Forgetful::new(Power::on()));
     }
 
     /// Every wall clock goes forward at once, while nothing else happens.

@@ -14,6 +14,9 @@ pub(super) const SCHEMA: u64 = 2;
 /// Greatest start: it has 24 bits in a write id.
 const START_MAX: u64 = (1 << 24) - 1;
 
+/// How far ahead of ours another site's clock may be, milliseconds (protocol §2).
+const SKEW_MS_MAX: u64 = 5_000;
+
 /// Rows of `meta`. On disk for ever.
 pub(super) mod name {
     pub const SCHEMA: &str = "schema";
@@ -36,7 +39,7 @@ pub struct Facts {
     /// The last event told.
     pub seq: Seq,
     pub revision: Revision,
-    /// Whether this opening made the store: nothing in it proves an absence yet.
+    /// Whether this opening made the store, or began a new life of it: nothing in it proves an absence yet.
     pub new: bool,
 }
 
@@ -61,9 +64,13 @@ pub(super) fn make(db: &Database, now_s: u32) -> Result<(), Refused> {
 }
 
 /// Makes what is missing, brings an old store up to date, and counts this start. Durable when it returns.
-pub(super) fn prepare(db: &Database, now_s: u32) -> Result<Facts, Refused> {
+pub(super) fn prepare(db: &Database, now_s: u32, new_life: Option<Incarnation>) -> Result<Facts, Refused> {
     let before = read_facts(db)?.unwrap_or_else(|| unopened(now_s));
-    let facts = Facts { start: before.start + 1, new: before.start == 0, ..before };
+    let mut facts = Facts { start: before.start + 1, new: before.start == 0, ..before };
+    if let Some(life) = new_life.filter(|life| *life > facts.incarnation) {
+        // Stamps of the life before may be ahead of this clock by as much as others let a clock be.
+        (facts.incarnation, facts.clock_ms, facts.new) = (life, facts.clock_ms + SKEW_MS_MAX, true);
+    }
     if u64::from(facts.start) > START_MAX {
         return Err(Refused::WornOut);
     }

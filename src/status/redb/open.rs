@@ -19,6 +19,7 @@ use super::room::Room;
 use super::stats::Counters;
 use super::storage::Measured;
 use super::writer::{Shared, WriterState};
+use crate::model::Incarnation;
 use crate::status::cache::RowCache;
 use crate::status::tables::{Dirty, Failed, Pending};
 use crate::status::{ReadError, Table};
@@ -36,6 +37,8 @@ pub struct Options {
     pub cached_bytes_max: usize,
     /// Wall time in seconds since 1970: a new store takes it as its incarnation.
     pub now_s: u32,
+    /// The life to begin, if the store is in an earlier one: it came back from a snapshot, or lost what others know of it.
+    pub new_life: Option<Incarnation>,
     /// Refuses one in eight guarded commits with a conflict, by this seed (tests, simulation).
     pub conflict_seed: Option<u64>,
 }
@@ -49,6 +52,7 @@ impl Default for Options {
             cached_rows_max: 100_000,
             cached_bytes_max: 12 << 20,
             now_s: 1,
+            new_life: None,
             conflict_seed: None,
         }
     }
@@ -96,7 +100,7 @@ pub(super) fn open_on(storage: impl StorageBackend, room: Room, options: &Option
         DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.clone() },
         err => OpenError::engine(&path, err),
     })?;
-    let facts = prepare(&db, options.now_s).map_err(|err| OpenError::engine(&path, err))?;
+    let facts = prepare(&db, options.now_s, options.new_life).map_err(|err| OpenError::engine(&path, err))?;
     let tally = count_rows(&db).map_err(|err| OpenError::engine(&path, err))?;
     let shared = Shared {
         db,

@@ -1,0 +1,79 @@
+//! A site that lost everything, or whose store came back from a snapshot: what it answers meanwhile, and what it ends as.
+
+use std::time::Duration;
+
+use super::world::World;
+use crate::model::SiteNumber;
+use crate::site::testing::{get, object, put, with_bucket};
+use crate::site::{Error, Site};
+use crate::status::ListQuery;
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn run<T>(world: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(world)
+}
+
+async fn list(site: &Site) -> Result<usize, Error> {
+    let bucket = object("-").bucket;
+    let query = ListQuery { bucket, prefix: String::new(), delimiter: None, after: None, entries_max: 1_000 };
+    Ok(site.list(query).await?.entries.len())
+}
+
+#[test]
+fn a_wiped_site_lists_nothing_until_it_has_what_the_others_had() {
+    run(async {
+        let mut world = World::new(2).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        for n in 0..20 {
+            put(&one, &format!("k{n}"), n.to_string()).await;
+        }
+        world.pass(SOON).await;
+        assert_eq!(list(world.site(2)).await.unwrap(), 20);
+        world.wipe(SiteNumber(2));
+        world.start(SiteNumber(2)).await;
+        let mut refused = 0;
+        while !matches!(list(world.site(2)).await, Ok(20)) {
+            match list(world.site(2)).await {
+                Err(Error::Unavailable { .. }) => refused += 1,
+                Err(Error::NoSuchBucket) => {}
+                Ok(20) => break,
+                other => panic!("an incomplete list: {other:?}"),
+            }
+            world.pass(Duration::from_millis(20)).await;
+        }
+        assert!(refused > 0);
+        assert_eq!(get(world.site(2), "k7").await.unwrap(), "7");
+        assert_eq!(list(&one).await.unwrap(), 20);
+    });
+}
+
+#[test]
+fn two_new_sites_serve_at_once() {
+    run(async {
+        let world = World::new(2).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        assert_eq!(list(&one).await.unwrap(), 0);
+        put(&one, "a", "1").await;
+        assert_eq!(list(&one).await.unwrap(), 1);
+        world.pass(SOON).await;
+        assert_eq!(list(world.site(2)).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_site_with_data_goes_on_listing_when_a_new_one_joins() {
+    run(async {
+        let mut world = World::new(2).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        put(&one, "a", "1").await;
+        world.pass(SOON).await;
+        world.wipe(SiteNumber(2));
+        world.start(SiteNumber(2)).await;
+        for _ in 0..100 {
+            assert_eq!(list(&one).await.unwrap(), 1);
+            world.pass(Duration::from_millis(20)).await;
+        }
+    });
+}
