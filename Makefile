@@ -12,10 +12,10 @@ ARGS        ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
-.PHONY: help run demo build check test unit sim faults crashes compat crash bench clients
+.PHONY: help run demo build check test unit sim faults crashes compat crash chaos bench bench-sites clients
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 run: ## serve S3 on 127.0.0.1:9000, data in ./anybucket-data (the same as cargo serve)
 	$(CARGO) run --release $(FLAGS) --bin anybucket -- serve $(ARGS)
@@ -51,6 +51,12 @@ compat: build clients ## aws-cli, boto3, rclone and raw requests against the rel
 
 crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged
 	$(VENV_PYTHON) compat-tests/crash.py --cycles $(N) $(ARGS)
+
+chaos: build clients ## three sites and a NATS that are killed, cut off and slowed down under load; then all must be equal
+	$(VENV_PYTHON) compat-tests/chaos.py $(ARGS)
+
+bench-sites: build clients ## how far a second site is behind, how fast it catches up, what one that is away costs
+	$(VENV_PYTHON) compat-tests/bench_sites.py $(ARGS)
 
 bench: build clients ## beside nginx and rclone on this disk; let nothing else run meanwhile
 	$(VENV_PYTHON) compat-tests/bench.py $(ARGS)
