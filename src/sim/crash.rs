@@ -176,7 +176,7 @@ fn a_crash_leaves_what_was_acknowledged() {
 }
 
 #[test]
-#[ignore = "takes minutes: `make sim`"]
+#[ignore = "takes minutes: `make crashes`"]
 fn every_crash_leaves_what_was_acknowledged() {
     enumerate_all(Effort { every: 1, seeds: 4, again: 1 });
 }

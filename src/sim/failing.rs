@@ -59,7 +59,7 @@ fn a_call_that_fails_once_loses_nothing() {
 }
 
 #[test]
-#[ignore = "takes a minute: `make sim`"]
+#[ignore = "takes a minute: `make crashes`"]
 fn every_call_that_fails_once_loses_nothing() {
     fail_all(1);
 }

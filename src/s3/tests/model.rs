@@ -168,7 +168,7 @@ fn calls_on_a_directory_answer_as_a_map_would() {
 }
 
 #[test]
-#[ignore = "takes minutes: `make sim`"]
+#[ignore = "takes minutes: `make crashes`"]
 fn many_calls_answer_as_a_map_would() {
     play(2_000, 120, || (Arc::new(Memory::new()), None));
 }
