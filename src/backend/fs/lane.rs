@@ -12,7 +12,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::backend::{Error, Result};
+
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Starts a thread for a queue.
+type Start = fn(&Arc<Shared>) -> std::io::Result<()>;
 
 /// Threads that work side by side where a job takes less than a millisecond, and for each millisecond that it takes.
 const THREADS_PER_MS: usize = 4;
@@ -30,6 +35,7 @@ pub(super) struct Lane(Arc<Shared>);
 struct Shared {
     name: &'static str,
     threads_max: usize,
+    start: Start,
     books: Mutex<Books>,
     arrived: Condvar,
 }
@@ -45,17 +51,22 @@ struct Books {
 
 impl Lane {
     pub fn new(name: &'static str, threads_max: usize) -> Self {
+        Self::starting(name, threads_max, Shared::start)
+    }
+
+    fn starting(name: &'static str, threads_max: usize, start: Start) -> Self {
         let (books, arrived) = (Mutex::default(), Condvar::new());
-        Self(Arc::new(Shared { name, threads_max: threads_max.min(THREADS_MAX), books, arrived }))
+        Self(Arc::new(Shared { name, threads_max: threads_max.min(THREADS_MAX), start, books, arrived }))
     }
 
     /// Runs a job. Once begun it is not stopped by its caller's going away.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         self.push(Box::new(move || {
             let _ = answer.send(work());
         }));
-        answered.await.expect("the job did not panic: that was printed, and its caller ends as it did")
+        // Dropped where no thread could be started, or by a panic, which was printed.
+        answered.await.map_err(|_| Error::Unavailable(format!("a job of {} was given up", self.0.name)))
     }
 
     fn push(&self, job: Job) {
@@ -71,9 +82,9 @@ impl Lane {
         } else {
             books.threads += 1;
             drop(books);
-            let shared = self.0.clone();
-            let spawned = std::thread::Builder::new().name(shared.name.into()).spawn(move || shared.work());
-            drop(spawned.expect("a thread can be started"));
+            if let Err(err) = (self.0.start)(&self.0) {
+                self.0.not_started(&err);
+            }
         }
     }
 }
@@ -85,6 +96,22 @@ impl Shared {
 
     fn limit(&self, books: &Books) -> usize {
         (THREADS_PER_MS * (1 + books.took_us / 1_000)).min(self.threads_max)
+    }
+
+    fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        let shared = self.clone();
+        std::thread::Builder::new().name(self.name.into()).spawn(move || shared.work()).map(drop)
+    }
+
+    /// Where other threads work they do the job too. Where there are none nobody would ever come for it, and its caller
+    /// may hold a key: all jobs are given up.
+    fn not_started(&self, err: &std::io::Error) {
+        tracing::error!(lane = self.name, %err, "cannot start a thread");
+        let mut books = self.lock();
+        books.threads -= 1;
+        let given_up = if books.threads == 0 { std::mem::take(&mut books.jobs) } else { VecDeque::new() };
+        drop(books);
+        drop(given_up);
     }
 
     fn work(self: Arc<Self>) {
@@ -115,5 +142,26 @@ impl Shared {
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_cannot_start_refuses_its_job_and_hangs_nobody() {
+        static THREADS: AtomicBool = AtomicBool::new(false);
+        let lane = Lane::starting("test", 1, |lane| {
+            if THREADS.load(Ordering::Relaxed) { lane.start() } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+        });
+        for _ in 0..2 {
+            let refused = tokio::time::timeout(Duration::from_secs(5), lane.run(|| ())).await;
+            assert!(matches!(refused, Ok(Err(Error::Unavailable(_)))), "{refused:?}");
+        }
+        THREADS.store(true, Ordering::Relaxed);
+        assert_eq!(lane.run(|| 7).await.unwrap(), 7);
     }
 }

@@ -266,7 +266,7 @@ impl Backend for Fs {
     async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
         let (from, binding) = (from.clone(), binding.clone());
         let core = self.core.clone();
-        self.core.moving.run(move || core.publish(&from, &binding)).await
+        self.core.moving.run(move || core.publish(&from, &binding)).await?
     }
 
     async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {

@@ -64,7 +64,7 @@ async fn put_small(core: &Arc<Core>, chunks: Vec<Bytes>, put: PutOptions) -> Res
         taken.node.write_at(&bytes, 0).doing("writing a staging file")?;
         shared.seal(taken, bytes.len() as u64, &put)
     });
-    Ok(sealed.await?.keep())
+    Ok(sealed.await??.keep())
 }
 
 async fn put_large(core: &Arc<Core>, head: Vec<Bytes>, mut body: Body, put: PutOptions) -> Result<Kept> {
