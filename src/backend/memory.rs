@@ -45,6 +45,12 @@ impl Memory {
         Self::default()
     }
 
+    /// How many bodies are staged.
+    #[cfg(test)]
+    pub(crate) fn staged(&self) -> usize {
+        self.held().staged.len()
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("no code panics while it holds the store")
     }

@@ -14,7 +14,7 @@ use crate::model::{
     BucketName, Decision, Event, Here, LiveReplica, News, ObjectId, Record, Replica, Slot, Stamp, State, Unit, Vector, WriteId,
     decide,
 };
-use crate::status::tables::{Buckets, Conflicts, Due, Grave, Graves, Objects, Work};
+use crate::status::tables::{Buckets, Conflicts, Due, Grave, Graves, Objects, Versions, Work};
 use crate::status::{Commit, CommitError, Stored};
 
 /// How far ahead of ours another site's clock may be before its stamps wait (protocol §2), milliseconds.
@@ -333,6 +333,9 @@ impl Site {
                 return self.revive_bucket(bucket, &merged, stored.map(|stored| stored.revision)).await;
             }
             if merged.is_live() {
+                if before.is_some_and(|before| !before.is_live()) {
+                    self.abort_uploads_of(bucket).await?;
+                }
                 self.inner.backend.create_bucket(bucket).await?;
             }
             let reached = Vector::of(merged.greatest());
@@ -341,12 +344,16 @@ impl Site {
             if before != Some(&merged) {
                 commit = commit.put::<Buckets>(bucket, &merged);
             }
+            if dies {
+                // A PUT depends on the bucket's row and does not change it: one may have come since it was looked.
+                commit = commit.expect_empty::<Objects>(bucket).expect_empty::<Versions>(bucket);
+            }
             let commit = self.end_work(&Unit::Bucket(bucket.clone()), &reached, commit).await?;
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
                     self.forget_bucket(bucket);
-                    if dies && let Err(err) = self.inner.backend.delete_bucket(bucket).await {
-                        tracing::warn!(%bucket, error = %err, "a bucket deleted elsewhere could not be removed from the store");
+                    if dies {
+                        self.bury_bucket(bucket).await;
                     }
                     return Ok(Applied::Reached(reached));
                 }
@@ -355,6 +362,14 @@ impl Site {
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// What a bucket deleted elsewhere leaves here.
+    async fn bury_bucket(&self, bucket: &BucketName) {
+        if let Err(err) = self.inner.backend.delete_bucket(bucket).await {
+            tracing::warn!(%bucket, error = %err, "a bucket deleted elsewhere could not be removed from the store");
+        }
+        self.abort_uploads_of_dead(bucket).await;
     }
 }
 

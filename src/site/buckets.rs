@@ -9,7 +9,7 @@ use super::types::BucketInfo;
 use super::{CONFLICTS_MAX, Site};
 use crate::backend;
 use crate::model::{Bucket, BucketName, Event, Stamp, Unit, Vector};
-use crate::status::tables::{Buckets, Objects, Uploads, Versions};
+use crate::status::tables::{Buckets, Objects, Versions};
 use crate::status::{Commit, CommitError, Revision, Stored};
 
 /// Rows a page of the bucket table has.
@@ -24,6 +24,10 @@ impl Site {
             if let Some(live) = stored.as_ref().filter(|stored| stored.row.is_live()) {
                 let mine = live.row.owner == owner;
                 return Err(if mine { Error::BucketAlreadyOwnedByYou } else { Error::BucketAlreadyExists });
+            }
+            if stored.is_some() {
+                // Of a bucket of this name before, which could not be aborted when it died.
+                self.abort_uploads_of(bucket).await?;
             }
             self.inner.backend.create_bucket(bucket).await?;
             let created = self.inner.clock.tick(stored.as_ref().and_then(|stored| stored.row.deleted));
@@ -85,7 +89,6 @@ impl Site {
             self.forget_bucket(bucket);
             let stored = self.bucket_row(bucket).await?;
             self.require_empty(bucket).await?;
-            self.abort_uploads_of(bucket).await?;
             let deleted = self.inner.clock.tick(Some(stored.row.created));
             let grave = Bucket { deleted: Some(deleted), registers: Vec::new(), ..stored.row.clone() };
             let commit = Commit::new()
@@ -93,7 +96,6 @@ impl Site {
                 .expect::<Buckets>(bucket, Some(stored.revision))
                 .expect_empty::<Objects>(bucket)
                 .expect_empty::<Versions>(bucket)
-                .expect_empty::<Uploads>(bucket)
                 .put::<Buckets>(bucket, &grave)
                 .tell(bucket_event(bucket, deleted))
                 .to(self.audience());
@@ -138,24 +140,20 @@ impl Site {
     async fn remove_bucket_from_store(&self, bucket: &BucketName, before: &Bucket) -> Result<()> {
         self.forget_bucket(bucket);
         match self.inner.backend.delete_bucket(bucket).await {
-            Ok(()) => {
-                tracing::info!(%bucket, "bucket deleted");
-                Ok(())
-            }
+            Ok(()) => tracing::info!(%bucket, "bucket deleted"),
             Err(refused @ backend::Error::NotEmpty(_)) => {
                 let created = self.inner.clock.tick(None);
                 let row = Bucket { created, deleted: None, ..before.clone() };
                 let back =
                     Commit::new().frees().put::<Buckets>(bucket, &row).tell(bucket_event(bucket, created)).to(self.audience());
                 self.inner.status.commit(back).await?;
-                Err(refused.into())
+                return Err(refused.into());
             }
             // The bucket is gone for clients; an empty folder that could not be removed is only untidy.
-            Err(err) => {
-                tracing::warn!(%bucket, error = %err, "a deleted bucket could not be removed from the store");
-                Ok(())
-            }
+            Err(err) => tracing::warn!(%bucket, error = %err, "a deleted bucket could not be removed from the store"),
         }
+        self.abort_uploads_of_dead(bucket).await;
+        Ok(())
     }
 
     /// The row of a live bucket, as last read. A commit has to expect its revision.

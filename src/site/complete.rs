@@ -59,7 +59,8 @@ impl Site {
         outcome
     }
 
-    async fn set_state(
+    /// A step of freeing: the parts of an upload that is completed or aborted go.
+    pub(super) async fn set_state(
         &self,
         key: &UploadKey,
         row: &Stored<tables::Upload>,
@@ -67,7 +68,7 @@ impl Site {
     ) -> Result<Stored<tables::Upload>> {
         let upload = tables::Upload { state, ..row.row.clone() };
         for _ in 0..super::CONFLICTS_MAX {
-            let commit = Commit::new().expect::<Uploads>(key, Some(row.revision)).put::<Uploads>(key, &upload);
+            let commit = Commit::new().frees().expect::<Uploads>(key, Some(row.revision)).put::<Uploads>(key, &upload);
             match self.inner.status.commit(commit).await {
                 Ok(committed) => {
                     return Ok(Stored { row: upload, revision: committed.revision, seq: row.seq });
@@ -76,7 +77,7 @@ impl Site {
                 Err(err) => return Err(err.into()),
             }
         }
-        Err(Error::OperationAborted("the upload changed while it was completed".into()))
+        Err(Error::OperationAborted("the upload changed meanwhile".into()))
     }
 
     async fn assemble_and_land(

@@ -228,6 +228,7 @@ impl Completes {
         };
         let key = (object.clone(), self.upload);
         commit
+            .frees()
             .expect::<Uploads>(&key, Some(self.row.revision))
             .put::<Uploads>(&key, &tables::Upload { state, ..self.row.row.clone() })
     }

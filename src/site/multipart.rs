@@ -108,16 +108,17 @@ impl Site {
     }
 
     async fn abort_locked(&self, key: &UploadKey) -> Result<()> {
+        let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
+        if matches!(row.row.state, UploadState::Done { .. }) {
+            return Err(Error::NoSuchUpload);
+        }
+        // Before its parts are read: one that is on its way finds the upload no longer open.
+        let closed = self.set_state(key, &row, UploadState::Completing { list: [0; 32], write: key.1 }).await?;
+        let parts = self.stored_parts(key.1).await?;
         for _ in 0..CONFLICTS_MAX {
-            let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
-            if matches!(row.row.state, UploadState::Done { .. }) {
-                return Err(Error::NoSuchUpload);
-            }
-            let parts = self.stored_parts(key.1).await?;
-            let mut commit = Commit::new().frees().expect::<Uploads>(key, Some(row.revision)).delete::<Uploads>(key);
-            for (number, part) in &parts {
-                let part_key = (key.1, *number);
-                commit = commit.expect::<UploadParts>(&part_key, Some(part.revision)).delete::<UploadParts>(&part_key);
+            let mut commit = Commit::new().frees().expect::<Uploads>(key, Some(closed.revision)).delete::<Uploads>(key);
+            for (number, _) in &parts {
+                commit = commit.delete::<UploadParts>(&(key.1, *number));
             }
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
@@ -194,7 +195,7 @@ impl Site {
         let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
         match row.row.state {
             UploadState::Open => Ok(row),
-            UploadState::Completing { .. } => Err(Error::OperationAborted("the upload is being completed".into())),
+            UploadState::Completing { .. } => Err(Error::OperationAborted("the upload is being completed or aborted".into())),
             UploadState::Done { .. } => Err(Error::NoSuchUpload),
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! Bytes that no row names are garbage; rows without bytes cannot be, since bytes come before rows.
 
+use std::collections::BTreeSet;
+
 use super::Site;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::settle::{SettleWorker, Unsettled};
-use crate::model::{Location, WriteId};
+use crate::model::{BucketName, Location, WriteId};
 use crate::status::tables::{Settle, Settling, Upload, UploadParts, UploadState, Uploads};
 use crate::status::{Commit, Page, Table};
 
@@ -15,7 +17,8 @@ const PAGE_ROWS: usize = 4_096;
 impl Site {
     /// Redoes, makes durable and drops what it can; the settle worker goes on with the rest.
     pub(super) async fn recover(&self) -> Result<()> {
-        self.reopen_uploads().await?;
+        let with_uploads = self.reopen_uploads().await?;
+        self.abort_uploads_of_dead_buckets(with_uploads).await?;
         // Before anything is redone: a redone delete draws a staging name, which no row may name. What rows name is the
         // store's to keep until their closing releases it.
         let keep = self.staged_locations().await?;
@@ -59,9 +62,13 @@ impl Site {
     }
 
     /// A Complete that a crash interrupted did not happen: its object's commit would have made the upload Done.
-    async fn reopen_uploads(&self) -> Result<()> {
-        let mut interrupted = Vec::new();
+    /// Answers which buckets have uploads.
+    async fn reopen_uploads(&self) -> Result<BTreeSet<BucketName>> {
+        let (mut interrupted, mut buckets) = (Vec::new(), BTreeSet::new());
         self.each_row::<Uploads>(|key, upload| {
+            if !buckets.contains(&key.0.bucket) {
+                buckets.insert(key.0.bucket.clone());
+            }
             if matches!(upload.state, UploadState::Completing { .. }) {
                 interrupted.push((key.clone(), upload.clone()));
             }
@@ -73,6 +80,17 @@ impl Site {
             if let Err(err) = reopened {
                 // No reason not to start: a later Complete or Abort takes it as it is.
                 tracing::warn!(object = %key.0, upload = %key.1, error = %err, "an interrupted Complete left its upload as it is");
+            }
+        }
+        Ok(buckets)
+    }
+
+    /// A bucket dies before its uploads go.
+    async fn abort_uploads_of_dead_buckets(&self, with_uploads: BTreeSet<BucketName>) -> Result<()> {
+        for bucket in with_uploads {
+            match self.bucket_row(&bucket).await {
+                Err(Error::NoSuchBucket) => self.abort_uploads_of_dead(&bucket).await,
+                other => drop(other?),
             }
         }
         Ok(())

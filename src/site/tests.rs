@@ -1,5 +1,7 @@
 //! Promises of the door, on a store in memory.
 
+mod interrupted;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

@@ -48,7 +48,8 @@ impl Site {
         }
     }
 
-    /// Gives up every upload of a bucket that is about to go.
+    /// Gives up every upload of a bucket, finished ones too. Whoever calls holds the bucket's changes, and it is dead: none
+    /// is started meanwhile.
     pub(super) async fn abort_uploads_of(&self, bucket: &BucketName) -> Result<()> {
         loop {
             let page: Page<Uploads> = self.inner.status.page(bucket, None, PAGE_ROWS).await?;
@@ -66,6 +67,13 @@ impl Site {
             if !page.more {
                 return Ok(());
             }
+        }
+    }
+
+    /// The same, where nobody waits for it: what cannot be aborted now is aborted at the next start, or when it is made again.
+    pub(super) async fn abort_uploads_of_dead(&self, bucket: &BucketName) {
+        if let Err(err) = self.abort_uploads_of(bucket).await {
+            tracing::warn!(%bucket, error = %err, "uploads of a deleted bucket are still here");
         }
     }
 }

@@ -207,7 +207,8 @@ pub struct Upload {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UploadState {
     Open,
-    /// A Complete is assembling this part list under this write.
+    /// A Complete is assembling its parts, or an Abort is removing them: it takes none. Both fields are for the reader of a
+    /// row: the part list, zeros for an Abort, and the upload's own id.
     Completing {
         list: [u8; 32],
         write: WriteId,

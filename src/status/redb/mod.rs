@@ -80,6 +80,15 @@ impl Status {
         Self::open_paced(storage, options, None)
     }
 
+    /// The same, on a disk that has as many free bytes as `free` says.
+    #[cfg(test)]
+    pub(crate) fn open_with_room(free: Arc<std::sync::atomic::AtomicU64>) -> Self {
+        let storage = ::redb::backends::InMemoryBackend::new();
+        let (state, facts) = open::open_on(storage, room::Room::Said(free), &Options::default()).expect("memory opens");
+        let (shared, reads) = (state.shared.clone(), Arc::new(Semaphore::new(0)));
+        Self(Arc::new(Inner { shared, writer: Writer::inline(state), reads, facts, pace: None }))
+    }
+
     /// The same, at the pace that is given.
     #[cfg(test)]
     pub(crate) fn open_paced(

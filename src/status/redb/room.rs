@@ -15,9 +15,15 @@ const HELD_BACK_PART: u64 = 16;
 /// deletes.
 const LAST_PART: u64 = 4;
 
-/// Where the store lies; `None` is memory.
+/// Where the store lies.
 #[derive(Debug)]
-pub(super) struct Room(Option<PathBuf>);
+pub(super) enum Room {
+    Disk(PathBuf),
+    Memory,
+    /// A large disk with as many free bytes as a test says.
+    #[cfg(test)]
+    Said(std::sync::Arc<std::sync::atomic::AtomicU64>),
+}
 
 /// How much room there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,16 +40,22 @@ pub(super) enum Left {
 
 impl Room {
     pub fn on_disk(path: &Path) -> Self {
-        Self(Some(path.to_owned()))
+        Self::Disk(path.to_owned())
     }
 
     pub fn in_memory() -> Self {
-        Self(None)
+        Self::Memory
     }
 
     /// Unknown counts as enough: the engine will tell.
     pub fn left(&self) -> Left {
-        let Some(disk) = self.0.as_ref().and_then(|path| rustix::fs::statvfs(path).ok()) else { return Left::Enough };
+        let path = match self {
+            Self::Disk(path) => path,
+            Self::Memory => return Left::Enough,
+            #[cfg(test)]
+            Self::Said(free) => return left(free.load(std::sync::atomic::Ordering::Relaxed), u64::MAX),
+        };
+        let Ok(disk) = rustix::fs::statvfs(path) else { return Left::Enough };
         left(disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize))
     }
 }
