@@ -46,7 +46,8 @@ async fn append(core: &Arc<Core>, target: Taken, size: u64, from: Place, get: Ge
     while at < range.end {
         let stride = at..range.end.min(at + STRIDE_BYTES);
         let done = stride.end;
-        (source, target) = blocking(core, move |_| {
+        (source, target) = blocking(core, move |core| {
+            core.room.take(&core.root, stride.end - stride.start)?;
             copy_stride(&source.node, stride, &target.node, size)?;
             Ok::<_, Error>((source, target))
         })

@@ -208,6 +208,7 @@ impl File {
             renames_whole,
             read_only: room.f_flag.contains(StatVfsMountFlags::RDONLY),
             free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
+            total_bytes: room.f_blocks.saturating_mul(room.f_frsize),
             free_files: (room.f_files > 0).then_some(room.f_favail),
         })
     }

@@ -74,6 +74,8 @@ pub(super) struct Volume {
     pub read_only: bool,
     /// Bytes that may still be written.
     pub free_bytes: u64,
+    /// Bytes that there are in all.
+    pub total_bytes: u64,
     /// Files that may still be made; `None` where there is no limit.
     pub free_files: Option<u64>,
 }

@@ -29,6 +29,7 @@ mod pool;
 mod probe;
 mod publish;
 mod put;
+mod room;
 mod settings;
 #[cfg(test)]
 pub(crate) mod shim;
@@ -48,6 +49,7 @@ use self::io::{Access, Node, Stat};
 use self::lane::Lane;
 use self::pool::{Limits, Pool};
 use self::probe::Nature;
+use self::room::Room;
 use super::{
     Backend, Body, Capabilities, Error, Fetched, Found, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
 };
@@ -71,6 +73,7 @@ struct Core {
     /// Holds the lock on the directory while it is open.
     _owner: Node,
     pool: Arc<Pool>,
+    room: Room,
     nature: Nature,
     durable: bool,
     /// Opened bucket directories, at most [`BUCKETS_OPEN_MAX`].
@@ -163,6 +166,7 @@ impl Core {
             staging,
             _owner: owner,
             pool,
+            room: Room::new(&nature.volume),
             nature,
             durable,
             buckets: RwLock::default(),

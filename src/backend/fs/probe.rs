@@ -4,14 +4,12 @@ use tracing::warn;
 
 use super::error::{Doing, is_missing, is_unknown_call};
 use super::io::{Access, Node, Onto, Stat, Volume};
+use super::room::{self, Room};
 use super::{Core, Settings};
 use crate::backend::{Capabilities, Capability, Error, Result, Support};
 
 /// Files the probe makes, and removes.
 const PROBES: [&str; 2] = ["probe-a", "probe-b"];
-
-/// Below this the store says that it is full; bytes.
-const FREE_BYTES_MIN: u64 = 1024 * 1024;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -139,8 +137,8 @@ impl Core {
         if volume.read_only {
             return Err(Error::ReadOnly(rustix::io::Errno::ROFS.into()));
         }
-        if volume.free_bytes < FREE_BYTES_MIN || volume.free_files == Some(0) {
-            return Err(Error::Full(rustix::io::Errno::NOSPC.into()));
+        if Room::is_full(&volume) || volume.free_files == Some(0) {
+            return Err(room::full());
         }
         self.pool.take().map(drop)
     }

@@ -60,6 +60,7 @@ async fn put_small(core: &Arc<Core>, chunks: Vec<Bytes>, put: PutOptions) -> Res
     };
     let shared = core.clone();
     let sealed = core.putting.run(move || {
+        shared.room.take(&shared.root, bytes.len() as u64)?;
         let taken = shared.pool.take()?;
         taken.node.write_at(&bytes, 0).doing("writing a staging file")?;
         shared.seal(taken, bytes.len() as u64, &put)
@@ -94,6 +95,17 @@ impl Sealed {
 }
 
 impl Core {
+    /// Takes room for a whole body.
+    fn reserve(&self, taken: &Taken, size: u64) -> Result<()> {
+        let _promise = self.room.promise(&self.root, size)?;
+        let reserved = taken.node.reserve(size);
+        if reserved.is_err() {
+            // It may keep what it got, and the file is not removed at once.
+            let _ = taken.node.set_len(0);
+        }
+        reserved.doing("taking room for the body")
+    }
+
     /// Cuts the file to size, sets its mtime and makes both durable with its bytes. fdatasync would not owe the mtime.
     pub fn seal(&self, taken: Taken, size: u64, put: &PutOptions) -> Result<Sealed> {
         let node = &taken.node;
@@ -118,19 +130,29 @@ struct Sink {
     /// Bytes handed to writes so far.
     written: u64,
     announced: Option<u64>,
+    /// Whether room for all of it was taken before the first byte.
+    reserved: bool,
 }
 
 impl Sink {
     fn open(core: &Arc<Core>, announced: Option<u64>) -> Self {
-        let pool = core.pool.clone();
+        let reserve = announced.filter(|size| *size >= RESERVE_BYTES_MIN);
+        let shared = core.clone();
         let writing = tokio::task::spawn_blocking(move || {
-            let taken = pool.take()?;
-            if let Some(size) = announced.filter(|size| *size >= RESERVE_BYTES_MIN) {
-                taken.node.reserve(size).doing("taking room for the body")?;
+            let taken = shared.pool.take()?;
+            if let Some(size) = reserve {
+                shared.reserve(&taken, size)?;
             }
             Ok((taken, Vec::with_capacity(BUFFER_BYTES)))
         });
-        Self { core: core.clone(), filling: Vec::with_capacity(BUFFER_BYTES), writing: Some(writing), written: 0, announced }
+        Self {
+            core: core.clone(),
+            filling: Vec::with_capacity(BUFFER_BYTES),
+            writing: Some(writing),
+            written: 0,
+            announced,
+            reserved: reserve.is_some(),
+        }
     }
 
     async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
@@ -155,7 +177,11 @@ impl Sink {
         let full = std::mem::replace(&mut self.filling, spare);
         let offset = self.written;
         self.written += full.len() as u64;
+        let (core, reserved) = (self.core.clone(), self.reserved);
         self.writing = Some(tokio::task::spawn_blocking(move || {
+            if !reserved {
+                core.room.take(&core.root, full.len() as u64)?;
+            }
             taken.node.write_at(&full, offset).doing("writing a staging file")?;
             // The disk works while the client still sends, so that the fsync at the end is short.
             taken.node.start_writeback(offset, full.len() as u64);
@@ -180,8 +206,11 @@ impl Sink {
         let size = self.written + self.filling.len() as u64;
         check_size(self.announced, size)?;
         let (taken, _) = self.written().await?;
-        let (rest, offset) = (std::mem::take(&mut self.filling), self.written);
+        let (rest, offset, reserved) = (std::mem::take(&mut self.filling), self.written, self.reserved);
         let sealed = blocking(&self.core, move |core| {
+            if !reserved {
+                core.room.take(&core.root, rest.len() as u64)?;
+            }
             taken.node.write_at(&rest, offset).doing("writing a staging file")?;
             core.seal(taken, size, &put)
         });

@@ -63,6 +63,8 @@ struct State {
     crash_at: Option<u64>,
     fail: Option<(u64, Errno)>,
     crashed: bool,
+    /// Bytes that it holds at the most.
+    capacity: u64,
     /// The switch it hangs on together with other disks.
     power: Option<Power>,
 }
@@ -111,6 +113,7 @@ impl Default for State {
             crash_at: None,
             fail: None,
             crashed: false,
+            capacity: 1 << 40,
             power: None,
         }
     }
@@ -140,6 +143,11 @@ impl Shim {
     /// The changing call with this number fails, once; a write has done half of its work by then.
     pub fn fail_call(&self, call: u64, err: Errno) {
         self.state().fail = Some((call, err));
+    }
+
+    /// Makes it as large as this, bytes.
+    pub fn resize(&self, capacity: u64) {
+        self.state().capacity = capacity;
     }
 
     /// Whether the crash asked for has happened.

@@ -200,9 +200,14 @@ impl Handle {
     }
 
     pub(in crate::backend::fs) fn volume(&self) -> io::Result<Volume> {
-        drop(self.looking()?);
-        let (name, free_bytes) = ("shim".to_owned(), 1 << 40);
-        Ok(Volume { name, renames_whole: true, read_only: false, free_bytes, free_files: None })
+        let state = self.looking()?;
+        let taken = |inode: &Inode| match inode {
+            Inode::File { now, .. } => now.reserved.max(now.data.len() as u64),
+            Inode::Directory { .. } => 0,
+        };
+        let (name, total_bytes) = ("shim".to_owned(), state.capacity);
+        let free_bytes = total_bytes.saturating_sub(state.inodes.values().map(taken).sum());
+        Ok(Volume { name, renames_whole: true, read_only: false, free_bytes, total_bytes, free_files: None })
     }
 
     pub(in crate::backend::fs) fn lock(&self) -> io::Result<()> {

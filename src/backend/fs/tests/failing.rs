@@ -74,6 +74,78 @@ async fn a_delete_that_fails_can_be_done_again() {
     }
 }
 
+const MIB: u64 = 1 << 20;
+
+/// The disk has another size from now on, which the store sees at once.
+fn resize(fs: &Fs, shim: &Shim, capacity: u64) {
+    shim.resize(capacity);
+    fs.core.room.promise(&fs.core.root, 0).unwrap();
+}
+
+/// What is left when bodies are refused for want of room.
+async fn fill(fs: &Fs, shim: &Shim, size: Option<u64>, bytes: u64) -> u64 {
+    let chunk = Bytes::from(vec![1; 65_536]);
+    for n in 0.. {
+        let chunk = chunk.clone();
+        let chunks = futures::stream::iter((0..bytes / 65_536).map(move |_| Ok(chunk.clone())));
+        match fs.put(&object(&n.to_string()), Body::new(size, chunks), PutOptions::default()).await {
+            Ok(_) => {}
+            Err(Error::Full(_)) => break,
+            Err(err) => panic!("{err}"),
+        }
+    }
+    shim.root().volume().unwrap().free_bytes
+}
+
+#[tokio::test]
+async fn bodies_leave_room_for_the_status_store() {
+    for (size, bytes) in [(Some(4 * MIB), 4 * MIB), (None, MIB), (Some(65_536), 65_536)] {
+        let (shim, fs, _) = prepared().await;
+        resize(&fs, &shim, 80 * MIB);
+        let left = fill(&fs, &shim, size, bytes).await;
+        assert!((10 * MIB..16 * MIB).contains(&left), "{left} bytes are left by bodies of {size:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_leaves_room_for_the_status_store() {
+    let (shim, fs, _) = prepared().await;
+    let source = write(&fs, "source", &vec![1; MIB as usize]).await;
+    resize(&fs, &shim, 9 * MIB);
+    let copy = async || {
+        let get = GetOptions { range: None, expect: Some(source.binding.clone()) };
+        fs.copy(&plain("source"), get, &object("copy"), PutOptions::default()).await
+    };
+    for _ in 0..6 {
+        copy().await.unwrap();
+    }
+    assert!(matches!(copy().await, Err(Error::Full(_))));
+}
+
+#[tokio::test]
+async fn room_promised_to_one_body_is_not_promised_to_another() {
+    let (shim, fs, _) = prepared().await;
+    resize(&fs, &shim, 80 * MIB);
+    let (core, pieces) = (&fs.core, 40 * MIB);
+    let first = core.room.promise(&core.root, pieces).unwrap();
+    assert!(matches!(core.room.promise(&core.root, pieces), Err(Error::Full(_))));
+    drop(first);
+    core.room.promise(&core.root, pieces).unwrap();
+}
+
+#[tokio::test]
+async fn room_that_could_not_be_had_whole_is_given_back_at_once() {
+    let (shim, fs, _) = prepared().await;
+    let free = shim.root().volume().unwrap().free_bytes;
+    // The first call of a put this large reserves, where a file is ready for it.
+    assert!(fs.core.pool.ready() > 0);
+    shim.fail_call(shim.calls() + 1, Errno::NOSPC);
+    let large = Body::from(Bytes::from(vec![1; 2 * MIB as usize]));
+    let refused = fs.put(&object("a"), large, PutOptions::default()).await;
+    assert!(matches!(refused, Err(Error::Full(_))));
+    assert_eq!(shim.root().volume().unwrap().free_bytes, free);
+}
+
 /// Needs the right to mount: run it by hand, as root.
 #[tokio::test]
 #[ignore = "mounts a small tmpfs"]
