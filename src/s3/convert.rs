@@ -18,6 +18,14 @@ const METADATA_PREFIX: &str = "x-amz-meta-";
 /// Most bytes of user metadata, names and values together.
 const METADATA_BYTES_MAX: usize = 2048;
 
+/// Most bytes of the other headers that are stored, together: a row of 64 KiB holds them beside all else. S3 takes 8 KiB
+/// of headers, these among them. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
+const HEADER_BYTES_MAX: usize = 8 << 10;
+
+/// Most bytes of a website redirect.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-to-page-redirect.html>
+const REDIRECT_BYTES_MAX: usize = 2 << 10;
+
 /// The stamp of what was read or written.
 pub const STAMP: HeaderName = HeaderName::from_static("x-anybucket-stamp");
 
@@ -203,7 +211,7 @@ pub fn has_unbuilt_checksum(part: &dto::CompletedPart) -> bool {
 /// The headers of a request that S3 stores.
 pub fn content_headers(headers: &HeaderMap) -> S3Result<ContentHeaders> {
     let text = |name: HeaderName| text_of(headers, &name);
-    Ok(ContentHeaders {
+    let stored = ContentHeaders {
         content_type: text(header::CONTENT_TYPE)?,
         content_encoding: text(header::CONTENT_ENCODING)?.and_then(|value| without_chunking(&value)),
         content_disposition: text(header::CONTENT_DISPOSITION)?,
@@ -212,7 +220,17 @@ pub fn content_headers(headers: &HeaderMap) -> S3Result<ContentHeaders> {
         expires: text(header::EXPIRES)?,
         website_redirect_location: website_redirect(headers)?,
         storage_class: storage_class(headers)?,
-    })
+    };
+    let values = [
+        &stored.content_type,
+        &stored.content_encoding,
+        &stored.content_disposition,
+        &stored.content_language,
+        &stored.cache_control,
+        &stored.expires,
+    ];
+    let bytes: usize = values.into_iter().flatten().map(String::len).sum();
+    if bytes > HEADER_BYTES_MAX { Err(error::headers_too_large()) } else { Ok(stored) }
 }
 
 /// A header's text. S3 takes UTF-8 where HTTP would not.
@@ -235,6 +253,7 @@ fn without_chunking(encoding: &str) -> Option<String> {
 pub fn website_redirect(headers: &HeaderMap) -> S3Result<Option<String>> {
     let location = text_of(headers, &HeaderName::from_static("x-amz-website-redirect-location"))?;
     match &location {
+        Some(to) if to.len() > REDIRECT_BYTES_MAX => Err(error::headers_too_large()),
         Some(to) if !["/", "http://", "https://"].iter().any(|start| to.starts_with(start)) => {
             Err(error::invalid_argument("The website redirect location must have a prefix of 'http://' or 'https://' or '/'."))
         }
@@ -366,6 +385,20 @@ mod tests {
         };
         assert_eq!(of(2045).unwrap().len(), 2);
         assert_eq!(of(2046).unwrap_err().code().as_str(), "MetadataTooLarge");
+    }
+
+    #[test]
+    fn headers_that_no_row_could_hold_are_refused() {
+        let of = |name: &'static str, value: String| {
+            let sent = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::try_from(value).unwrap())]);
+            content_headers(&sent).map_err(|err| err.code().as_str().to_owned())
+        };
+        assert!(of("cache-control", "x".repeat(8 << 10)).is_ok());
+        assert_eq!(of("cache-control", "x".repeat((8 << 10) + 1)), Err("RequestHeaderSectionTooLarge".into()));
+        assert_eq!(
+            of("x-amz-website-redirect-location", format!("/{}", "x".repeat(2048))),
+            Err("RequestHeaderSectionTooLarge".into())
+        );
     }
 
     #[test]

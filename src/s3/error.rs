@@ -105,6 +105,10 @@ pub fn metadata_too_large() -> S3Error {
     refuse(Code::MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size")
 }
 
+pub fn headers_too_large() -> S3Error {
+    refuse(Code::RequestHeaderSectionTooLarge, "Your request header and query parameters exceed the maximum allowed size.")
+}
+
 pub fn invalid_storage_class() -> S3Error {
     refuse(Code::InvalidStorageClass, "The storage class you specified is not valid")
 }

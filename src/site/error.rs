@@ -123,6 +123,8 @@ impl From<CommitError> for Error {
                 retry_after: Duration::from_secs(1),
             },
             CommitError::Full(_) => Self::StoreFull,
+            // Found before anything was written.
+            err @ CommitError::TooLarge { .. } => Self::InvalidRequest(err.to_string()),
             err => Self::Internal(err.to_string()),
         }
     }

@@ -157,6 +157,17 @@ async fn a_bucket_goes_only_when_it_is_empty_and_takes_its_uploads_along() {
     assert!(matches!(parts, Err(Error::NoSuchUpload)));
 }
 
+#[tokio::test]
+async fn what_no_row_can_hold_is_refused_and_leaves_nothing_staged() {
+    let store = Arc::new(Memory::new());
+    let site = with_bucket(open(store.clone(), status(Options::default())).await.0).await;
+    let mut description = Description::default();
+    description.headers.cache_control = Some("x".repeat(66_000));
+    let refused = site.put(&object("a"), upload("x"), description, WriteConditions::default()).await;
+    assert!(matches!(refused, Err(Error::InvalidRequest(_))), "{refused:?}");
+    assert_eq!(store.staged(), 0);
+}
+
 fn named(parts: &[PartInfo]) -> Vec<NamedPart> {
     let name = |part: &PartInfo| NamedPart { number: part.number, etag: Some(part.etag.clone()), checksums: Vec::new() };
     parts.iter().map(name).collect()
