@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::checksum::Checksum;
+use super::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 
 /// An ETag without its quotes: the hex MD5 of a single PUT, `md5(md5s)-N` of a multipart one.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,6 +93,14 @@ pub struct PartEntry {
     pub checksum: Option<Vec<u8>>,
 }
 
+/// Highest number of a part.
+pub const PART_NUMBER_MAX: u16 = 10_000;
+
+/// Whether a part can have this number.
+pub fn is_part_number(number: u16) -> bool {
+    (1..=PART_NUMBER_MAX).contains(&number)
+}
+
 /// What S3 clients see of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -107,4 +115,15 @@ pub struct Identity {
     pub headers: ContentHeaders,
     pub metadata: Metadata,
     pub tags: Tags,
+}
+
+impl Identity {
+    /// The checksum S3 shows: the client's choice, else the CRC-64/NVME.
+    pub fn shown_checksum(&self) -> Checksum {
+        self.checksum.clone().unwrap_or_else(|| Checksum {
+            algorithm: ChecksumAlgorithm::Crc64Nvme,
+            kind: ChecksumKind::FullObject,
+            value: self.crc64.to_be_bytes().to_vec(),
+        })
+    }
 }

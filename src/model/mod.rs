@@ -17,7 +17,7 @@ mod vector;
 pub use bucket::Bucket;
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub use event::{Event, News, Telling};
-pub use identity::{ContentHeaders, ETag, Identity, Metadata, PartEntry, Parts, Tags, hex};
+pub use identity::{ContentHeaders, ETag, Identity, Metadata, PART_NUMBER_MAX, PartEntry, Parts, Tags, hex, is_part_number};
 pub use merge::{Decision, decide};
 pub use object::{BucketName, Key, NameError, ObjectId, Slot, Unit};
 pub use record::{Binding, Location, Record, StagingFile, State};

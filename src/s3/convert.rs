@@ -155,15 +155,6 @@ pub fn checksum_kind_name(kind: ChecksumKind) -> &'static str {
     }
 }
 
-/// The checksum of a stored object: that which its client chose, else the CRC-64/NVME.
-pub fn checksum_of(identity: &Identity) -> Checksum {
-    identity.checksum.clone().unwrap_or_else(|| Checksum {
-        algorithm: ChecksumAlgorithm::Crc64Nvme,
-        kind: ChecksumKind::FullObject,
-        value: identity.crc64.to_be_bytes().to_vec(),
-    })
-}
-
 pub fn parts_count(identity: &Identity) -> usize {
     match identity.parts {
         Parts::Single => 1,

@@ -156,7 +156,6 @@ pub fn from_site(err: Error) -> S3Error {
         Error::BucketNotEmpty(_) => refuse(Code::BucketNotEmpty, message),
         Error::NoSuchKey => refuse(Code::NoSuchKey, "The specified key does not exist."),
         Error::NoSuchKeyHere { unasked } => uncertain(&unasked),
-        Error::NoSuchVersion => no_such_version(),
         Error::NoSuchUpload => refuse(
             Code::NoSuchUpload,
             "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",

@@ -102,7 +102,7 @@ fn objects(page: &ListPage, encoding: Encoding, owner: Option<&str>) -> Vec<Obje
 
 fn object(key: &str, record: &Record, encoding: Encoding, owner: Option<&str>) -> Object {
     let identity = &record.identity;
-    let checksum = convert::checksum_of(identity);
+    let checksum = identity.shown_checksum();
     let class = identity.headers.storage_class.clone().unwrap_or_else(|| ObjectStorageClass::STANDARD.to_owned());
     Object {
         checksum_algorithm: Some(vec![ChecksumAlgorithm::from(checksum.algorithm.name().to_owned())]),

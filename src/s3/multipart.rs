@@ -17,10 +17,9 @@ use super::gate::Asked;
 use super::layer::Progress;
 use super::sites::Wait;
 use super::{Face, auth, error, object, upload, xml};
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectId};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectId, is_part_number};
 use crate::site::{self, CompleteUpload, NamedPart, StartUpload, Written};
 
-const PART_NUMBER_MAX: i32 = 10_000;
 const PARTS_MAX: usize = 10_000;
 
 /// How long a Complete may take before its client is kept awake with white space.
@@ -32,7 +31,7 @@ const OBJECT_SIZE: HeaderName = HeaderName::from_static("x-amz-mp-object-size");
 
 /// A part's number.
 pub fn part_number(number: i32) -> S3Result<u16> {
-    let legal = (1..=PART_NUMBER_MAX).contains(&number).then(|| u16::try_from(number).ok()).flatten();
+    let legal = u16::try_from(number).ok().filter(|number| is_part_number(*number));
     legal.ok_or_else(|| error::invalid_argument("Part number must be an integer between 1 and 10000, inclusive"))
 }
 

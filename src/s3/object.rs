@@ -174,7 +174,7 @@ fn stored_headers(stored: &ContentHeaders, headers: &mut HeaderMap) {
 /// The checksum of what is sent: the object's for the whole, a part's for that part, none for other ranges.
 async fn show_checksum_headers(face: &Face, wanted: &Wanted, seen: &Seen, headers: &mut HeaderMap) -> S3Result<()> {
     let identity = &seen.record.identity;
-    let whole = convert::checksum_of(identity);
+    let whole = identity.shown_checksum();
     let (value, kind) = match (wanted.select, identity.parts) {
         (Selection::Part(number), Parts::Mapped { .. }) => {
             let Some(value) = part_checksum(face, wanted, seen, number).await? else { return Ok(()) };
@@ -255,7 +255,7 @@ pub async fn attributes(
 }
 
 fn shown_checksum(seen: &Seen) -> ShownChecksum {
-    let checksum = convert::checksum_of(&seen.record.identity);
+    let checksum = seen.record.identity.shown_checksum();
     let mut shown = ShownChecksum {
         checksum_type: Some(ChecksumType::from_static(convert::checksum_kind_name(checksum.kind))),
         ..ShownChecksum::default()

@@ -59,7 +59,7 @@ fn versions(page: &ListPage, encoding: Encoding, owner: &str) -> Vec<ObjectVersi
 
 fn version(key: &str, record: &Record, encoding: Encoding, owner: &str) -> ObjectVersion {
     let identity = &record.identity;
-    let checksum = convert::checksum_of(identity);
+    let checksum = identity.shown_checksum();
     let class = identity.headers.storage_class.clone().unwrap_or_else(|| ObjectVersionStorageClass::STANDARD.to_owned());
     ObjectVersion {
         checksum_algorithm: Some(vec![ChecksumAlgorithm::from(checksum.algorithm.name().to_owned())]),

@@ -26,8 +26,6 @@ pub enum Error {
     /// It does not exist here, and sites that cannot be asked may know better.
     #[error("the key does not exist here, and these sites cannot be asked: {}", .unasked.join(", "))]
     NoSuchKeyHere { unasked: Vec<String> },
-    #[error("the version does not exist")]
-    NoSuchVersion,
     #[error("the multipart upload does not exist: it was completed, aborted, or never started")]
     NoSuchUpload,
     /// A condition of a write, or of a read that asks for a failure, does not hold. Holds the header's name.

@@ -6,10 +6,7 @@ use super::settle::Unsettled;
 use super::types::{WriteConditions, Written};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::backend::{Kept, KeptPart};
-use crate::model::{
-    Checksum, ChecksumAlgorithm, ChecksumKind, Event, Identity, Location, ObjectId, PartEntry, Parts, Record, Slot, Stamp, State,
-    Unit, Vector, WriteId,
-};
+use crate::model::{Event, Identity, Location, ObjectId, PartEntry, Parts, Record, Slot, Stamp, State, Unit, Vector, WriteId};
 use crate::status::tables::{Buckets, Graves, Objects, PartMaps, Settle, Settling, UploadParts, Uploads};
 use crate::status::{Commit, CommitError, Stored, tables};
 
@@ -142,19 +139,10 @@ impl Site {
             stamp: record.vector.data,
             etag: identity.etag.clone(),
             size: identity.size,
-            checksum: shown_checksum(identity),
+            checksum: identity.shown_checksum(),
             modified_ms: self.modified_ms(record),
         }
     }
-}
-
-/// The checksum S3 shows of an object: the client's choice, else the CRC-64/NVME.
-pub(super) fn shown_checksum(identity: &Identity) -> Checksum {
-    identity.checksum.clone().unwrap_or_else(|| Checksum {
-        algorithm: ChecksumAlgorithm::Crc64Nvme,
-        kind: ChecksumKind::FullObject,
-        value: identity.crc64.to_be_bytes().to_vec(),
-    })
 }
 
 impl Landing {
@@ -224,7 +212,7 @@ impl Completes {
             stamp: record.vector.data,
             etag: identity.etag.clone(),
             size: identity.size,
-            checksum: shown_checksum(identity),
+            checksum: identity.shown_checksum(),
         };
         let key = (object.clone(), self.upload);
         commit

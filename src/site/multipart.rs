@@ -6,12 +6,9 @@ use super::error::{Error, Result};
 use super::types::{Claims, EtagCondition, PartInfo, ReadConditions, Selection, StartUpload, Upload, UploadInfo};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::backend::{self, Kept};
-use crate::model::{ChecksumAlgorithm, ObjectId, WriteId};
+use crate::model::{ChecksumAlgorithm, ObjectId, PART_NUMBER_MAX, WriteId, is_part_number};
 use crate::status::tables::{self, Buckets, UploadPart, UploadParts, UploadState, Uploads};
 use crate::status::{Commit, CommitError, Stored};
-
-/// Highest part number.
-pub(super) const PART_NUMBER_MAX: u16 = 10_000;
 
 /// How often a copy starts over because its source was replaced under it.
 const COPIES_MAX: usize = 4;
@@ -218,7 +215,7 @@ fn copy_range(range: Option<(u64, u64)>, size: u64) -> Result<Selection> {
 }
 
 fn check_number(number: u16) -> Result<()> {
-    if (1..=PART_NUMBER_MAX).contains(&number) {
+    if is_part_number(number) {
         return Ok(());
     }
     let reason = format!("part numbers go from 1 to {PART_NUMBER_MAX}, this one is {number}");

@@ -204,8 +204,8 @@ impl Drop for Buffer {
 impl Core {
     /// Opens the bytes at `at`, waiting for the disk.
     ///
-    /// Staged ones may be published at any moment, and a rename moves one way only, so with a binding in hand the plain
-    /// name is tried, the staging file, and the plain name again.
+    /// Staged ones may be published at any moment, and a rename moves one way only, so with a binding in hand the staging
+    /// file is tried and then the plain name.
     pub fn find_bytes(&self, at: &Place, expect: Option<&Binding>) -> Result<Opened> {
         let look = match (&at.location, expect) {
             (Location::Plain, _) => self.look_plain(&at.object, expect)?,

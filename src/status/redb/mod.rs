@@ -157,7 +157,8 @@ impl Status {
         self.read(move |shared| read_object(shared, &id)).await
     }
 
-    /// The current record of an object, if the row cache has it: what a hot GET needs, without a hop. `None` says nothing.
+    /// The current record of an object, if the row cache has it. `None` says nothing.
+    #[cfg(test)]
     pub fn cached(&self, id: &ObjectId) -> Option<Arc<Stored<Record>>> {
         self.0.shared.cache.get(id).flatten()
     }
