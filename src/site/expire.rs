@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::Site;
 use super::error::Result;
-use crate::status::tables::{UploadState, Uploads};
-use crate::status::{Commit, CommitError, Page, Revision, Table};
+use crate::status::tables::{Upload, UploadState, Uploads};
+use crate::status::{Commit, Page};
 use crate::tasks::{Step, Worker};
 
 /// How long a finished upload answers a repeated Complete.
@@ -28,15 +28,22 @@ impl Expirer {
         Self { site }
     }
 
-    /// Drops the rows of `T` that `served` names. Every one of them is guarded: it may be needed again by now.
-    async fn drop_rows<T: Table>(&self, served: impl Fn(&T::Row) -> bool + Send + Sync) -> Result<u64> {
+    /// Drops uploads that were finished more than a day ago, a page at a time: there may come more of them in a second than
+    /// commits that wait for each other.
+    async fn drop_done_uploads(&self) -> Result<u64> {
+        let now = self.site.inner.clock.wall_ms();
+        let served = |upload: &Upload| matches!(upload.state, UploadState::Done { stamp, .. } if now.saturating_sub(stamp.ms()) > DONE_KEPT_MS);
         let mut dropped = 0;
         let mut after = None;
         loop {
-            let page: Page<T> = self.site.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
-            for (key, stored) in page.rows.iter().filter(|(_, stored)| served(&stored.row)) {
-                dropped += u64::from(self.drop_row::<T>(key, stored.revision).await?);
+            let page: Page<Uploads> = self.site.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
+            let done: Vec<_> = page.rows.iter().filter(|(_, stored)| served(&stored.row)).collect();
+            // Nothing changes one any more: without a guard, since it may only be gone already.
+            let commit = done.iter().fold(Commit::new().frees(), |commit, (key, _)| commit.delete::<Uploads>(key));
+            if !done.is_empty() {
+                self.site.inner.status.commit(commit).await?;
             }
+            dropped += done.len() as u64;
             after = page.rows.last().map(|(key, _)| key.clone());
             if !page.more {
                 return Ok(dropped);
@@ -44,23 +51,8 @@ impl Expirer {
         }
     }
 
-    async fn drop_row<T: Table>(&self, key: &T::Key, revision: Revision) -> Result<bool> {
-        let commit = Commit::new().frees().expect::<T>(key, Some(revision)).delete::<T>(key);
-        match self.site.inner.status.commit(commit).await {
-            Ok(_) => Ok(true),
-            Err(CommitError::Conflict) => Ok(false),
-            Err(err) => Err(err.into()),
-        }
-    }
-
     async fn expire(&self) -> Result<()> {
-        let now = self.site.inner.clock.wall_ms();
-        let older = |then: u64, kept: u64| now.saturating_sub(then) > kept;
-        let uploads = self
-            .drop_rows::<Uploads>(
-                |upload| matches!(upload.state, UploadState::Done { stamp, .. } if older(stamp.ms(), DONE_KEPT_MS)),
-            )
-            .await?;
+        let uploads = self.drop_done_uploads().await?;
         let graves = self.site.drop_served_graves().await?;
         if uploads + graves > 0 {
             tracing::info!(uploads, graves, "dropped rows that have served");
@@ -82,5 +74,52 @@ impl Worker for Expirer {
 
     async fn wait(&mut self) {
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Incarnation, SiteNumber, Slot, Stamp, StampParts, WriteId,
+    };
+    use crate::site::testing::{object, site};
+    use crate::status::tables::{Grave, Graves};
+
+    const ROWS: u64 = 300;
+
+    /// Long ago.
+    fn stamp(ms: u64) -> Stamp {
+        Stamp::new(StampParts { ms, tick: 0, site: SiteNumber(1), incarnation: Incarnation(1), rank: 0 })
+    }
+
+    fn done(ms: u64) -> Upload {
+        let checksum = Checksum { algorithm: ChecksumAlgorithm::Crc32, kind: ChecksumKind::FullObject, value: vec![0; 4] };
+        Upload {
+            state: UploadState::Done { list: [0; 32], stamp: stamp(ms), etag: ETag::new("e"), size: 1, checksum },
+            initiated_ms: ms,
+            owner: String::new(),
+            headers: Default::default(),
+            metadata: Default::default(),
+            tags: Default::default(),
+            checksum: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_that_have_served_go_many_at_a_time() {
+        let site = site().await;
+        let mut commit = Commit::new();
+        for ms in 1..=ROWS {
+            let grave = Grave { stamp: stamp(ms), base: None, told: None };
+            commit = commit.put::<Graves>(&(object(&format!("{ms:03}")), Slot::Null), &grave);
+            commit = commit.put::<Uploads>(&(object("a"), WriteId::new(Incarnation(1), 1, ms)), &done(ms));
+        }
+        site.status().commit(commit).await.unwrap();
+        let before = site.status().stats().commits;
+        Expirer::new(site.clone()).expire().await.unwrap();
+        assert_eq!((site.status().rows::<Graves>().await.unwrap(), site.status().rows::<Uploads>().await.unwrap()), (0, 0));
+        assert_eq!(site.status().stats().commits - before, 2);
+        assert_eq!(site.horizon(&object("a").bucket).await.unwrap(), Some(stamp(ROWS)));
     }
 }

@@ -33,7 +33,7 @@ impl Site {
     /// The greatest stamp of a grave that left a bucket: what is older and that nobody else knows proves nothing.
     pub async fn horizon(&self, bucket: &crate::model::BucketName) -> Result<Option<Stamp>> {
         let row = self.inner.status.get::<Checkpoints>(&horizon_name(bucket)).await?;
-        Ok(row.and_then(|row| <[u8; 16]>::try_from(row.row).ok()).map(Stamp::from_bytes))
+        Ok(row.as_ref().and_then(stamp_of))
     }
 
     /// Drops every grave that has served. Answers how many.
@@ -43,10 +43,10 @@ impl Site {
         let mark = self.settled_mark(told).await?;
         loop {
             let page: Page<Graves> = self.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
-            for ((object, slot), grave) in &page.rows {
-                if self.is_old(grave) && (self.has_served(grave, mark) || planted!(GraveByAge)) {
-                    dropped += u64::from(self.drop_grave(object, *slot, grave).await?);
-                }
+            let served = |grave: &Stored<Grave>| self.is_old(grave) && (self.has_served(grave, mark) || planted!(GraveByAge));
+            let served: Vec<_> = page.rows.iter().filter(|(_, grave)| served(grave)).collect();
+            for of_bucket in served.chunk_by(|((one, _), _), ((other, _), _)| one.bucket == other.bucket) {
+                dropped += self.drop_graves(of_bucket).await?;
             }
             after = page.rows.last().map(|(key, _)| key.clone());
             if !page.more {
@@ -73,26 +73,60 @@ impl Site {
         }
     }
 
-    /// Unless something is on its way to the unit, or has come since it was looked at.
-    async fn drop_grave(&self, object: &ObjectId, slot: Slot, grave: &Stored<Grave>) -> Result<bool> {
-        let unit = Unit::Object { object: object.clone(), slot };
-        if self.inner.status.get::<Work>(&unit).await?.is_some() {
+    /// Drops graves of one bucket in one commit: a bucket may see more deletes in a second than commits that wait for each
+    /// other. Where something comes meanwhile that concerns one of them, each is dropped by itself.
+    async fn drop_graves(&self, graves: &[&Served]) -> Result<u64> {
+        let mut free = Vec::with_capacity(graves.len());
+        for grave in graves {
+            if !self.is_on_its_way(&grave.0).await? {
+                free.push(*grave);
+            }
+        }
+        if free.is_empty() || self.commit_dropped(&free).await? {
+            return Ok(free.len() as u64);
+        }
+        let mut dropped = 0;
+        for grave in free {
+            dropped += u64::from(self.commit_dropped(&[grave]).await?);
+        }
+        Ok(dropped)
+    }
+
+    /// Whether something is on its way to the unit.
+    async fn is_on_its_way(&self, (object, slot): &(ObjectId, Slot)) -> Result<bool> {
+        if self.inner.neighbours.is_empty() {
             return Ok(false);
         }
-        let horizon = self.horizon(&object.bucket).await?.max(Some(grave.row.stamp)).unwrap_or(grave.row.stamp);
-        let key = (object.clone(), slot);
-        let commit = Commit::new()
-            .frees()
-            .expect::<Graves>(&key, Some(grave.revision))
-            .expect::<Work>(&unit, None)
-            .delete::<Graves>(&key)
-            .put::<Checkpoints>(&horizon_name(&object.bucket), &horizon.to_bytes().to_vec());
+        let unit = Unit::Object { object: object.clone(), slot: *slot };
+        Ok(self.inner.status.get::<Work>(&unit).await?.is_some())
+    }
+
+    /// Whether they are gone; not where anything has changed. The horizon goes with them, and never back.
+    async fn commit_dropped(&self, graves: &[&Served]) -> Result<bool> {
+        let Some(name) = graves.first().map(|((object, _), _)| horizon_name(&object.bucket)) else { return Ok(true) };
+        let before = self.inner.status.get::<Checkpoints>(&name).await?;
+        let horizon = graves.iter().map(|(_, grave)| grave.row.stamp).chain(before.as_ref().and_then(stamp_of)).max();
+        let mut commit = Commit::new().frees().expect::<Checkpoints>(&name, before.map(|before| before.revision));
+        for ((object, slot), grave) in graves {
+            let (key, unit) = ((object.clone(), *slot), Unit::Object { object: object.clone(), slot: *slot });
+            commit = commit.expect::<Graves>(&key, Some(grave.revision)).expect::<Work>(&unit, None).delete::<Graves>(&key);
+        }
+        if let Some(horizon) = horizon {
+            commit = commit.put::<Checkpoints>(&name, &horizon.to_bytes().to_vec());
+        }
         match self.inner.status.commit(commit).await {
             Ok(_) => Ok(true),
             Err(CommitError::Conflict) => Ok(false),
             Err(err) => Err(err.into()),
         }
     }
+}
+
+/// A row of `graves`.
+type Served = ((ObjectId, Slot), Stored<Grave>);
+
+fn stamp_of(horizon: &Stored<Vec<u8>>) -> Option<Stamp> {
+    <[u8; 16]>::try_from(horizon.row.as_slice()).ok().map(Stamp::from_bytes)
 }
 
 fn horizon_name(bucket: &crate::model::BucketName) -> String {
