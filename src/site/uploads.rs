@@ -4,7 +4,7 @@ use super::Site;
 use super::error::{Error, Result};
 use super::multipart::{UploadKey, parse_upload_id, part_info, upload_info};
 use super::types::{PartsPage, UploadsPage, UploadsQuery};
-use crate::model::{BucketName, ObjectId, WriteId};
+use crate::model::{BucketName, Incarnation, Key, ObjectId, WriteId};
 use crate::status::Page;
 use crate::status::tables::{UploadParts, UploadState, Uploads};
 
@@ -29,9 +29,9 @@ impl Site {
     pub async fn list_uploads(&self, bucket: &BucketName, query: UploadsQuery) -> Result<UploadsPage> {
         self.bucket_row(bucket).await?;
         let mut page = UploadsPage::default();
-        let mut after = None;
+        let mut rows: Page<Uploads> =
+            self.inner.status.between(bucket, first_key(bucket, &query).as_ref(), None, PAGE_ROWS).await?;
         loop {
-            let rows: Page<Uploads> = self.inner.status.page(bucket, after.as_ref(), PAGE_ROWS).await?;
             for (key, row) in rows.rows.iter().filter(|(_, row)| !matches!(row.row.state, UploadState::Done { .. })) {
                 match entry(key, &query) {
                     None => {}
@@ -41,10 +41,11 @@ impl Site {
                     Some(Entry::Prefix(prefix)) => page.common_prefixes.push(prefix),
                 }
             }
-            after = rows.rows.last().map(|(key, _)| key.clone());
-            if !rows.more {
+            let last = rows.rows.last().map(|(key, _)| key.clone());
+            if !rows.more || last.as_ref().is_some_and(|(object, _)| is_past(object.key.as_str(), &query.prefix)) {
                 return Ok(page);
             }
+            rows = self.inner.status.page(bucket, last.as_ref(), PAGE_ROWS).await?;
         }
     }
 
@@ -76,6 +77,18 @@ impl Site {
             tracing::warn!(%bucket, error = %err, "uploads of a deleted bucket are still here");
         }
     }
+}
+
+/// Where the rows that a page may show begin; `None` is at the bucket's first.
+fn first_key(bucket: &BucketName, query: &UploadsQuery) -> Option<UploadKey> {
+    let marker = query.key_marker.as_deref().unwrap_or_default();
+    let key = Key::new(query.prefix.as_str().max(marker)).ok()?;
+    Some((ObjectId { bucket: bucket.clone(), key }, WriteId::new(Incarnation(0), 0, 0)))
+}
+
+/// Whether no key behind this one begins with the prefix.
+fn is_past(key: &str, prefix: &str) -> bool {
+    key > prefix && !key.starts_with(prefix)
 }
 
 /// How an upload shows in a listing.
@@ -119,5 +132,57 @@ impl UploadsPage {
         let prefix = self.common_prefixes.last().map(|last| (last.clone(), String::new()));
         self.next = upload.max(prefix);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::backend::memory::Memory;
+    use crate::site::StartUpload;
+    use crate::site::testing::{object, open, with_bucket};
+    use crate::status::redb::{Pace, Touched};
+    use crate::status::{Options, Status};
+
+    /// Counts what the status store is asked for.
+    #[derive(Debug, Default)]
+    struct Steps(AtomicUsize);
+
+    #[async_trait]
+    impl Pace for Steps {
+        async fn step(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn committed(&self, _: &Status, _: &Touched) {}
+    }
+
+    #[tokio::test]
+    async fn a_page_reads_only_where_its_uploads_are() {
+        let steps = Arc::new(Steps::default());
+        let storage = ::redb::backends::InMemoryBackend::new();
+        let status = Status::open_paced(storage, &Options::default(), Some(steps.clone())).unwrap();
+        let site = with_bucket(open(Arc::new(Memory::new()), status).await.0).await;
+        for n in 0..2 * PAGE_ROWS {
+            site.start_upload(&object(&format!("a/{n:04}")), StartUpload::default()).await.unwrap();
+        }
+        site.start_upload(&object("b/1"), StartUpload::default()).await.unwrap();
+        let reads = async |prefix: &str, marker: Option<&str>, found: usize| {
+            let before = steps.0.load(Ordering::Relaxed);
+            let (prefix, key_marker) = (prefix.to_owned(), marker.map(str::to_owned));
+            let query = UploadsQuery { prefix, key_marker, uploads_max: 1_000, ..UploadsQuery::default() };
+            let page = site.list_uploads(&object("-").bucket, query).await.unwrap();
+            assert_eq!(page.uploads.len(), found);
+            steps.0.load(Ordering::Relaxed) - before
+        };
+        assert_eq!(reads("b/", None, 1).await, 1);
+        assert_eq!(reads("", Some("a/1999"), 1).await, 1);
+        assert_eq!(reads("a/0000", None, 1).await, 1);
+        assert_eq!(reads("", Some("a/1500"), 500).await, 1);
     }
 }
