@@ -51,6 +51,15 @@ impl Memory {
         self.held().staged.len()
     }
 
+    /// Spoils every byte at a plain name, unnoticed.
+    #[cfg(test)]
+    pub(crate) fn rot(&self) {
+        let mut held = self.held();
+        for blob in held.buckets.values_mut().flat_map(BTreeMap::values_mut) {
+            blob.bytes = blob.bytes.iter().map(|byte| !byte).collect();
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("no code panics while it holds the store")
     }

@@ -87,6 +87,8 @@ impl Site {
         algorithm: ChecksumAlgorithm,
     ) -> backend::Result<(Kept, Identity)> {
         let body = self.open_bytes(from, record, 0..record.identity.size).await?;
+        // The copy keeps the CRC-64 of the record: other bytes must not get a new checksum that makes them look sound.
+        let body = self.verified_whole(from, &record.identity, body);
         let claims = Claims { compute: Some(algorithm), ..Claims::default() };
         let options = self.put_options(&body);
         let (body, receipt) = digest::verified(Upload { body, claims });

@@ -13,7 +13,7 @@ use super::heal::Healed;
 use super::types::{Opened, ReadConditions, Seen, Selection};
 use super::{Site, precondition};
 use crate::backend::{self, Body, BodyError, GetOptions, Place};
-use crate::model::{ObjectId, Record, State};
+use crate::model::{Identity, ObjectId, Record, State};
 use crate::status::Stored;
 
 /// How often a read starts over because the object was replaced under it.
@@ -80,9 +80,11 @@ impl Site {
     /// A whole object is checked against its CRC-64/NVME while it is sent.
     fn verified(&self, object: &ObjectId, seen: &Seen, body: Body) -> Body {
         let identity = &seen.record.identity;
-        if seen.range != (0..identity.size) {
-            return body;
-        }
+        if seen.range == (0..identity.size) { self.verified_whole(object, identity, body) } else { body }
+    }
+
+    /// All bytes of an object, which end in an error if they are not those of its record.
+    pub(super) fn verified_whole(&self, object: &ObjectId, identity: &Identity, body: Body) -> Body {
         let site = self.clone();
         let object = object.clone();
         let alarm = move || {

@@ -267,6 +267,19 @@ async fn a_copy_is_the_source_with_what_the_request_replaces() {
 }
 
 #[tokio::test]
+async fn a_copy_does_not_give_rotten_bytes_a_checksum_that_makes_them_look_sound() {
+    let store = Arc::new(Memory::new());
+    let site = with_bucket(open(store.clone(), status(Options::default())).await.0).await;
+    put(&site, "a", "body").await;
+    store.rot();
+    let request = CopyRequest { checksum: Some(ChecksumAlgorithm::Sha256), ..Default::default() };
+    let copied = site.copy(&object("a"), &object("b"), request).await;
+    assert!(matches!(copied, Err(Error::Internal(_))), "{copied:?}");
+    assert_eq!((site.counters().rotten.load(Ordering::Relaxed), store.staged()), (1, 0));
+    assert!(matches!(get(&site, "b").await, Err(Error::NoSuchKey)));
+}
+
+#[tokio::test]
 async fn tags_change_without_the_data() {
     let site = with_bucket(site().await).await;
     let written = put(&site, "a", "body").await;
