@@ -10,6 +10,7 @@ use s3s::dto::{
     CreateMultipartUploadOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3Request, S3Response, S3Result};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::convert::{self, show_checksum};
@@ -120,11 +121,17 @@ pub async fn complete(
     let complete = named(&mut req, asked)?;
     let told = Told { location: location(&req.headers, &object), parts: complete.parts.len(), object };
     let (site, upload_id, target) = (face.site.clone(), req.input.upload_id, told.object.clone());
-    let mut running = tokio::spawn(async move { site.complete_upload(&target, &upload_id, complete).await });
-    match tokio::time::timeout(QUIET, &mut running).await {
-        Ok(done) => told.answer_after(wait, face, done).await,
-        Err(_) if may_fail_late => told.answer_after(wait, face, running.await).await,
-        Err(_) => Ok(kept_awake(running, told, req.extensions.get::<Arc<Progress>>().cloned())),
+    let checked = Arc::new(Notify::new());
+    let telling = Arc::clone(&checked);
+    let mut running = tokio::spawn(async move { site.complete_upload_telling(&target, &upload_id, complete, telling).await });
+    // The status goes out with the first white space: not before the parts are checked, however long that takes.
+    let quiet = async {
+        checked.notified().await;
+        tokio::time::sleep(QUIET).await;
+    };
+    tokio::select! {
+        done = &mut running => told.answer_after(wait, face, done).await,
+        () = quiet, if !may_fail_late => Ok(kept_awake(running, told, req.extensions.get::<Arc<Progress>>().cloned())),
     }
 }
 

@@ -1,8 +1,10 @@
 //! CompleteMultipartUpload: claimed, verified, assembled with no lock held, then landed (protocol §4).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 
 use super::Site;
 use super::digest::{combined, composite, md5_of};
@@ -29,18 +31,29 @@ type Chosen<'a> = Vec<(u16, &'a UploadPart)>;
 impl Site {
     /// Makes the object of an upload's parts. Repeating a Complete that succeeded answers the same for a day.
     pub async fn complete_upload(&self, object: &ObjectId, upload_id: &str, complete: CompleteUpload) -> Result<Written> {
+        self.complete_upload_telling(object, upload_id, complete, Arc::default()).await
+    }
+
+    /// The same. `checked` is told once nothing can refuse what the client sent any more but its conditions.
+    pub async fn complete_upload_telling(
+        &self,
+        object: &ObjectId,
+        upload_id: &str,
+        complete: CompleteUpload,
+        checked: Arc<Notify>,
+    ) -> Result<Written> {
         // Not its conditions: a repeat finds the object that its first try made. Landing decides them.
         self.refuse_early(object, &WriteConditions::default()).await?;
         let key = (object.clone(), parse_upload_id(upload_id)?);
         let site = self.clone();
         self.unstoppable(async move {
             let _upload = site.inner.uploads.lock(&key.1).await;
-            site.complete_locked(&key, complete).await
+            site.complete_locked(&key, complete, &checked).await
         })
         .await
     }
 
-    async fn complete_locked(&self, key: &UploadKey, complete: CompleteUpload) -> Result<Written> {
+    async fn complete_locked(&self, key: &UploadKey, complete: CompleteUpload, checked: &Notify) -> Result<Written> {
         let list = list_hash(&complete);
         let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
         if let UploadState::Done { list: done, stamp, etag, size, checksum } = row.row.state {
@@ -49,7 +62,7 @@ impl Site {
         }
         self.refuse_early(&key.0, &complete.conditions).await?;
         let claimed = self.set_state(key, &row, UploadState::Completing { list, write: key.1 }).await?;
-        let outcome = self.assemble_and_land(key, claimed.clone(), list, &complete).await;
+        let outcome = self.assemble_and_land(key, claimed.clone(), list, &complete, checked).await;
         if outcome.is_err()
             && let Err(err) = self.set_state(key, &claimed, UploadState::Open).await
         {
@@ -86,11 +99,13 @@ impl Site {
         row: Stored<tables::Upload>,
         list: [u8; 32],
         complete: &CompleteUpload,
+        checked: &Notify,
     ) -> Result<Written> {
         let stored = self.stored_parts(key.1).await?;
         let rows: BTreeMap<u16, &UploadPart> = stored.iter().map(|(number, part)| (*number, &part.row)).collect();
         let chosen = choose(&complete.parts, &rows)?;
         let identity = identity(&row.row, &chosen, complete)?;
+        checked.notify_one();
         let part_map = part_map(&row.row, &chosen);
         let kept: Vec<_> = chosen.iter().map(|(number, part)| kept_part(*number, part)).collect();
         let options = PutOptions { size: Some(identity.size), modified_ms: self.inner.clock.wall_ms() };

@@ -221,6 +221,21 @@ async fn a_complete_that_fails_leaves_the_upload_open() {
 }
 
 #[tokio::test]
+async fn a_complete_says_when_it_was_checked_and_never_before() {
+    let site = with_bucket(site().await).await;
+    let (upload_id, parts) = uploaded(&site, "a", StartUpload::default(), &two_parts()).await;
+    let mut wrong = named(&parts);
+    wrong[1].etag = Some(ETag::new("0123456789abcdef0123456789abcdef"));
+    for (parts, passes) in [(wrong, false), (named(&parts), true)] {
+        let checked = Arc::new(tokio::sync::Notify::new());
+        let complete = CompleteUpload { parts, ..Default::default() };
+        let done = site.complete_upload_telling(&object("a"), &upload_id, complete, checked.clone()).await;
+        let told = futures::FutureExt::now_or_never(checked.notified()).is_some();
+        assert_eq!((done.is_ok(), told), (passes, passes));
+    }
+}
+
+#[tokio::test]
 async fn an_aborted_upload_is_gone() {
     let site = with_bucket(site().await).await;
     let (upload_id, parts) = uploaded(&site, "a", StartUpload::default(), &two_parts()).await;
