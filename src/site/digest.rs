@@ -201,6 +201,13 @@ impl Hasher {
     }
 }
 
+/// The checksum of bytes held in memory, as S3 writes it before base64.
+pub fn checksum(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Vec<u8> {
+    let mut hashers = Hashers::new(&[algorithm]);
+    hashers.update(bytes);
+    hashers.finish().checksums.remove(0).1
+}
+
 /// The checksum of checksums that S3 gives a composite object.
 pub(super) fn composite(algorithm: ChecksumAlgorithm, parts: impl Iterator<Item = impl AsRef<[u8]>>) -> Vec<u8> {
     let mut hasher = Hasher::new(algorithm);
@@ -291,11 +298,7 @@ mod tests {
     #[test]
     fn crcs_of_parts_combine_to_that_of_the_whole() {
         for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme] {
-            let of = |bytes: &[u8]| {
-                let mut hashers = Hashers::new(&[algorithm]);
-                hashers.update(bytes);
-                hashers.finish().checksums.remove(0).1
-            };
+            let of = |bytes: &[u8]| checksum(algorithm, bytes);
             let parts = [b"1234".as_slice(), b"567", b"", b"89"].map(|part| (part.len() as u64, of(part)));
             assert_eq!(combined(algorithm, parts.into_iter()), Some(of(b"123456789")));
         }
