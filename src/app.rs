@@ -48,8 +48,12 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 /// For workers to end the step they are in.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(10);
 /// People and probes need few connections and no patience.
-const ADMIN_CONNECTIONS: server::Settings =
-    server::Settings { connections_max: 128, header_timeout: Duration::from_secs(10), drain: Duration::from_secs(1) };
+const ADMIN_CONNECTIONS: server::Settings = server::Settings {
+    connections_max: 128,
+    header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(60),
+    drain: Duration::from_secs(1),
+};
 
 /// A running proxy. Dropping it is a crash: [`App::stop`] is the orderly end.
 #[derive(Debug)]
@@ -224,10 +228,11 @@ pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>
 }
 
 fn s3_connections(config: &Config) -> server::Settings {
-    let config::S3 { connections_max, header_timeout, drain, .. } = &config.s3;
+    let config::S3 { connections_max, header_timeout, idle_timeout, drain, .. } = &config.s3;
     server::Settings {
         connections_max: usize::try_from(connections_max.get()).unwrap_or(usize::MAX),
         header_timeout: header_timeout.0,
+        idle_timeout: idle_timeout.0,
         drain: drain.0,
     }
 }

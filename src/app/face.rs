@@ -118,6 +118,7 @@ fn settings(config: &Config) -> s3::Settings {
             put_bytes_max: limits.put_bytes_max.0,
             xml_bytes_max: bytes(limits.xml_bytes_max),
             signed_chunk_bytes_max: bytes(limits.signed_chunk_bytes_max),
+            idle_max: config.s3.idle_timeout.0,
             clock_skew_s_max: seconds(limits.clock_skew_max),
             presigned_s_max: seconds(limits.presigned_max),
         },

@@ -19,8 +19,12 @@ use crate::tasks::Trigger;
 
 /// Every site keeps a connection for heartbeats and some for what it fetches. The timeout ends connections that rest, too:
 /// the reader must give them up before, or a request meets the end of its connection.
-const CONNECTIONS: server::Settings =
-    server::Settings { connections_max: 1024, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(2) };
+const CONNECTIONS: server::Settings = server::Settings {
+    connections_max: 1024,
+    header_timeout: Duration::from_secs(30),
+    idle_timeout: Duration::from_secs(60),
+    drain: Duration::from_secs(2),
+};
 
 /// Everything that settings say of other sites, with its secrets read.
 #[derive(Debug)]

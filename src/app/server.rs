@@ -10,6 +10,7 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
@@ -25,6 +26,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// For the headers of a request to arrive whole.
     pub header_timeout: Duration,
+    /// For a client to take something of an answer that waits for it.
+    pub idle_timeout: Duration,
     /// For requests in flight to end, once told to stop.
     pub drain: Duration,
 }
@@ -53,6 +56,9 @@ impl<B, S> HttpService<B> for S where
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Requests at once on a connection of HTTP/2: each may hold as much memory as a connection of HTTP/1.
+const STREAMS_MAX: u32 = 32;
 
 /// Wait after a failed accept: the process is out of file descriptors, and trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -100,6 +106,7 @@ where
             Some(_) = connections.join_next() => continue,
             () = shutdown.stopping() => break,
         };
+        set_options(&stream, &settings);
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()).into_owned());
         connections.spawn(async move {
             let _turn = turn;
@@ -117,7 +124,18 @@ fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(settings.header_timeout);
+    http.http2().max_concurrent_streams(STREAMS_MAX);
     http
+}
+
+/// The kernel knows best whether a client takes anything: it ends a connection of which nothing went out for so long,
+/// although something waits to, and one whose client does not answer any more.
+fn set_options(stream: &TcpStream, settings: &Settings) {
+    let idle_ms = u32::try_from(settings.idle_timeout.as_millis()).unwrap_or(u32::MAX);
+    let set = stream.set_nodelay(true).and_then(|()| Ok(set_tcp_user_timeout(stream, idle_ms)?));
+    if let Err(error) = set {
+        debug!(%error, "a connection was gone before it began");
+    }
 }
 
 /// The next connection, once there may be one more. May be dropped at any point.
@@ -125,12 +143,7 @@ async fn accept(listener: &TcpListener, limit: &Arc<Semaphore>) -> (TcpStream, O
     let turn = limit.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    debug!(%error, "a connection was gone before it began");
-                }
-                return (stream, turn);
-            }
+            Ok((stream, _)) => return (stream, turn),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -153,15 +166,20 @@ mod tests {
     use std::convert::Infallible;
 
     use bytes::Bytes;
-    use http_body_util::Full;
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
     use hyper::service::service_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
 
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { connections_max: 2, header_timeout: Duration::from_secs(5), drain: Duration::from_millis(300) };
+    const SETTINGS: Settings = Settings {
+        connections_max: 2,
+        header_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(60),
+        drain: Duration::from_millis(300),
+    };
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
     /// Answers each request when told to; `arrived` hears of it before.
@@ -250,5 +268,21 @@ mod tests {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
         timeout(Duration::from_secs(5), answer_of(stream)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_its_answer_makes_way_for_others() {
+        let settings = Settings { connections_max: 1, idle_timeout: Duration::from_millis(500), ..SETTINGS };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endless = service_fn(|_: Request<Incoming>| async {
+            let piece = || Ok::<_, Infallible>(Frame::data(Bytes::from(vec![0; 1 << 16])));
+            Ok::<_, Infallible>(Response::new(StreamBody::new(futures::stream::iter(std::iter::repeat_with(piece)))))
+        });
+        let server = Server::start(listener, endless, settings).unwrap();
+        let _deaf = ask(&server).await;
+        let mut next = ask(&server).await;
+        let mut answer = [0; 12];
+        timeout(Duration::from_secs(30), next.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
     }
 }

@@ -67,6 +67,8 @@ pub struct S3 {
     pub connections_max: NonZeroU32,
     /// For a request's headers to arrive whole.
     pub header_timeout: Period,
+    /// For the next piece of a body, either way.
+    pub idle_timeout: Period,
     /// For requests in flight to end, once the process is told to stop.
     pub drain: Period,
     pub limits: Limits,

@@ -88,6 +88,7 @@ impl S3 {
             domains: s3.value("domains", Vec::new()),
             connections_max: s3.value("connections_max", NonZeroU32::new(4096).expect("4096 is not 0")),
             header_timeout: s3.value("header_timeout", seconds(30)),
+            idle_timeout: s3.value("idle_timeout", seconds(60)),
             drain: s3.value("drain", seconds(10)),
             limits: s3.within("limits", Limits::read),
         }
@@ -99,7 +100,7 @@ impl Limits {
         Self {
             put_bytes_max: limits.value("put_bytes_max", ByteSize(5 << 30)),
             xml_bytes_max: limits.value("xml_bytes_max", ByteSize(8 << 20)),
-            signed_chunk_bytes_max: limits.value("signed_chunk_bytes_max", ByteSize(16 << 20)),
+            signed_chunk_bytes_max: limits.value("signed_chunk_bytes_max", ByteSize(1 << 20)),
             clock_skew_max: limits.value("clock_skew_max", seconds(15 * 60)),
             presigned_max: limits.value("presigned_max", hours(7 * 24)),
         }

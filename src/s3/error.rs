@@ -7,6 +7,8 @@ use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{S3Error, S3ErrorCode as Code};
 
+use super::held::TooMuch;
+use super::idle::Stalled;
 use crate::model::{ETag, NameError};
 use crate::site::Error;
 
@@ -226,12 +228,23 @@ fn invalid_range(size: u64) -> S3Error {
 pub fn from_stream(err: &(dyn StdError + 'static)) -> S3Error {
     let mut cause = Some(err);
     while let Some(err) = cause {
-        if let Some(known) = of_upload(err).or_else(|| of_chunks(err)) {
+        if let Some(known) = of_upload(err).or_else(|| of_chunks(err)).or_else(|| of_ours(err)) {
             return known;
         }
         cause = err.source();
     }
     incomplete_body("The request body terminated unexpectedly")
+}
+
+/// What our own layers find on the way.
+fn of_ours(err: &(dyn StdError + 'static)) -> Option<S3Error> {
+    if err.is::<Stalled>() {
+        return Some(refuse(
+            Code::RequestTimeout,
+            "Your socket connection to the server was not read from or written to within the timeout period.",
+        ));
+    }
+    err.is::<TooMuch>().then(|| refuse(Code::SlowDown, "Please reduce your request rate."))
 }
 
 fn of_upload(err: &(dyn StdError + 'static)) -> Option<S3Error> {

@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error};
@@ -19,6 +20,8 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::final_chunk::Tail;
+use super::held::{Holding, Share};
+use super::idle::Patient;
 use super::request_id::{RequestId, RequestIds};
 use super::{convert, error, gate, uri};
 
@@ -29,7 +32,7 @@ const CONTENT_SHA256: &str = "x-amz-content-sha256";
 const UNMEASURED_BYTES_MAX: usize = 64 << 10;
 const SECURITY_TOKEN: &str = "x-amz-security-token";
 
-type StdError = Box<dyn std::error::Error + Send + Sync>;
+pub type StdError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Hears of every request once its answer is sent or given up.
 pub trait Observe: Send + Sync + 'static {
@@ -53,14 +56,16 @@ pub struct Progress {
     op: OnceLock<Box<str>>,
     started: Instant,
     bytes_in: AtomicU64,
+    /// What of it is in memory.
+    pub held: Share,
     /// Whether some of the body is still to come.
     unread: AtomicBool,
 }
 
 impl Progress {
-    fn new(id: RequestId) -> Self {
+    fn new(id: RequestId, held: Share) -> Self {
         let (bytes_in, unread) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { id, op: OnceLock::new(), started: Instant::now(), bytes_in, unread }
+        Self { id, op: OnceLock::new(), started: Instant::now(), bytes_in, held, unread }
     }
 
     /// Notes which operation the request turned out to be.
@@ -86,16 +91,19 @@ pub struct S3Layer {
     service: S3Service,
     ids: Arc<RequestIds>,
     observe: Arc<dyn Observe>,
+    /// How long a body may stand still.
+    idle_max: Duration,
+    holding: Holding,
 }
 
 impl S3Layer {
-    pub(super) fn new(service: S3Service, ids: RequestIds, observe: Arc<dyn Observe>) -> Self {
-        Self { service, ids: Arc::new(ids), observe }
+    pub(super) fn new(service: S3Service, ids: RequestIds, observe: Arc<dyn Observe>, idle_max: Duration) -> Self {
+        Self { service, ids: Arc::new(ids), observe, idle_max, holding: Holding::default() }
     }
 
     /// Answers one request.
     async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
-        let progress = Arc::new(Progress::new(self.ids.next()));
+        let progress = Arc::new(Progress::new(self.ids.next(), self.holding.share()));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         // The level of the span, not of what is said in it: at log.level = "warn" a warning still carries the request's id.
         let span = tracing::error_span!("request", id = %progress.id, %method, path, op = tracing::field::Empty);
@@ -103,7 +111,7 @@ impl S3Layer {
         let tail = Tail::of(request.headers().get(CONTENT_SHA256).map(HeaderValue::as_bytes));
         let one_at_a_time = request.version() < Version::HTTP_2;
         let expects = request.headers().contains_key(header::EXPECT);
-        let mut request = request.map(|body| watch_body(body, counted, tail));
+        let mut request = request.map(|body| watch_body(body, self.idle_max, counted, tail));
         request.extensions_mut().insert(Arc::clone(&progress));
         let mut response = self.serve(request).instrument(span.clone()).await;
         complete(&mut response, &method, &path, &progress.id);
@@ -172,7 +180,12 @@ async fn measured(request: Request<Body>) -> Result<Request<Body>, S3Error> {
     }
     let (parts, body) = request.into_parts();
     let whole = Limited::new(body, UNMEASURED_BYTES_MAX).collect().await;
-    let bytes = whole.map_err(|_| error::missing_content_length())?.to_bytes();
+    let bytes = whole
+        .map_err(|err| match err.is::<LengthLimitError>() {
+            true => error::missing_content_length(),
+            false => error::from_stream(err.as_ref()),
+        })?
+        .to_bytes();
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
@@ -230,16 +243,16 @@ fn micros(progress: &Progress) -> u64 {
 }
 
 /// A request's body, counted as it travels. A request without one is left as it is.
-fn watch_body(body: Incoming, progress: Arc<Progress>, tail: Option<Tail>) -> Body {
+fn watch_body(body: Incoming, idle_max: Duration, progress: Arc<Progress>, tail: Option<Tail>) -> Body {
     if body.is_end_stream() {
         return Body::empty();
     }
     progress.unread.store(true, Ordering::Relaxed);
-    Body::http_body(Watched { body, progress, tail })
+    Body::http_body(Watched { body: Patient::new(body, idle_max), progress, tail })
 }
 
 struct Watched {
-    body: Incoming,
+    body: Patient<Incoming>,
     progress: Arc<Progress>,
     /// Taken when the end was checked.
     tail: Option<Tail>,
@@ -263,8 +276,9 @@ impl http_body::Body for Watched {
             if let Some(tail) = &mut self.tail {
                 tail.pass(data);
             }
+            self.progress.held.hold(data.len())?;
         }
-        Poll::Ready(Some(frame.map_err(Into::into)))
+        Poll::Ready(Some(frame))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -13,7 +13,9 @@ mod digest;
 mod error;
 mod final_chunk;
 mod gate;
+mod held;
 mod host;
+mod idle;
 mod layer;
 mod list;
 mod multipart;
@@ -79,7 +81,7 @@ pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) 
     builder.set_host(hosts);
     builder.set_auth(keys);
     builder.set_route(gate);
-    S3Layer::new(builder.build(), request_id::RequestIds::from_seed(seed), observe)
+    S3Layer::new(builder.build(), request_id::RequestIds::from_seed(seed), observe, settings.limits.idle_max)
 }
 
 /// The second pass: parses and dispatches what the gate has admitted.

@@ -86,7 +86,8 @@ pub async fn part(face: &Face, mut req: S3Request<UploadPartInput>) -> S3Result<
     let number = part_number(req.input.part_number)?;
     let asked = req.extensions.remove::<Asked>().unwrap_or_default();
     let bytes_max = face.settings.limits.put_bytes_max;
-    let (upload, verdict) = upload::upload(req.input.body.take(), &req.headers, asked.trailers, bytes_max)?;
+    let progress = req.extensions.get::<Arc<Progress>>().cloned();
+    let (upload, verdict) = upload::upload(req.input.body.take(), &req.headers, asked.trailers, bytes_max, progress)?;
     let stored = face.site.put_part(&object, &req.input.upload_id, number, upload).await;
     let part = stored.map_err(|err| verdict.judge(err))?;
     let mut output = UploadPartOutput { e_tag: Some(convert::etag(&part.etag)), ..UploadPartOutput::default() };

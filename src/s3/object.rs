@@ -1,5 +1,7 @@
 //! PutObject, GetObject, HeadObject, GetObjectAttributes.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use s3s::dto::{
     Checksum as ShownChecksum, ChecksumType, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts,
@@ -11,6 +13,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::conditions;
 use super::convert::{self, show_checksum};
 use super::gate::{Asked, Rewrite};
+use super::layer::Progress;
 use super::outgoing::Outgoing;
 use super::sites::{self, Wait};
 use super::{Face, error, tagging, upload, uri};
@@ -28,7 +31,8 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
     let conditions = asked.conditions.object.of_write()?;
     let wait = Wait::read(&face.site, &req.headers)?;
     let bytes_max = face.settings.limits.put_bytes_max;
-    let (upload, verdict) = upload::upload(req.input.body.take(), &req.headers, asked.trailers, bytes_max)?;
+    let progress = req.extensions.get::<Arc<Progress>>().cloned();
+    let (upload, verdict) = upload::upload(req.input.body.take(), &req.headers, asked.trailers, bytes_max, progress)?;
     let written = face.site.put(&object, upload, description, conditions).await.map_err(|err| verdict.judge(err))?;
     let mut output = PutObjectOutput {
         e_tag: Some(convert::etag(&written.etag)),

@@ -1,6 +1,7 @@
 //! What the operator may set about how S3 is spoken. Listening is `app`'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use s3s::config::S3Config;
 use s3s::region::Region;
@@ -24,6 +25,8 @@ pub struct Limits {
     pub xml_bytes_max: usize,
     /// Largest signed chunk, bytes: it is held in memory until its signature is checked.
     pub signed_chunk_bytes_max: usize,
+    /// How long a body may stand still.
+    pub idle_max: Duration,
     /// How far a request's clock may be from ours, seconds.
     pub clock_skew_s_max: u32,
     /// Longest life of a presigned URL, seconds.
@@ -41,7 +44,10 @@ impl Default for Limits {
         Self {
             put_bytes_max: 5 << 30,
             xml_bytes_max: 8 << 20,
-            signed_chunk_bytes_max: 16 << 20,
+            // SDKs sign chunks of 64 KiB (minio-go, and with it mc, warp and restic), 80 KiB (.NET) or 128 KiB (Java), and
+            // others sign none: what they send in larger chunks is unsigned, which passes by as it comes.
+            signed_chunk_bytes_max: 1 << 20,
+            idle_max: Duration::from_secs(60),
             clock_skew_s_max: 900,
             presigned_s_max: 7 * 24 * 60 * 60,
         }

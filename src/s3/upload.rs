@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, header};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3Result, TrailingHeaders};
 
+use super::layer::Progress;
 use super::{convert, error};
 use crate::backend::{Body, BodyError};
 use crate::model::ChecksumAlgorithm;
@@ -54,6 +55,7 @@ pub fn upload(
     headers: &HeaderMap,
     trailers: Option<TrailingHeaders>,
     bytes_max: u64,
+    progress: Option<Arc<Progress>>,
 ) -> S3Result<(Upload, Verdict)> {
     let size = content_length(headers)?;
     if size > bytes_max {
@@ -62,7 +64,7 @@ pub fn upload(
     let verdict = Verdict::default();
     let claims = claims(headers, trailers, &verdict)?;
     let body = body.unwrap_or_else(|| StreamingBlob::from_bytes(Bytes::new()));
-    let body = Body::new(Some(size), Measured { body, left: size, ended: false, verdict: verdict.clone() });
+    let body = Body::new(Some(size), Measured { body, left: size, ended: false, verdict: verdict.clone(), progress });
     Ok((Upload { body, claims }, verdict))
 }
 
@@ -171,6 +173,8 @@ struct Measured {
     left: u64,
     ended: bool,
     verdict: Verdict,
+    /// What of the body is held in memory before it comes here.
+    progress: Option<Arc<Progress>>,
 }
 
 impl Measured {
@@ -192,6 +196,7 @@ impl Stream for Measured {
             Some(Ok(bytes)) => match self.left.checked_sub(bytes.len() as u64) {
                 Some(left) => {
                     self.left = left;
+                    self.progress.iter().for_each(|progress| progress.held.pass_on());
                     Poll::Ready(Some(Ok(bytes)))
                 }
                 None => self.refused(error::incomplete_body("The request body is longer than announced")),
@@ -272,7 +277,7 @@ mod tests {
     async fn measured(announced: &'static str, sent: &'static [u8]) -> Result<Bytes, String> {
         let body = Some(StreamingBlob::from_bytes(Bytes::from_static(sent)));
         let (upload, verdict) =
-            upload(body, &headers(&[("content-length", announced)]), None, 10).map_err(|err| err.to_string())?;
+            upload(body, &headers(&[("content-length", announced)]), None, 10, None).map_err(|err| err.to_string())?;
         let read = upload.body.collect(100).await;
         read.map_err(|_| verdict.judge(Error::BodyRefused).code().as_str().to_owned())
     }

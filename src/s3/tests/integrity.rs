@@ -275,3 +275,25 @@ async fn a_document_past_the_limit_is_refused() {
     let reply = server.send(Call::new("POST", "/bucket?delete").body(body).with_md5()).await;
     assert_eq!(reply.told(), (400, "MaxMessageLengthExceeded"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stands_still_is_given_up() {
+    let server = server().await;
+    for call in [Call::new("PUT", "/bucket/k").payload("UNSIGNED-PAYLOAD"), Call::new("POST", "/bucket?delete").with_md5()] {
+        let half = call.header("content-length", "10").body("half").to_bytes();
+        assert_eq!(server.raw(&half).await.told(), (400, "RequestTimeout"));
+    }
+    nothing_is_stored(&server).await;
+}
+
+#[tokio::test]
+async fn a_signed_chunk_larger_than_any_client_sends_is_refused_before_it_is_held() {
+    let server = server().await;
+    let signed = async |size: usize| {
+        let body = move |chain: &mut Chain| [chain.chunk(&vec![b'x'; size]), chain.chunk(b"")].concat();
+        chunked(&server, SIGNED, size, None, body).await
+    };
+    assert_eq!(signed((1 << 20) + 1).await.told(), (400, "EntityTooLarge"));
+    nothing_is_stored(&server).await;
+    assert_eq!(signed(1 << 20).await.status, 200);
+}
