@@ -157,8 +157,7 @@ impl Status {
         self.read(move |shared| read_object(shared, &id)).await
     }
 
-    /// The current record of an object, if the row cache has it. `None` says nothing.
-    #[cfg(test)]
+    /// The current record of an object, if the row cache has it: for tests and benchmarks. `None` says nothing.
     pub fn cached(&self, id: &ObjectId) -> Option<Arc<Stored<Record>>> {
         self.0.shared.cache.get(id).flatten()
     }
