@@ -73,7 +73,7 @@ impl Site {
         if let Err(err) = &removed {
             tracing::warn!(%object, error = %err, "the bytes of a deleted object are still in the store");
         }
-        self.inner.settler.add(Unsettled { write, object: object.clone(), done: removed.is_ok() });
+        self.inner.settler.add(Unsettled { write, object: object.clone(), staged: None, done: removed.is_ok() });
     }
 }
 

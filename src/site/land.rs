@@ -130,7 +130,8 @@ impl Site {
         if let Err(reason) = &published {
             tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its plain name yet");
         }
-        self.inner.settler.add(Unsettled { write: record.write, object: object.clone(), done: published.is_ok() });
+        let (write, object) = (record.write, object.clone());
+        self.inner.settler.add(Unsettled { write, object, staged: Some(from), done: published.is_ok() });
     }
 
     pub(super) fn written(&self, record: &Record) -> Written {

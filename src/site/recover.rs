@@ -112,5 +112,9 @@ impl Site {
 
 fn unsettled(write: WriteId, row: &Settling) -> Unsettled {
     let (Settling::Publish { object, .. } | Settling::Remove { object, .. } | Settling::Prepared { object, .. }) = row;
-    Unsettled { write, object: object.clone(), done: false }
+    let staged = match row {
+        Settling::Publish { from, .. } => Some(*from),
+        Settling::Remove { .. } | Settling::Prepared { .. } => None,
+    };
+    Unsettled { write, object: object.clone(), staged, done: false }
 }

@@ -21,10 +21,13 @@ use crate::tasks::{Step, Worker};
 
 /// Redo rows one step settles, at the most.
 const STEP_ROWS_MAX: usize = 4_096;
-/// Redo rows settled side by side: their commits meet in few transactions.
-const SIDE_BY_SIDE: usize = 256;
-/// How long work gathers before a step: a directory is synced once for all of it.
-const GATHER: Duration = Duration::from_millis(100);
+/// Redo rows dropped with one commit. A write of one of their keys that comes first makes all of them start again.
+const CLOSED_TOGETHER: usize = 32;
+/// Such commits under way at once.
+const SIDE_BY_SIDE: usize = 4;
+/// How long work gathers before a step: a directory is synced once for all of it, and what was replaced meanwhile needs no
+/// record of its own any more.
+const GATHER: Duration = Duration::from_millis(250);
 /// Past this many unsettled writes the store is not keeping up, and new writes are refused.
 pub(super) const UNSETTLED_MAX: u64 = 200_000;
 
@@ -33,6 +36,8 @@ pub(super) const UNSETTLED_MAX: u64 = 200_000;
 pub(super) struct Unsettled {
     pub write: WriteId,
     pub object: ObjectId,
+    /// The staging file that is free once the row is dropped.
+    pub staged: Option<StagingFile>,
     /// Whether the step that the row would redo was made; all that is left is to make it durable.
     pub done: bool,
 }
@@ -200,13 +205,16 @@ impl SettleWorker {
         failure
     }
 
-    /// Drops the redo row, and gives back the staging file that it kept.
-    async fn close(&self, one: &Unsettled) -> Result<(), String> {
+    /// Drops redo rows, and gives back the staging files that they kept.
+    async fn close(&self, some: &[Unsettled]) -> Result<(), String> {
         for _ in 0..CONFLICTS_MAX {
-            let Some((commit, staging)) = self.closing(one).await? else { return Ok(()) };
+            let mut commit = Commit::new().frees();
+            for one in some {
+                commit = self.closing(commit, one).await?;
+            }
             match self.site.inner.status.commit(commit).await {
                 Ok(_) => {
-                    if let Some(staging) = staging {
+                    for staging in some.iter().filter_map(|one| one.staged) {
                         self.site.inner.backend.release(Location::Staged(staging)).await;
                     }
                     return Ok(());
@@ -218,29 +226,14 @@ impl SettleWorker {
         Err("other writes of the key kept coming first".into())
     }
 
-    /// The commit that drops a redo row, and the staging file that is free after it.
-    async fn closing(&self, one: &Unsettled) -> Result<Option<(Commit, Option<StagingFile>)>, String> {
+    /// Adds to a commit that the redo row goes, and that the record, if it is still this write's, is where it belongs. Nobody
+    /// else drops a redo row.
+    async fn closing(&self, commit: Commit, one: &Unsettled) -> Result<Commit, String> {
+        let commit = commit.delete::<Settle>(&one.write);
         let current = self.site.current(&one.object).await.map_err(|err| err.to_string())?;
-        if let Some(stored) = current.filter(|stored| is_staged(&stored.row, one.write)) {
-            let Location::Staged(from) = stored.row.location else { return Ok(None) };
-            let settled = Record { location: Location::Plain, ..stored.row.clone() };
-            let commit = Commit::new()
-                .frees()
-                .expect::<Objects>(&one.object, Some(stored.revision))
-                .put::<Objects>(&one.object, &settled)
-                .delete::<Settle>(&one.write);
-            return Ok(Some((commit, Some(from))));
-        }
-        let row = self.site.inner.status.get::<Settle>(&one.write).await.map_err(|err| err.to_string())?;
-        let Some(row) = row else { return Ok(None) };
-        let staging = match row.row {
-            // Replaced or deleted since: the staging file holds nothing that any record names.
-            Settling::Publish { from, .. } => Some(from),
-            Settling::Remove { .. } => None,
-            Settling::Prepared { .. } => return Err(PREPARED.into()),
-        };
-        let commit = Commit::new().frees().expect::<Settle>(&one.write, Some(row.revision)).delete::<Settle>(&one.write);
-        Ok(Some((commit, staging)))
+        let Some(stored) = current.filter(|stored| is_staged(&stored.row, one.write)) else { return Ok(commit) };
+        let settled = Record { location: Location::Plain, ..stored.row.clone() };
+        Ok(commit.expect::<Objects>(&one.object, Some(stored.revision)).put::<Objects>(&one.object, &settled))
     }
 
     /// Settles what a process before this one left.
@@ -258,17 +251,20 @@ impl SettleWorker {
         failure = failure.or(self.harden(&mut batch).await.err());
         let (done, stuck): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.done);
         stuck.into_iter().for_each(|one| self.settler().0.stuck.push(one));
-        let closed = stream::iter(done).map(|one| async move {
-            let outcome = self.close(&one).await;
-            (one, outcome)
+        // What failed once is closed one by one, so that it holds up nothing else.
+        let together = if self.stuck { 1 } else { CLOSED_TOGETHER };
+        let chunks: Vec<_> = done.chunks(together).map(<[Unsettled]>::to_vec).collect();
+        let closed = stream::iter(chunks).map(|some| async move {
+            let outcome = self.close(&some).await;
+            (some, outcome)
         });
         let mut closed = closed.buffer_unordered(SIDE_BY_SIDE);
-        while let Some((one, outcome)) = closed.next().await {
+        while let Some((some, outcome)) = closed.next().await {
             match outcome {
-                Ok(()) => drop(self.settler().0.waiting.fetch_sub(1, Ordering::Relaxed)),
+                Ok(()) => drop(self.settler().0.waiting.fetch_sub(some.len() as u64, Ordering::Relaxed)),
                 Err(reason) => {
-                    failure = failure.or(Some(format!("{}: {reason}", one.object)));
-                    self.settler().0.stuck.push(one);
+                    failure = failure.or(Some(format!("{}: {reason}", some[0].object)));
+                    some.into_iter().for_each(|one| self.settler().0.stuck.push(one));
                 }
             }
         }

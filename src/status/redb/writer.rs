@@ -1,8 +1,10 @@
 //! The one writer: a thread that gathers commits, writes them in one engine transaction, and answers when it is durable.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ::redb::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -26,9 +28,15 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Bytes of rows that may wait; beyond, callers wait before they queue.
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 
-/// File length up to which a commit saves the allocator's state, so that a crash is repaired at once. It rewrites that
-/// state for every 4 GiB at each commit.
-const QUICK_REPAIR_BYTES_MAX: u64 = 8 << 30;
+/// File lengths at which a commit saves the allocator's state, so that a crash is repaired at once. That costs a second
+/// sync: a smaller file is read through in less than half a second instead. And it rewrites that state for every 4 GiB at
+/// each commit: too much for a larger one.
+const QUICK_REPAIR_BYTES: Range<u64> = 64 << 20..8 << 30;
+
+/// A batch of so many commits says that many clients write: the next one waits a little for theirs, since what a
+/// transaction costs hardly depends on how many share it.
+const CROWD: usize = 8;
+const CROWD_PATIENCE: Duration = Duration::from_micros(500);
 
 /// What readers and the writer share.
 #[derive(Debug)]
@@ -181,8 +189,13 @@ async fn wait<T: Send + 'static>(answer: oneshot::Receiver<T>) -> Option<T> {
 
 impl WriterState {
     fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut crowd = 0;
         while let Some(first) = jobs.blocking_recv() {
+            if crowd >= CROWD {
+                std::thread::sleep(CROWD_PATIENCE);
+            }
             let batch = gather(first, &mut jobs);
+            crowd = batch.len();
             self.write(batch);
         }
     }
@@ -219,7 +232,7 @@ impl WriterState {
     /// One engine transaction: what each commit of the batch is answered once it is durable.
     fn commit(&mut self, commits: &mut [Commit]) -> Result<Vec<Outcome>, ::redb::Error> {
         let mut txn = self.shared.db.begin_write()?;
-        txn.set_quick_repair(self.shared.file_bytes.load(Ordering::Relaxed) < QUICK_REPAIR_BYTES_MAX);
+        txn.set_quick_repair(QUICK_REPAIR_BYTES.contains(&self.shared.file_bytes.load(Ordering::Relaxed)));
         let left = self.room.left();
         let mut batch = Batch::new(&txn, self.counts, self.tally.clone());
         let mut outcomes = Vec::with_capacity(commits.len());
