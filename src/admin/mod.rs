@@ -25,7 +25,7 @@ pub use explain::{ExplainView, ToldView};
 pub use health::{Probe, Readiness};
 pub use object::{DeletedView, ObjectView};
 pub use pause::{Pause, Resume};
-pub use reconcile::{Begun, Runs, Watched};
+pub use reconcile::{Begun, Runs, Stopped, Watched};
 pub use replicate::{Named, Outcome, Replicate, ReplicateAnswer};
 pub use retry::{Retry, RetryAnswer};
 pub use routes::router;

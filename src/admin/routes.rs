@@ -34,7 +34,7 @@ fn guarded() -> Vec<Route> {
         ("/v1/openapi.json", "get", get(views::openapi)),
         ("/v1/pause", "post", post(pause::pause)),
         ("/v1/pending", "get", get(rows::pending)),
-        ("/v1/reconcile", "get post", get(reconcile::watch).post(reconcile::begin)),
+        ("/v1/reconcile", "delete get post", get(reconcile::watch).post(reconcile::begin).delete(reconcile::stop)),
         ("/v1/replicate", "post", post(replicate::replicate)),
         ("/v1/resume", "post", post(pause::resume)),
         ("/v1/retry", "post", post(retry::retry)),

@@ -9,6 +9,7 @@ use super::Shared;
 use super::census::{Backlog, SiteView};
 use super::error::Error;
 use super::views::{Health, WorkerView};
+use crate::peer::SiteState;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StatusView {
@@ -36,12 +37,18 @@ pub struct StatusView {
 pub struct OwnView {
     pub name: String,
     pub number: u16,
+    /// `active`, or `restoring` while it does not have all yet that the others had.
+    pub state: String,
 }
 
 pub async fn status(State(parts): State<Shared>) -> Result<Json<StatusView>, Error> {
     let (census, now) = (parts.census.fresh(&parts.site).await?, Instant::now());
+    let state = match parts.site.state() {
+        SiteState::Active => "active",
+        SiteState::Restoring => "restoring",
+    };
     Ok(Json(StatusView {
-        site: OwnView { name: parts.site_id.name.clone(), number: parts.site_id.number.0 },
+        site: OwnView { name: parts.site_id.name.clone(), number: parts.site_id.number.0, state: state.into() },
         version: env!("CARGO_PKG_VERSION").into(),
         uptime_seconds: parts.started.elapsed().as_secs(),
         store: parts.site.backend().capabilities().kind.into(),

@@ -159,5 +159,6 @@ fn hello(config: &Config) -> Heads {
         clock_ms: SystemClock.millis(),
         received: None,
         tells: false,
+        dirty: false,
     }
 }

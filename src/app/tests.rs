@@ -104,7 +104,7 @@ async fn the_api_tells_who_it_is_and_what_it_does() {
     let bucket = crate::model::BucketName::new("photos").unwrap();
     running.app.parts.site.create_bucket(&bucket, "me", "us-east-1").await.unwrap();
     let status = running.json("/v1/status").await;
-    assert_eq!(status["site"], serde_json::json!({ "name": "paris", "number": 7 }));
+    assert_eq!(status["site"], serde_json::json!({ "name": "paris", "number": 7, "state": "active" }));
     assert_eq!((status["ready"].as_bool(), status["store"].as_str()), (Some(true), Some("memory")));
     assert_eq!(running.json("/v1/workers").await[0]["name"], "settle");
     assert_eq!(running.json("/v1/buckets").await[0]["name"], "photos");

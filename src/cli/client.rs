@@ -120,6 +120,11 @@ impl Client {
         self.ask(Method::POST, path, Some(body.into())).await
     }
 
+    /// Ends what `path` and its query name.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Error> {
+        self.ask(Method::DELETE, &with_query(path, query.iter().copied()), None).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<T, Error> {
         let request = Request::builder()
             .method(method)

@@ -11,8 +11,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::Exit;
-use super::client::{AdminArgs, Client, block_on, say};
-use crate::admin::{Begun, Watched};
+use super::client::{AdminArgs, Client, block_on, say, say_json};
+use super::text::{Keys, Target, target};
+use crate::admin::{Begun, Runs, Stopped, Watched};
 use crate::config::Sources;
 use crate::model::BucketName;
 use crate::reconcile::{Ask, Line, Progress, RunState};
@@ -23,9 +24,9 @@ const LOOK: Duration = Duration::from_millis(300);
 /// What to compare, and what to do about it.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Only this bucket, or the keys in it that begin with PREFIX
-    #[arg(value_name = "BUCKET[/PREFIX]")]
-    scope: Option<String>,
+    /// Only this bucket, or the keys in it that begin with PREFIX; a * at its end changes nothing
+    #[arg(value_name = "BUCKET[/PREFIX]", value_parser = scope)]
+    scope: Option<Scope>,
     /// Only with this site
     #[arg(long, value_name = "SITE")]
     with: Option<String>,
@@ -38,14 +39,36 @@ pub struct Options {
     /// Write each difference as a line of JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Stop a run, or every one; what it mended stays mended
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["scope", "with", "dry_run", "deep", "report"])]
+    stop: Option<Option<u64>>,
     #[command(flatten)]
     admin: AdminArgs,
 }
 
+/// A bucket and how keys in it begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Scope {
+    bucket: BucketName,
+    prefix: String,
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let Target { bucket, keys } = target(text)?;
+    let prefix = match keys {
+        Keys::All => String::new(),
+        Keys::One(prefix) | Keys::Under(prefix) => prefix,
+    };
+    Ok(Scope { bucket: BucketName::new(&bucket).map_err(|err| err.to_string())?, prefix })
+}
+
 /// Begins the run and watches it to its end.
 pub fn run(sources: &Sources, options: &Options) -> Result<Exit> {
-    let ask = options.ask()?;
     let client = Client::new(&options.admin, sources)?;
+    if let Some(stop) = options.stop {
+        return block_on(stopped(&client, stop, options));
+    }
+    let ask = options.ask();
     let mut lines = Lines::open(options)?;
     block_on(async {
         let Begun { id } = client.post("/v1/reconcile", &ask).await?;
@@ -53,13 +76,37 @@ pub fn run(sources: &Sources, options: &Options) -> Result<Exit> {
         let ended = tokio::select! {
             ended = watching => ended?,
             _ = tokio::signal::ctrl_c() => {
-                eprintln!("the run goes on at the site: GET {}/v1/reconcile?id={id} shows it", client.url());
+                eprintln!("run {id} goes on at the site: GET {}/v1/reconcile?id={id} shows it, `anybucket reconcile --stop {id}` ends it", client.url());
                 return Ok(Exit::Failed);
             }
         };
         lines.end(&ended)?;
         Ok(options.told(&ended))
     })
+}
+
+/// Stops a run, or all that are under way.
+async fn stopped(client: &Client, stop: Option<u64>, options: &Options) -> Result<Exit> {
+    let under_way = |run: &Progress| run.ended_ms.is_none();
+    let ids: Vec<u64> = match stop {
+        Some(id) => vec![id],
+        None => {
+            let Runs { runs } = client.get("/v1/reconcile", &[]).await?;
+            runs.iter().filter(|run| under_way(run)).map(|run| run.id).collect()
+        }
+    };
+    for id in &ids {
+        let Stopped { run } = client.delete("/v1/reconcile", &[("id", &id.to_string())]).await?;
+        match (options.admin.json, run.state) {
+            (true, _) => say_json(&run),
+            (false, RunState::Stopped) => say(format!("run {id} stopped")),
+            (false, _) => say(format!("run {id} had ended")),
+        }
+    }
+    if ids.is_empty() && !options.admin.json {
+        say("no run is under way");
+    }
+    Ok(Exit::Done)
 }
 
 async fn watch(client: &Client, id: u64, lines: &mut Lines) -> Result<Progress> {
@@ -81,22 +128,16 @@ async fn watch(client: &Client, id: u64, lines: &mut Lines) -> Result<Progress> 
 }
 
 impl Options {
-    fn ask(&self) -> Result<Ask> {
-        let (bucket, prefix) = match self.scope.as_deref().map(|scope| scope.split_once('/').unwrap_or((scope, ""))) {
-            Some((bucket, prefix)) => (Some(BucketName::new(bucket)?), prefix.to_owned()),
-            None => (None, String::new()),
-        };
-        Ok(Ask { bucket, prefix, with: self.with.clone(), dry_run: self.dry_run, deep: self.deep })
+    fn ask(&self) -> Ask {
+        let (bucket, prefix) = self.scope.clone().map(|scope| (scope.bucket, scope.prefix)).unzip();
+        let prefix = prefix.unwrap_or_default();
+        Ask { bucket, prefix, with: self.with.clone(), dry_run: self.dry_run, deep: self.deep }
     }
 
     /// Says how it ended, to people; machines have read it.
     fn told(&self, ended: &Progress) -> Exit {
-        if ended.state == RunState::Failed {
-            eprintln!("error: {}", ended.error.as_deref().unwrap_or("the run failed"));
-            return Exit::Failed;
-        }
         let (summary, differences) = (&ended.summary, ended.summary.differences());
-        if !self.admin.json {
+        if !self.admin.json && summary.compared + differences > 0 {
             say(format!("compared {}, found {differences} differences", summary.compared));
             for (class, count) in summary.classes.iter().filter(|(_, count)| **count > 0) {
                 say(format!("  {:<14} {count}", class.name()));
@@ -107,8 +148,23 @@ impl Options {
             if summary.busy + summary.unchecked > 0 {
                 say(format!("{} changed meanwhile and are left to the next run", summary.busy + summary.unchecked));
             }
+            if summary.out_of_scope > 0 {
+                say(format!("{} differ where nothing is to be replicated (replication.sites) and stay so", summary.out_of_scope));
+            }
         }
-        if self.dry_run && differences > 0 { Exit::Differences } else { Exit::Done }
+        let wants_lines = self.report.is_some() || self.dry_run && self.admin.json;
+        if wants_lines && summary.lines_left_out > 0 {
+            eprintln!(
+                "{} differences are counted and were not kept as lines: ask for less, by bucket and prefix",
+                summary.lines_left_out
+            );
+        }
+        match ended.state {
+            RunState::Failed => eprintln!("error: {}", ended.error.as_deref().unwrap_or("the run failed")),
+            RunState::Stopped => eprintln!("error: the run was stopped"),
+            _ => return if self.dry_run && differences > 0 { Exit::Differences } else { Exit::Done },
+        }
+        Exit::Failed
     }
 }
 
@@ -167,16 +223,12 @@ impl Lines {
 mod tests {
     use super::*;
 
-    fn options(scope: &str) -> Options {
-        let (with, report, admin) = (None, None, AdminArgs::default());
-        Options { scope: Some(scope.into()), with, dry_run: true, deep: false, report, admin }
-    }
-
     #[test]
     fn the_scope_is_a_bucket_and_what_keys_begin_with() {
-        let ask = options("logs/2026/a").ask().unwrap();
-        assert_eq!((ask.bucket.unwrap().as_str(), ask.prefix.as_str()), ("logs", "2026/a"));
-        assert_eq!(options("logs").ask().unwrap().prefix, "");
-        assert!(options("/x").ask().is_err());
+        for (text, prefix) in [("logs/2026/a", "2026/a"), ("logs/2026/*", "2026/"), ("logs/*", ""), ("logs", "")] {
+            let scope = scope(text).unwrap();
+            assert_eq!((scope.bucket.as_str(), &*scope.prefix), ("logs", prefix));
+        }
+        assert!(scope("/x").is_err() && scope("No_Bucket").is_err());
     }
 }

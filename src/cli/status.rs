@@ -65,6 +65,9 @@ fn write_screen(text: &mut String, status: &StatusView) -> std::fmt::Result {
     let (site, up) = (&status.site, lasted(status.uptime_seconds as f64));
     let health = if status.health.ready { "ready".into() } else { format!("NOT READY: {}", status.health.reasons.join("; ")) };
     writeln!(text, "{} (number {})  {health}", site.name, site.number)?;
+    if site.state == "restoring" {
+        writeln!(text, "RESTORING: nothing is listed until everything that the other sites had is here")?;
+    }
     writeln!(text, "anybucket {}, up {up}, store {}", status.version, status.store)?;
     writeln!(
         text,
@@ -144,9 +147,11 @@ mod tests {
             "last_error": "cut \u{1b}off" });
         let worker = serde_json::json!({ "name": "fetch", "state": "failing", "tries": 3, "worked": 1, "failed": 3,
             "seconds_since_step": 1.0, "last_error": "no room", "seconds_since_error": 1.0 });
-        serde_json::from_value(serde_json::json!({ "site": { "name": "paris", "number": 1 }, "version": "0.1.0",
+        serde_json::from_value(
+            serde_json::json!({ "site": { "name": "paris", "number": 1, "state": "restoring" }, "version": "0.1.0",
             "uptime_seconds": 90_000, "store": "fs", "unsettled": 0, "ready": false, "reasons": ["disk full"],
-            "sites": [site], "backlog": { "due": 4, "waiting": 5 }, "conflicts": 1, "graves": 2, "workers": [worker] }))
+            "sites": [site], "backlog": { "due": 4, "waiting": 5 }, "conflicts": 1, "graves": 2, "workers": [worker] }),
+        )
         .unwrap()
     }
 
@@ -154,7 +159,7 @@ mod tests {
     fn one_screen_tells_what_is_wrong() {
         let shown = screen(&status());
         for part in [
-            "paris (number 1)  NOT READY: disk full",
+            "paris (number 1)  NOT READY: disk full\nRESTORING: nothing is listed",
             "up 1 d 1 h, store fs",
             "to fetch 4 now, 5 later",
             "berlin  unreachable  12 (5 m 5 s)  132      4 m 0 s  10000 or more  0      -3 ms  5 m 0 s",

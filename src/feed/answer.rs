@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::rows;
 use crate::backend::Body;
 use crate::model::{BucketName, ObjectId, Replica, Seq, SiteNumber, Stamp, Telling, Unit};
 use crate::peer::{Digest, DigestAsk, Error, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, Result, RowsPage};
+use crate::reconcile;
 use crate::replicate::heads_for;
 use crate::site::{self, Site};
 use crate::status::tables::{Pending, Receipts};
@@ -112,7 +112,8 @@ impl Feed {
     }
 
     /// The state of units, in order; small bodies come along as long as there is room.
-    pub async fn fetch(&self, units: &[Unit]) -> Result<Vec<Fetched>> {
+    pub async fn fetch(&self, reader: SiteNumber, units: &[Unit]) -> Result<Vec<Fetched>> {
+        self.refuse_paused(reader)?;
         if units.len() > UNITS_MAX {
             return Err(Error::Refused(format!("{} units were asked for at once, {UNITS_MAX} are allowed", units.len())));
         }
@@ -138,23 +139,27 @@ impl Feed {
     }
 
     /// Bytes of an object, as long as its data has this stamp.
-    pub async fn open(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body> {
+    pub async fn open(&self, reader: SiteNumber, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body> {
+        self.refuse_paused(reader)?;
         self.site.open_replica(object, data, range).await.map_err(here)?.ok_or(Error::Changed)
     }
 
-    pub async fn digests(&self, ask: DigestAsk) -> Result<Vec<Digest>> {
+    pub async fn digests(&self, reader: SiteNumber, ask: DigestAsk) -> Result<Vec<Digest>> {
+        self.refuse_paused(reader)?;
         if ask.ranges.len() > RANGES_MAX {
             return Err(Error::Refused(format!("{} ranges were asked for at once, {RANGES_MAX} are allowed", ask.ranges.len())));
         }
-        rows::digests(&self.site, ask).await.map_err(here)
+        reconcile::digests(&self.site, &ask).await.map_err(here)
     }
 
-    pub async fn rows(&self, bucket: &BucketName, range: KeyRange, rows_max: usize) -> Result<RowsPage> {
-        rows::rows(&self.site, bucket, &range, rows_max).await.map_err(here)
+    pub async fn rows(&self, reader: SiteNumber, bucket: &BucketName, range: KeyRange, rows_max: usize) -> Result<RowsPage> {
+        self.refuse_paused(reader)?;
+        reconcile::rows(&self.site, bucket, &range, rows_max).await.map_err(here)
     }
 
     /// Every bucket known here, deleted ones too.
-    pub async fn buckets(&self) -> Result<Vec<BucketName>> {
+    pub async fn buckets(&self, reader: SiteNumber) -> Result<Vec<BucketName>> {
+        self.refuse_paused(reader)?;
         self.site.known_buckets().await.map_err(here)
     }
 }

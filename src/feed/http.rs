@@ -65,28 +65,28 @@ async fn log(State(served): State<Shared>, Asker(reader): Asker, Asked(ask): Ask
     told(Verb::Log, &served.feed.log(reader, ask).await?)
 }
 
-async fn fetch(State(served): State<Shared>, _: Asker, Asked(units): Asked<Vec<Unit>>) -> Answer {
-    told(Verb::Fetch, &served.feed.fetch(&units).await?)
+async fn fetch(State(served): State<Shared>, Asker(reader): Asker, Asked(units): Asked<Vec<Unit>>) -> Answer {
+    told(Verb::Fetch, &served.feed.fetch(reader, &units).await?)
 }
 
-async fn open(State(served): State<Shared>, _: Asker, Asked(ask): Asked<OpenAsk>) -> Answer {
+async fn open(State(served): State<Shared>, Asker(reader): Asker, Asked(ask): Asked<OpenAsk>) -> Answer {
     let size = ask.range.end.checked_sub(ask.range.start);
     let size = size.ok_or_else(|| Error::Malformed("the range ends before it begins".into()))?;
-    let body = served.feed.open(&ask.object, ask.data, ask.range).await?;
+    let body = served.feed.open(reader, &ask.object, ask.data, ask.range).await?;
     let headers = [(header::CONTENT_LENGTH, HeaderValue::from(size)), (header::CONTENT_TYPE, octets())];
     Ok((headers, Body::from_stream(body.stream)).into_response())
 }
 
-async fn digests(State(served): State<Shared>, _: Asker, Asked(ask): Asked<DigestAsk>) -> Answer {
-    told(Verb::Digests, &served.feed.digests(ask).await?)
+async fn digests(State(served): State<Shared>, Asker(reader): Asker, Asked(ask): Asked<DigestAsk>) -> Answer {
+    told(Verb::Digests, &served.feed.digests(reader, ask).await?)
 }
 
-async fn rows(State(served): State<Shared>, _: Asker, Asked(ask): Asked<RowsAsk>) -> Answer {
-    told(Verb::Rows, &served.feed.rows(&ask.bucket, ask.range, ask.rows_max).await?)
+async fn rows(State(served): State<Shared>, Asker(reader): Asker, Asked(ask): Asked<RowsAsk>) -> Answer {
+    told(Verb::Rows, &served.feed.rows(reader, &ask.bucket, ask.range, ask.rows_max).await?)
 }
 
-async fn buckets(State(served): State<Shared>, _: Asker) -> Answer {
-    told(Verb::Buckets, &served.feed.buckets().await?)
+async fn buckets(State(served): State<Shared>, Asker(reader): Asker) -> Answer {
+    told(Verb::Buckets, &served.feed.buckets(reader).await?)
 }
 
 /// What is asked for is nothing that this version has.

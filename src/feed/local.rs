@@ -35,22 +35,22 @@ impl Peer for Local {
     }
 
     async fn fetch(&self, units: &[Unit]) -> Result<Vec<Fetched>> {
-        self.feed.fetch(units).await
+        self.feed.fetch(self.reader, units).await
     }
 
     async fn open(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body> {
-        self.feed.open(object, data, range).await
+        self.feed.open(self.reader, object, data, range).await
     }
 
     async fn digests(&self, ask: DigestAsk) -> Result<Vec<Digest>> {
-        self.feed.digests(ask).await
+        self.feed.digests(self.reader, ask).await
     }
 
     async fn rows(&self, bucket: &BucketName, range: KeyRange, rows_max: usize) -> Result<RowsPage> {
-        self.feed.rows(bucket, range, rows_max).await
+        self.feed.rows(self.reader, bucket, range, rows_max).await
     }
 
     async fn buckets(&self) -> Result<Vec<BucketName>> {
-        self.feed.buckets().await
+        self.feed.buckets(self.reader).await
     }
 }

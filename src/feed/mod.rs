@@ -7,7 +7,6 @@ mod answer;
 mod auth;
 mod http;
 mod local;
-mod rows;
 
 pub use answer::Feed;
 pub use auth::{Reader, Readers};

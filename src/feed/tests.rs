@@ -14,7 +14,7 @@ use crate::backend::memory::Memory;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{BucketName, Incarnation, Key, Replica, Seq, SiteId, SiteNumber, Stamp, Token, Unit};
 use crate::peer::http::VERSION;
-use crate::peer::{Client, DigestAsk, Error, Heads, KeyRange, LogAsk, PROTOCOL, Peer, SiteState};
+use crate::peer::{Client, DigestAsk, Error, Heads, KeyRange, LogAsk, PROTOCOL, Peer, RangeAsk, SiteState};
 use crate::site::testing::{object, put, status, with_bucket};
 use crate::site::{Neighbours, Parts, Scope, Site};
 use crate::status::Options;
@@ -84,6 +84,7 @@ fn mine(received: Option<(Incarnation, Seq)>) -> Heads {
         clock_ms: 0,
         received,
         tells: true,
+        dirty: false,
     }
 }
 
@@ -167,12 +168,14 @@ async fn ranges_are_compared_and_their_rows_read() {
     let feed = Feed::new(paris.site.clone());
     let ask = DigestAsk {
         bucket: bucket(),
-        ranges: vec![KeyRange::ALL, KeyRange { from: Some(Key::new("b").unwrap()), to: None }],
+        ranges: [KeyRange::ALL, KeyRange { from: Some(Key::new("b").unwrap()), to: None }]
+            .map(|range| RangeAsk { range, rows_max: 1_000 })
+            .to_vec(),
         graves_from_ms: 0,
     };
-    assert_eq!(paris.berlin().digests(ask.clone()).await, feed.digests(ask).await);
+    assert_eq!(paris.berlin().digests(ask.clone()).await, feed.digests(BERLIN, ask).await);
     let rows = paris.berlin().rows(&bucket(), KeyRange::ALL, 10).await;
-    assert_eq!(rows, feed.rows(&bucket(), KeyRange::ALL, 10).await);
+    assert_eq!(rows, feed.rows(BERLIN, &bucket(), KeyRange::ALL, 10).await);
 }
 
 #[tokio::test]
@@ -181,7 +184,7 @@ async fn faults_of_the_reader_are_refused_with_the_same_words_as_in_one_process(
     let (berlin, feed) = (paris.berlin(), Feed::new(paris.site.clone()));
     let many = vec![Unit::null(&object("x")); 1_000];
     let refused = berlin.fetch(&many).await.unwrap_err();
-    assert_eq!(refused, feed.fetch(&many).await.unwrap_err());
+    assert_eq!(refused, feed.fetch(BERLIN, &many).await.unwrap_err());
     assert!(matches!(refused, Error::Refused(text) if text.contains("1000 units")));
     let newer = Heads { protocol: 2, ..mine(None) };
     let refused = berlin.heads(newer.clone(), SOON).await.unwrap_err();

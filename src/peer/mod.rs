@@ -18,7 +18,9 @@ use async_trait::async_trait;
 pub use address::{Address, NotAnAddress};
 pub use client::{Client, NotAToken, check_token};
 pub use error::{Error, Result};
-pub use wire::{Digest, DigestAsk, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, RowDigest, RowsPage, SiteState};
+pub use wire::{
+    Digest, DigestAsk, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, RangeAsk, RowDigest, RowsPage, SiteState,
+};
 
 use crate::backend::Body;
 use crate::model::{BucketName, ObjectId, Stamp, Unit};

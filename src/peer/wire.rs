@@ -27,6 +27,9 @@ pub struct Heads {
     pub received: Option<(Incarnation, Seq)>,
     /// Whether it tells the one spoken to what is changed there: only then is what it has of concern here.
     pub tells: bool,
+    /// Whether the one spoken to may lack something that nobody will tell it: what it was to be told became too much, or a life
+    /// of it ended. To know all that was told is not to know everything then.
+    pub dirty: bool,
 }
 
 /// Whether a site's absences prove anything.
@@ -80,9 +83,17 @@ pub struct KeyRange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestAsk {
     pub bucket: BucketName,
-    pub ranges: Vec<KeyRange>,
+    pub ranges: Vec<RangeAsk>,
     /// Graves with stamps before this do not count, milliseconds since 1970: both sides have to draw the same line.
     pub graves_from_ms: u64,
+}
+
+/// Asks for the digest of a range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeAsk {
+    pub range: KeyRange,
+    /// So many rows the one who asks has there. Where more are counted the two differ, and nothing more is counted.
+    pub rows_max: u64,
 }
 
 /// What a range holds: live units and graves that may still have to be told.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::Result;
 use super::diff::Class;
-use super::pair::in_time;
+use super::pair::{Ways, in_time};
 use super::report::{Line, Report, Side};
 use crate::model::{Bucket, BucketName, Replica, SiteNumber, Unit};
+use crate::peer::Error as PeerError;
 use crate::site::{Neighbour, Site};
 use crate::status::Page;
 use crate::status::tables::Dirty;
@@ -33,6 +34,10 @@ pub(super) async fn buckets(
     for some in names.chunks(FETCH_MAX) {
         let units: Vec<Unit> = some.iter().cloned().map(Unit::Bucket).collect();
         let fetched = in_time(neighbour.peer.fetch(&units)).await?;
+        if fetched.len() != units.len() {
+            let reason = format!("{} answers came of {} buckets", fetched.len(), units.len());
+            return Err(PeerError::Malformed(reason).into());
+        }
         for (name, fetched) in some.iter().zip(fetched) {
             let unit = Unit::Bucket(name.clone());
             let (here, there) = (bucket_of(site.replica(&unit).await?), bucket_of(fetched.replica));
@@ -99,10 +104,9 @@ impl Compared<'_> {
             (Some(one), None) | (None, Some(one)) => one.clone(),
             (None, None) => return Ok(false),
         };
-        let told_to_us = self.neighbour.seen().heads.is_some_and(|heads| heads.tells);
-        let told_by_us = self.site.neighbours().in_scope().contains(&self.neighbour.id.number);
-        let pull = told_to_us && self.here.as_ref() != Some(&merged);
-        let tell = told_by_us && self.there.as_ref() != Some(&merged);
+        let ways = Ways::between(self.site, self.neighbour);
+        let pull = (ways.here || ways.brings_back(merged.created)) && self.here.as_ref() != Some(&merged);
+        let tell = ways.there && self.there.as_ref() != Some(&merged);
         if pull || tell {
             report.add(self.line(if dry_run { "none" } else { action(pull, tell) }));
         }

@@ -7,7 +7,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{BucketName, Identity, Key, ObjectId, Parts, Record, Slot, Stamp, State, Vector};
-use crate::peer::{Digest, DigestAsk, KeyRange, RowDigest, RowsPage};
+use crate::peer::{Digest, DigestAsk, KeyRange, RangeAsk, RowDigest, RowsPage};
 use crate::site::{GRAVE_KEPT_MS, Result, Site};
 use crate::status::Page;
 use crate::status::tables::{Graves, Objects};
@@ -15,12 +15,15 @@ use crate::status::tables::{Graves, Objects};
 /// Begins every hash. Another one would make all sites of one version differ from all of another.
 const HASH_KEY: &[u8; 16] = b"anybucket.line.1";
 
-/// Rows read at once.
+/// Rows read at once, and the fewest where fewer are of interest.
 const PAGE_ROWS: usize = 4_096;
+const PAGE_ROWS_MIN: usize = 64;
 
-/// Rows of one range that are counted, and no more: a reader asks for ranges that hold far fewer at its side, so that so
-/// many differ whatever they are.
+/// Rows of one range that are counted, whatever the reader says that it has there.
 const COUNTED_ROWS_MAX: u64 = 100_000;
+
+/// Rows looked at for one request beyond those that its ranges may count: graves that do not count any more are rows too.
+const SPARE_ROWS: u64 = 100_000;
 
 /// What the clocks of two sites may differ and a reconciliation may take, milliseconds: a grave so much younger than those
 /// that leave is certain to be at both, if it ever was.
@@ -42,22 +45,30 @@ pub fn graves_from_ms(now_ms: u64) -> u64 {
 
 /// Digests of ranges, in order.
 pub async fn digests(site: &Site, ask: &DigestAsk) -> Result<Vec<Digest>> {
-    let mut digests = Vec::with_capacity(ask.ranges.len());
+    let (mut digests, mut spare) = (Vec::with_capacity(ask.ranges.len()), SPARE_ROWS);
     for range in &ask.ranges {
-        digests.push(digest(site, &ask.bucket, range, ask.graves_from_ms).await?);
+        digests.push(digest(site, ask, range, &mut spare).await?);
     }
     Ok(digests)
 }
 
-async fn digest(site: &Site, bucket: &BucketName, range: &KeyRange, graves_from_ms: u64) -> Result<Digest> {
-    let mut digest = Digest::default();
-    let mut rest = range.clone();
+/// The digest of a range, or of so much of it that it differs from anything with `rows_max` rows.
+async fn digest(site: &Site, ask: &DigestAsk, range: &RangeAsk, spare: &mut u64) -> Result<Digest> {
+    let (mut digest, mut rest) = (Digest::default(), range.range.clone());
+    let rows_max = range.rows_max.min(COUNTED_ROWS_MAX);
     loop {
-        let page = rows(site, bucket, &rest, PAGE_ROWS).await?;
-        page.rows.iter().for_each(|row| add(&mut digest, row, graves_from_ms));
+        let wanted = usize::try_from(rows_max + 1 - digest.count).unwrap_or(PAGE_ROWS);
+        let page = rows(site, &ask.bucket, &rest, wanted.clamp(PAGE_ROWS_MIN, PAGE_ROWS)).await?;
+        let before = digest.count;
+        page.rows.iter().for_each(|row| add(&mut digest, row, ask.graves_from_ms));
         rest.from = page.rows.last().and_then(|row| row.key.next());
-        if !page.more || rest.from.is_none() || digest.count > COUNTED_ROWS_MAX {
+        if !page.more || rest.from.is_none() || digest.count > rows_max {
             return Ok(digest);
+        }
+        *spare = spare.saturating_sub(page.rows.len() as u64 - (digest.count - before));
+        if *spare == 0 {
+            // Nobody has so many: the rows themselves are compared.
+            return Ok(Digest { count: u64::MAX, ..digest });
         }
     }
 }

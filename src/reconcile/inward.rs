@@ -6,9 +6,9 @@ use futures::StreamExt;
 
 use super::Result;
 use super::diff::Class;
-use super::outward::{FENCE_MS, Next};
+use super::outward::{FENCE_MS, Next, Stretch};
 use super::report::{Line, Report, Side};
-use super::run::How;
+use super::run::{How, Place};
 use crate::backend::{self, Found};
 use crate::model::{BucketName, Key, Location, ObjectId, Record, Slot, State};
 use crate::peer::KeyRange;
@@ -43,10 +43,16 @@ struct Both {
 }
 
 impl Inward {
-    pub fn begin(site: &Site, bell: &Bell, bucket: BucketName, prefix: String, how: How) -> Self {
-        let KeyRange { from, to: end } = KeyRange::under(&prefix);
-        let How { dry_run, deep } = how;
+    pub fn begin(site: &Site, bell: &Bell, over: Stretch, how: How) -> Self {
+        let Stretch { bucket, prefix, from } = over;
+        let (range, How { dry_run, deep }) = (KeyRange::under(&prefix), how);
+        let (from, end) = (from.or(range.from), range.to);
         Self { site: site.clone(), bell: bell.clone(), bucket, prefix, from, end, dry_run, deep }
+    }
+
+    /// From where another walk would have to go on, if this one ended now.
+    pub fn reached(&self) -> Place {
+        Place { bucket: self.bucket.clone(), key: self.from.clone() }
     }
 
     /// What it is at, for people.

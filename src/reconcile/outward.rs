@@ -11,11 +11,12 @@ use futures::StreamExt;
 
 use super::diff::{Class, Difference, Remedy};
 use super::digest::{graves_from_ms, rows};
-use super::pair::{Pair, in_time};
+use super::pair::{Pair, Ways, in_time};
 use super::report::{Report, action_of};
+use super::run::Place;
 use super::{Error, Result};
 use crate::backend::Body;
-use crate::model::{BucketName, Key, News, ObjectId, Replica, Telling, Unit};
+use crate::model::{BucketName, Key, News, ObjectId, Replica, SiteNumber, Telling, Unit};
 use crate::peer::KeyRange;
 use crate::replicate::{Bell, absorb_hints};
 use crate::site::{Applied, Neighbour, Retold, Site};
@@ -26,8 +27,8 @@ use crate::status::{Commit, CommitError, Revision};
 pub(super) const FENCE_MS: u64 = 60_000;
 /// Rows here that are compared by one step.
 const STEP_ROWS: usize = 4_000;
-/// Keys that are looked at again at the end; the next run finds the others.
-const AGAIN_MAX: usize = 100_000;
+/// Keys of a run that are looked at again at the end; the next run finds the others.
+pub(super) const AGAIN_MAX: usize = 100_000;
 /// Keys looked at again by one step.
 const AGAIN_STEP: usize = 256;
 /// Units that are told again side by side: their commits meet in few transactions.
@@ -44,8 +45,9 @@ pub(super) struct Outward {
     fence_ms: u64,
     stage: Stage,
     again: BTreeSet<Key>,
+    again_max: usize,
     /// The row that says that the other site may lack something, as it was before the first comparison. None where this
-    /// walk does not see all of the bucket.
+    /// walk does not see all of the bucket, or left something that the other site may lack.
     dirty: Option<Revision>,
 }
 
@@ -83,6 +85,8 @@ pub(super) struct Manner {
     pub dry_run: bool,
     /// How long what is young is left alone before it is looked at again, milliseconds.
     pub fence_ms: u64,
+    /// Keys that may be looked at again.
+    pub again_max: usize,
 }
 
 impl Outward {
@@ -100,6 +104,7 @@ impl Outward {
             fence_ms: manner.fence_ms,
             stage: Stage::Walking(over.from.or(range.from)),
             again: BTreeSet::new(),
+            again_max: manner.again_max,
             dirty: dirty.map(|row| row.revision).filter(|_| whole),
         })
     }
@@ -120,11 +125,18 @@ impl Outward {
     }
 
     /// From where another walk would have to go on, if this one ended now; what is to be looked at again would be lost.
-    pub fn reached(&self) -> Option<&Key> {
-        match &self.stage {
-            Stage::Walking(from) => from.as_ref(),
-            _ => None,
-        }
+    pub fn reached(&self) -> Option<Place> {
+        let Stage::Walking(Some(from)) = &self.stage else { return None };
+        Some(Place { bucket: self.pair.bucket.clone(), key: Some(from.clone()) })
+    }
+
+    pub fn with(&self) -> SiteNumber {
+        self.pair.neighbour.id.number
+    }
+
+    /// How many keys are to be looked at again.
+    pub fn again(&self) -> usize {
+        self.again.len()
     }
 
     pub async fn step(&mut self, report: &mut Report) -> Result<Next> {
@@ -196,16 +208,23 @@ impl Outward {
         let young_ms = self.now_ms().saturating_sub(self.fence_ms);
         let mut plan = Vec::new();
         for difference in differences {
-            let Some(remedy) = self.concerns(&difference) else { continue };
+            let Some(remedy) = self.concerns(&difference) else {
+                report.summary.out_of_scope += 1;
+                continue;
+            };
             let young = difference.greatest().is_some_and(|stamp| stamp.ms() > young_ms);
             let on_its_way = self.is_on_its_way(&difference, remedy).await?;
             match (last, young || on_its_way) {
-                (false, true) if self.again.len() < AGAIN_MAX => drop(self.again.insert(difference.key)),
+                (false, true) if self.again.len() < self.again_max => drop(self.again.insert(difference.key)),
                 (false, true) => {
                     report.summary.unchecked += 1;
                     self.dirty = None;
                 }
-                (true, true) if young => report.summary.busy += 1,
+                (true, true) if young => {
+                    report.summary.busy += 1;
+                    // Nothing but the row says that it is lacking there.
+                    self.dirty = self.dirty.filter(|_| on_its_way || !remedy.tell);
+                }
                 _ => plan.push((difference, remedy, on_its_way)),
             }
         }
@@ -214,15 +233,13 @@ impl Outward {
 
     /// What is to be done about a difference; `None` where neither site is to have what the other has (protocol §7, scope).
     fn concerns(&self, difference: &Difference) -> Option<Remedy> {
-        let (site, neighbour) = (&self.pair.site, &self.pair.neighbour);
-        let told_to_us = neighbour.seen().heads.is_some_and(|heads| heads.tells);
-        let told_by_us = site.neighbours().in_scope().contains(&neighbour.id.number);
-        let remedy = difference.remedy(site.id().number, neighbour.id.number);
+        let ways = Ways::between(&self.pair.site, &self.pair.neighbour);
+        let remedy = difference.remedy(self.pair.site.id().number, self.pair.neighbour.id.number);
         if difference.class == Class::Content {
-            return (told_to_us || told_by_us).then_some(Remedy { correct: remedy.correct && told_to_us, ..remedy });
+            return ways.any().then_some(Remedy { correct: remedy.correct && ways.here, ..remedy });
         }
-        let Remedy { pull, tell, .. } = remedy;
-        let remedy = Remedy { pull: pull && told_to_us, tell: tell && told_by_us, correct: false };
+        let to_here = ways.here || difference.there.as_ref().is_some_and(|there| ways.brings_back(there.vector.data));
+        let remedy = Remedy { pull: remedy.pull && to_here, tell: remedy.tell && ways.there, correct: false };
         (remedy.pull || remedy.tell).then_some(remedy)
     }
 

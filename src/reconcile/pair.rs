@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::Result;
 use super::diff::{Difference, diff};
 use super::digest::digest_of;
-use crate::model::{BucketName, Key};
-use crate::peer::{DigestAsk, Error as PeerError, KeyRange, RowDigest};
+use crate::model::{BucketName, Key, SiteNumber, Stamp};
+use crate::peer::{DigestAsk, Error as PeerError, KeyRange, RangeAsk, RowDigest, SiteState};
 use crate::site::{Neighbour, Site};
 
 /// Ranges of one request.
@@ -23,8 +23,38 @@ const LEAF_ROWS: usize = 32;
 const ROWS_MAX: usize = 1_000;
 /// Pages of rows read before what was found is acted upon.
 const PAGES_MAX: usize = 8;
-/// For an answer: the other side reads and hashes a stretch of its rows for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For an answer: the other side reads and hashes a stretch of its rows for it. A client of HTTP waits no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which of two sites is to have what the other has (protocol §7, scope).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ways {
+    /// This site is to have what is written there.
+    pub here: bool,
+    pub there: bool,
+    /// This site, while it gets its data back: what it once wrote is its own wherever it stands, told or not.
+    returning: Option<SiteNumber>,
+}
+
+impl Ways {
+    pub fn between(site: &Site, neighbour: &Neighbour) -> Self {
+        let (here, there) = (site.id().number, neighbour.id.number);
+        Self {
+            here: neighbour.seen().heads.is_some_and(|heads| heads.tells),
+            there: site.neighbours().in_scope().contains(&there),
+            returning: (site.state() == SiteState::Restoring).then_some(here),
+        }
+    }
+
+    pub fn any(self) -> bool {
+        self.here || self.there
+    }
+
+    /// Whether what bears this stamp comes back here.
+    pub fn brings_back(self, stamp: Stamp) -> bool {
+        self.returning == Some(stamp.parts().site)
+    }
+}
 
 /// A bucket at this site and at another.
 #[derive(Debug)]
@@ -41,6 +71,13 @@ pub(super) struct Pair {
 struct Piece {
     range: KeyRange,
     rows: Range<usize>,
+}
+
+impl From<&Piece> for RangeAsk {
+    /// One that holds more there differs, and how much more is all the same.
+    fn from(piece: &Piece) -> Self {
+        Self { range: piece.range.clone(), rows_max: piece.rows.len() as u64 }
+    }
 }
 
 /// What was found, and up to where everything was looked at.
@@ -97,7 +134,7 @@ impl Pair {
     async fn differing(&self, pieces: &[Piece], rows: &[RowDigest]) -> Result<Vec<Piece>> {
         let ask = DigestAsk {
             bucket: self.bucket.clone(),
-            ranges: pieces.iter().map(|piece| piece.range.clone()).collect(),
+            ranges: pieces.iter().map(RangeAsk::from).collect(),
             graves_from_ms: self.graves_from_ms,
         };
         let theirs = in_time(self.neighbour.peer.digests(ask)).await?;

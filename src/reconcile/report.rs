@@ -59,6 +59,8 @@ pub struct Summary {
     pub busy: u64,
     /// Differences that were to be looked at again and were too many.
     pub unchecked: u64,
+    /// Units that differ where neither site is to have what the other has; no differences in the sense of the classes.
+    pub out_of_scope: u64,
     /// Lines beyond those that are kept.
     pub lines_left_out: u64,
 }
@@ -86,6 +88,12 @@ impl Report {
         } else {
             self.summary.lines_left_out += 1;
         }
+    }
+
+    /// Keeps so many of the lines.
+    pub fn keep(&mut self, lines: usize) {
+        self.summary.lines_left_out += self.lines.len().saturating_sub(lines) as u64;
+        self.lines.truncate(lines);
     }
 
     /// A difference between two sites, and what becomes of it.

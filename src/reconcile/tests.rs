@@ -4,6 +4,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+mod restoring;
+mod runs;
+mod standing;
+
 use super::testing::{Street, everything, pass, run};
 use super::{Ask, Class, Summary};
 use crate::backend::{Body, Place, Published, PutOptions};
@@ -121,7 +125,7 @@ fn a_site_that_lost_everything_ends_equal_and_deletes_nothing_elsewhere() {
         let before = everything(street.site(1)).await;
         street.burn(2);
         pass(30).await;
-        street.open(2, true).await;
+        street.open(2).await;
         pass(400).await;
         assert_eq!(everything(street.site(1)).await, before);
         assert!(street.equal(1, 2).await);
@@ -203,7 +207,7 @@ fn only_what_is_asked_for_is_looked_at() {
         let found = street.reconcile(2, ask).await.summary;
         assert_eq!(counted(&found), [(Class::OlderHere, 2), (Class::OlderThere, 2)]);
         let nowhere = Ask { with: Some("nowhere".into()), ..Ask::default() };
-        assert!(matches!(street.house(2).start(nowhere).await, Err(Error::InvalidArgument { argument: "with", .. })));
+        assert!(matches!(street.house(2).hub.start(nowhere), Err(Error::InvalidArgument { argument: "with", .. })));
     });
 }
 

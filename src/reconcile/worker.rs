@@ -1,51 +1,43 @@
 //! Runs what people ask for, and by itself what is due: with a site that may lack something nobody will tell it, that
-//! began a new life, or that was not compared for long.
+//! began a new life, or that was not compared for long, and with the store.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::buckets::dirty;
+use super::arriving::Arriving;
+use super::board::{Reconciler, RunState};
+use super::kept::{Kept, Lives};
 use super::outward::Next;
-use super::report::{Line, Report, Summary};
-use super::run::{Ask, Cause, Place, Run};
+use super::run::{Cause, Party, Place, Run};
 use super::{Error, Result};
-use crate::model::SiteNumber;
-use crate::replicate::Bell;
+use crate::peer::SiteState;
 use crate::site::{self, Neighbour, Site, Standing};
-use crate::status::tables::{Checkpoints, Due, Members, Work};
-use crate::status::{Commit, Page};
+use crate::status::tables::Members;
 use crate::tasks::{Step, Worker};
 
-/// Runs that are remembered.
-const REMEMBERED: usize = 16;
-/// Runs that may wait; more are refused.
-const ASKED_MAX: usize = 8;
-/// Lines kept of all runs together.
-const LINES_MAX: usize = 200_000;
-/// Failures in a row after which a run is given up.
+/// Runs that people asked for and that are under way at once; more wait.
+const ASKED_RUNNING_MAX: usize = 2;
+/// Failures in a row after which a run goes on without the site that causes them.
 const FAILURES_MAX: u32 = 5;
-/// Between two runs that nobody asked for with the same site, milliseconds.
+/// The first pause after a failure, which doubles with each, milliseconds.
+const PAUSE_FLOOR_MS: u64 = 1_000;
+/// Between two runs that nobody asked for with the same party, milliseconds.
 const REST_MS: u64 = 60_000;
 /// Steps after which the place is written down.
 const STEPS_PER_PLACE: u32 = 16;
 /// Between two looks whether something is due.
 const LOOK: Duration = Duration::from_secs(10);
-/// The same while requests wait for its outcome.
+/// The same while requests wait for the outcome, with a site that answers, and with one that does not.
 const LOOK_SOON: Duration = Duration::from_millis(200);
-/// Due units that are looked at for ones still awaited, the earliest first.
-const AWAITED_ROWS: usize = 256;
-/// Failures after which a unit is not awaited any more.
-const AWAITED_TRIES: u32 = 4;
+const LOOK_OFTEN: Duration = Duration::from_secs(1);
 /// Longest pause after a step that nobody waits for: as long as the step took, so that half of the time is clients'.
 const BREATH_MAX: Duration = Duration::from_secs(1);
 
-/// How often sites are compared by themselves.
+/// How often this site is compared by itself, with others and with its store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Zero is never.
@@ -58,148 +50,6 @@ impl Default for Settings {
     }
 }
 
-/// How a run fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunState {
-    Waiting,
-    Running,
-    Done,
-    Failed,
-}
-
-/// A run as people see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Progress {
-    pub id: u64,
-    pub cause: Cause,
-    pub dry_run: bool,
-    pub state: RunState,
-    /// What it is at.
-    pub at: Option<String>,
-    pub error: Option<String>,
-    /// Milliseconds since 1970.
-    pub began_ms: u64,
-    pub ended_ms: Option<u64>,
-    pub summary: Summary,
-    /// Differences that can be read.
-    pub lines: usize,
-}
-
-/// Takes what people ask for, and shows how it goes. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Reconciler(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    site: Site,
-    bell: Bell,
-    asked: Notify,
-    board: Mutex<Board>,
-}
-
-#[derive(Debug, Default)]
-struct Board {
-    last: u64,
-    waiting: VecDeque<(u64, Ask)>,
-    runs: VecDeque<Shown>,
-}
-
-#[derive(Debug)]
-struct Shown {
-    progress: Progress,
-    lines: Vec<Line>,
-}
-
-impl Reconciler {
-    pub fn new(site: &Site, bell: &Bell) -> Self {
-        Self(Arc::new(Shared { site: site.clone(), bell: bell.clone(), asked: Notify::new(), board: Mutex::default() }))
-    }
-
-    /// Queues a run and answers its number.
-    pub async fn start(&self, ask: Ask) -> site::Result<u64> {
-        let (site, invalid) = (&self.0.site, |argument, reason| site::Error::InvalidArgument { argument, reason });
-        if let Some(bucket) = &ask.bucket
-            && site.neighbours().is_empty()
-        {
-            site.bucket(bucket).await?;
-        }
-        if let Some(name) = ask.with.as_ref().filter(|name| !site.neighbours().iter().any(|known| known.id.name == **name)) {
-            return Err(invalid("with", format!("no site {name:?} is known here")));
-        }
-        let now_ms = site.clock().wall_ms();
-        let mut board = self.board();
-        if board.waiting.len() >= ASKED_MAX {
-            let reason = format!("{ASKED_MAX} runs wait already");
-            return Err(site::Error::Unavailable { reason, retry_after: Duration::from_secs(60) });
-        }
-        let id = board.show(Cause::Asked, ask.dry_run, now_ms);
-        board.waiting.push_back((id, ask));
-        drop(board);
-        self.0.asked.notify_one();
-        Ok(id)
-    }
-
-    /// Every run that is remembered, the latest last.
-    pub fn runs(&self) -> Vec<Progress> {
-        self.board().runs.iter().map(|shown| shown.progress.clone()).collect()
-    }
-
-    /// A run, and its lines after the first `skip`, `lines_max` at the most.
-    pub fn run(&self, id: u64, skip: usize, lines_max: usize) -> Option<(Progress, Vec<Line>)> {
-        let board = self.board();
-        let shown = board.runs.iter().find(|shown| shown.progress.id == id)?;
-        Some((shown.progress.clone(), shown.lines.iter().skip(skip).take(lines_max).cloned().collect()))
-    }
-
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.0.board.lock().expect("nothing panics while it holds the board")
-    }
-}
-
-impl Board {
-    fn show(&mut self, cause: Cause, dry_run: bool, now_ms: u64) -> u64 {
-        self.last += 1;
-        let summary = Report::default().summary;
-        let progress = Progress {
-            id: self.last,
-            cause,
-            dry_run,
-            state: RunState::Waiting,
-            at: None,
-            error: None,
-            began_ms: now_ms,
-            ended_ms: None,
-            summary,
-            lines: 0,
-        };
-        self.runs.push_back(Shown { progress, lines: Vec::new() });
-        while self.runs.len() > REMEMBERED && self.runs.front().is_some_and(|shown| shown.progress.ended_ms.is_some()) {
-            self.runs.pop_front();
-        }
-        self.last
-    }
-
-    fn lines(&self) -> usize {
-        self.runs.iter().map(|shown| shown.lines.len()).sum()
-    }
-}
-
-/// What is remembered of a neighbour between runs and between starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
-    /// The life of this site that was compared: one that began anew knows nothing of what the one before was equal to.
-    life: u32,
-    /// The epoch of the other site that was last compared wholly.
-    epoch: u64,
-    finished_ms: u64,
-    /// An unfinished run: for which epoch, and up to where it came.
-    unfinished: Option<(u64, Place)>,
-}
-
-/// Version of [`Kept`] in its row.
-const KEPT_VERSION: u8 = 2;
-
 /// Runs the runs.
 #[derive(Debug)]
 struct Reconciling {
@@ -208,10 +58,10 @@ struct Reconciling {
     /// Spreads what is due among sites.
     seed: u64,
     running: Vec<Running>,
-    /// Sites wholly compared, and when: they count once everything that was found is here.
-    finishing: Vec<(Arc<Neighbour>, u64)>,
-    /// Until when nothing starts by itself with a site, milliseconds since 1970.
-    resting: BTreeMap<SiteNumber, u64>,
+    /// Sites that were compared, of which not everything is here yet.
+    arriving: Vec<Arriving>,
+    /// Until when nothing starts by itself with a party, milliseconds since 1970.
+    resting: BTreeMap<Party, u64>,
     /// The earliest moment at which a waiting run goes on, milliseconds since 1970.
     next_ms: Option<u64>,
 }
@@ -220,8 +70,8 @@ struct Reconciling {
 struct Running {
     id: u64,
     run: Run,
-    /// With whom, of a run that nobody asked for; and which epoch of it.
-    due: Option<(Arc<Neighbour>, u64)>,
+    /// With whom and in which lives, of a run that nobody asked for.
+    due: Option<(Party, Lives)>,
     ready_ms: u64,
     failures: u32,
     steps: u32,
@@ -234,7 +84,7 @@ pub fn workers(hub: &Reconciler, settings: Settings, seed: u64) -> Vec<Box<dyn W
         settings,
         seed,
         running: Vec::new(),
-        finishing: Vec::new(),
+        arriving: Vec::new(),
         resting: BTreeMap::new(),
         next_ms: None,
     })]
@@ -242,215 +92,214 @@ pub fn workers(hub: &Reconciler, settings: Settings, seed: u64) -> Vec<Box<dyn W
 
 impl Reconciling {
     fn site(&self) -> &Site {
-        &self.hub.0.site
+        self.hub.site()
     }
 
     fn now_ms(&self) -> u64 {
         self.site().clock().wall_ms()
     }
 
-    /// Takes over what people asked for.
+    /// Takes over what people asked for, and leaves what they stopped.
     fn take_asked(&mut self) {
-        let (now_ms, site) = (self.now_ms(), self.site().clone());
-        let asked: Vec<_> = self.hub.board().waiting.drain(..).collect();
-        for (id, ask) in asked {
-            let run = Run::asked(&site, &ask);
-            self.running.push(Running { id, run, due: None, ready_ms: now_ms, failures: 0, steps: 0 });
+        let hub = self.hub.clone();
+        for running in self.running.extract_if(.., |running| hub.is_stopped(running.id)).collect::<Vec<_>>() {
+            self.rest(&running);
+        }
+        while self.running.iter().filter(|running| running.due.is_none()).count() < ASKED_RUNNING_MAX {
+            let Some((id, ask)) = hub.next_asked() else { return };
+            self.push(id, Run::asked(hub.site(), &ask), None);
         }
     }
 
-    /// Begins what is due with neighbours that answer.
+    fn push(&mut self, id: u64, run: Run, due: Option<(Party, Lives)>) {
+        self.running.push(Running { id, run, due, ready_ms: self.now_ms(), failures: 0, steps: 0 });
+    }
+
+    fn is_free(&self, party: Party) -> bool {
+        let busy = self.running.iter().any(|running| running.due.is_some_and(|(with, _)| with == party));
+        !busy && self.resting.get(&party).is_none_or(|until_ms| self.now_ms() >= *until_ms)
+    }
+
+    /// Begins what is due with neighbours that answer, and with the store.
     async fn begin_due(&mut self) -> Result<()> {
-        let (now_ms, site) = (self.now_ms(), self.site().clone());
+        let site = self.site().clone();
         for neighbour in site.neighbours().iter() {
-            let number = neighbour.id.number;
-            let busy = self.running.iter().any(|running| running.due.as_ref().is_some_and(|(with, _)| with.id.number == number));
-            let resting = self.resting.get(&number).is_some_and(|until_ms| now_ms < *until_ms);
-            if busy || resting || neighbour.standing() == Standing::Unreachable {
+            let party = Party::Site(neighbour.id.number);
+            let Some(lives) = self.lives(neighbour).await? else { continue };
+            self.note_compared(neighbour, lives).await?;
+            if !self.is_free(party) || neighbour.standing() == Standing::Unreachable {
                 continue;
             }
-            let Some((cause, epoch, from)) = self.is_due(neighbour).await? else { continue };
+            let Some((cause, from)) = self.is_due(party, lives).await? else { continue };
             tracing::info!(peer = %neighbour.id.name, ?cause, "reconciling");
-            let run = Run::due(neighbour, cause, from);
-            let id = self.hub.board().show(cause, false, now_ms);
-            let due = Some((neighbour.clone(), epoch));
-            self.running.push(Running { id, run, due, ready_ms: now_ms, failures: 0, steps: 0 });
+            let id = self.hub.begin(cause);
+            self.push(id, Run::due(neighbour, cause, from), Some((party, lives)));
+        }
+        if self.is_free(Party::Store)
+            && let Some(from) = self.store_is_due().await?
+        {
+            tracing::info!("comparing the store with its rows");
+            let id = self.hub.begin(Cause::Schedule);
+            self.push(id, Run::of_store(from), Some((Party::Store, self.own_lives())));
         }
         Ok(())
     }
 
-    async fn is_due(&self, neighbour: &Arc<Neighbour>) -> Result<Option<(Cause, u64, Option<Place>)>> {
-        let (site, number) = (self.site(), neighbour.id.number);
-        let member = site.status().get::<Members>(&number).await.map_err(site::Error::from)?;
-        let Some(epoch) = member.map(|member| member.row.epoch) else { return Ok(None) };
-        let kept = self.kept(number).await?;
-        let from = kept.unfinished.clone().filter(|(of, _)| *of == epoch).map(|(_, place)| place);
-        if (kept.life, kept.epoch) != (site.status().facts().incarnation.0, epoch) {
-            return Ok(Some((Cause::NewLife, epoch, from)));
+    /// The lives in which a neighbour would be compared now; none before it was met.
+    async fn lives(&self, neighbour: &Neighbour) -> Result<Option<Lives>> {
+        let member = self.site().status().get::<Members>(&neighbour.id.number).await.map_err(site::Error::from)?;
+        Ok(member.map(|member| Lives { there: member.row.epoch, ..self.own_lives() }))
+    }
+
+    fn own_lives(&self) -> Lives {
+        Lives { here: self.site().status().facts().incarnation.0, there: 0 }
+    }
+
+    /// Notes that a neighbour was wholly compared, in this process or one before. While this site gets its data back that
+    /// counts only once everything that was found has arrived.
+    async fn note_compared(&mut self, neighbour: &Arc<Neighbour>, lives: Lives) -> Result<()> {
+        if !neighbour.awaits_comparison() {
+            return Ok(());
         }
-        neighbour.compared();
-        if !dirty(site, number).await?.is_empty() {
-            return Ok(Some((Cause::Dirty, epoch, None)));
+        let is_other = |arriving: &Arriving| arriving.with.id != neighbour.id;
+        self.arriving.retain(|arriving| is_other(arriving) || arriving.lives == lives);
+        if Kept::load(self.site(), Party::Site(neighbour.id.number)).await?.lives != lives {
+            return Ok(());
         }
+        if self.site().state() == SiteState::Active {
+            neighbour.compared();
+        } else if self.arriving.iter().all(is_other) {
+            self.arriving.push(Arriving::new(neighbour.clone(), lives));
+        }
+        Ok(())
+    }
+
+    async fn is_due(&self, party: Party, lives: Lives) -> Result<Option<(Cause, Option<Place>)>> {
+        let kept = Kept::load(self.site(), party).await?;
+        let from = kept.place_in(lives);
+        if kept.lives != lives {
+            return Ok(Some((Cause::NewLife, from)));
+        }
+        if let Party::Site(number) = party
+            && self.site().is_dirty(number).await?
+        {
+            return Ok(Some((Cause::Dirty, None)));
+        }
+        let due = self.is_over(party, kept.finished_ms) || self.settings.every > Duration::ZERO && from.is_some();
+        Ok(due.then_some((Cause::Schedule, from)))
+    }
+
+    /// Whether so much time has gone since `finished_ms` that it is to be done again: a tenth earlier or later than the settings
+    /// say, so that sites that were started together do not do it together.
+    fn is_over(&self, party: Party, finished_ms: u64) -> bool {
+        let number = if let Party::Site(number) = party { number.0 } else { 0 };
         let every_ms = u64::try_from(self.settings.every.as_millis()).unwrap_or(u64::MAX);
-        // A tenth earlier or later, so that sites that were started together do not do it together.
-        let share = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(u32::from(number.0)) % 200;
-        let due_ms = kept.finished_ms.saturating_add(every_ms / 1_000 * (900 + share));
-        let due = every_ms > 0 && (self.now_ms() >= due_ms || from.is_some());
-        Ok(due.then_some((Cause::Schedule, epoch, from)))
+        let share = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(u32::from(number)) % 200;
+        every_ms > 0 && self.now_ms() >= finished_ms.saturating_add(every_ms / 1_000 * (900 + share))
     }
 
-    /// Whether requests are answered less well until a comparison has begun and ended.
-    fn has_just_met(&self) -> bool {
-        !self.finishing.is_empty() || self.site().neighbours().iter().any(|neighbour| neighbour.awaits_comparison())
-    }
-
-    async fn kept(&self, with: SiteNumber) -> Result<Kept> {
-        let stored = self.site().status().get::<Checkpoints>(&checkpoint(with)).await.map_err(site::Error::from)?;
-        let known = stored.and_then(|stored| match stored.row.split_first() {
-            Some((&KEPT_VERSION, kept)) => postcard::from_bytes(kept).ok(),
-            _ => None,
-        });
-        // One that cannot be read costs a comparison.
-        Ok(known.unwrap_or_default())
-    }
-
-    async fn keep(&self, with: SiteNumber, kept: &Kept) -> Result<()> {
-        let mut row = vec![KEPT_VERSION];
-        row.extend(postcard::to_stdvec(kept).expect("it holds only values that postcard can write"));
-        let commit = Commit::new().put::<Checkpoints>(&checkpoint(with), &row);
-        self.site().status().commit(commit).await.map_err(site::Error::from)?;
-        Ok(())
+    /// From where the store is to be compared, if that is due. A store met for the first time has been settled by its start.
+    async fn store_is_due(&self) -> Result<Option<Option<Place>>> {
+        let (site, lives) = (self.site(), self.own_lives());
+        let kept = Kept::load(site, Party::Store).await?;
+        if kept.lives != lives {
+            Kept { lives, finished_ms: self.now_ms(), unfinished: None }.save(site, Party::Store).await?;
+            return Ok(None);
+        }
+        Ok(self.is_due(Party::Store, lives).await?.map(|(_, from)| from))
     }
 
     /// Takes a run one step further.
     async fn advance(&mut self, mut running: Running) -> Result<(), String> {
-        let (site, bell) = (self.site().clone(), self.hub.0.bell.clone());
+        let (site, bell) = (self.site().clone(), self.hub.bell().clone());
         let began = Instant::now();
-        let outcome = running.run.step(&site, &bell).await;
-        self.show(&mut running, &outcome);
-        match outcome {
+        match running.run.step(&site, &bell).await {
             Ok(Next::Done) => return self.ended(running).await.map_err(|err| err.to_string()),
-            Ok(Next::At(ready_ms)) => {
-                // Everything was looked at; what was young then is looked at once more, and came by way of the log meanwhile.
-                self.found(&running);
-                running.ready_ms = ready_ms;
-            }
+            Ok(Next::At(ready_ms)) => running.ready_ms = ready_ms,
             Ok(Next::Step) => {
                 (running.failures, running.steps) = (0, running.steps + 1);
                 if running.steps.is_multiple_of(STEPS_PER_PLACE) {
                     self.note_place(&running).await.map_err(|err| err.to_string())?;
                 }
-                if running.due.is_some() {
-                    tokio::time::sleep(began.elapsed().min(BREATH_MAX)).await;
-                }
             }
-            Err(err) => {
-                running.failures += 1;
-                let gives_up = running.failures >= FAILURES_MAX;
-                let reason = err.to_string();
-                if gives_up {
-                    self.rest(&running);
-                } else {
-                    self.running.push(running);
-                }
-                return Err(reason);
-            }
+            Err(err) => return self.failed(running, &err),
+        }
+        self.hub.show(running.id, &mut running.run, RunState::Running, None);
+        if running.due.is_some() {
+            tokio::time::sleep(began.elapsed().min(BREATH_MAX)).await;
         }
         self.running.push(running);
         Ok(())
     }
 
-    /// Puts what a step found where people see it.
-    fn show(&self, running: &mut Running, outcome: &Result<Next>) {
-        let now_ms = self.now_ms();
-        let report = &mut running.run.report;
-        let mut board = self.hub.board();
-        let room = LINES_MAX.saturating_sub(board.lines());
-        let Some(shown) = board.runs.iter_mut().find(|shown| shown.progress.id == running.id) else { return };
-        report.summary.lines_left_out += report.lines.len().saturating_sub(room) as u64;
-        shown.lines.extend(report.lines.drain(..).take(room));
-        let progress = &mut shown.progress;
-        (progress.summary, progress.lines) = (report.summary.clone(), shown.lines.len());
-        progress.at = running.run.at();
-        progress.state = RunState::Running;
-        match outcome {
-            Ok(Next::Done) => (progress.state, progress.ended_ms, progress.error) = (RunState::Done, Some(now_ms), None),
-            Ok(_) => progress.error = None,
-            Err(err) => progress.error = Some(err.to_string()),
+    /// Tries again after a pause. With a party that fails too often the run ends, and goes on with the others if there are any.
+    fn failed(&mut self, mut running: Running, err: &Error) -> Result<(), String> {
+        let reason = err.to_string();
+        running.failures += 1;
+        let is_final = matches!(err, Error::Refused(_));
+        if running.failures < FAILURES_MAX && !is_final {
+            running.ready_ms = self.now_ms() + (PAUSE_FLOOR_MS << running.failures);
+        } else if running.run.give_up(&reason) {
+            running.failures = 0;
+        } else {
+            self.hub.show(running.id, &mut running.run, RunState::Failed, None);
+            self.rest(&running);
+            return if is_final { Ok(()) } else { Err(reason) };
         }
-        if outcome.is_err() && running.failures + 1 >= FAILURES_MAX {
-            (progress.state, progress.ended_ms) = (RunState::Failed, Some(now_ms));
-        }
+        self.hub.show(running.id, &mut running.run, RunState::Running, Some(reason.clone()));
+        self.running.push(running);
+        if is_final { Ok(()) } else { Err(reason) }
     }
 
     async fn note_place(&self, running: &Running) -> Result<()> {
-        let (Some((with, epoch)), Some(place)) = (&running.due, running.run.place()) else { return Ok(()) };
+        let (Some((party, lives)), Some(place)) = (running.due, running.run.place()) else { return Ok(()) };
         if running.run.cause == Cause::Dirty {
             return Ok(());
         }
-        let kept = self.kept(with.id.number).await?;
-        self.keep(with.id.number, &Kept { unfinished: Some((*epoch, place)), ..kept }).await
+        Kept::load(self.site(), party).await?.unfinished(lives, place).save(self.site(), party).await
     }
 
-    async fn ended(&mut self, running: Running) -> Result<()> {
+    async fn ended(&mut self, mut running: Running) -> Result<()> {
+        let is_whole = running.run.given_up().is_none();
+        let state = if is_whole { RunState::Done } else { RunState::Failed };
+        self.hub.show(running.id, &mut running.run, state, None);
         let summary = &running.run.report.summary;
         let (differences, queued, told) = (summary.differences(), summary.queued, summary.told);
-        tracing::info!(cause = ?running.run.cause, compared = summary.compared, differences, queued, told, "reconciled");
+        tracing::info!(cause = ?running.run.cause, compared = summary.compared, differences, queued, told, is_whole, "reconciled");
         self.rest(&running);
-        self.found(&running);
-        let Some((with, epoch)) = &running.due else { return Ok(()) };
-        if running.run.cause == Cause::Dirty {
-            return Ok(());
-        }
-        let (life, finished_ms) = (self.site().status().facts().incarnation.0, self.now_ms());
-        self.keep(with.id.number, &Kept { life, epoch: *epoch, finished_ms, unfinished: None }).await
+        let Some((party, lives)) = running.due.filter(|_| is_whole && running.run.cause != Cause::Dirty) else { return Ok(()) };
+        Kept { lives, finished_ms: self.now_ms(), unfinished: None }.save(self.site(), party).await
     }
 
-    /// Everything that the other site had is known here, as rows or as work.
-    fn found(&mut self, running: &Running) {
-        let Some((with, _)) = running.due.as_ref().filter(|_| running.run.cause == Cause::NewLife) else { return };
-        if with.awaits_comparison() && !self.finishing.iter().any(|(other, _)| other.id == with.id) {
-            self.finishing.push((with.clone(), self.now_ms()));
-        }
-    }
-
-    /// What a comparison found stands in `work`: it is all here, or failed too often to be waited for. Only from then on does
-    /// an absence here prove something beside that site.
-    async fn finish(&mut self) -> Result<()> {
-        for (with, found_ms) in std::mem::take(&mut self.finishing) {
-            if self.is_awaited(&with, found_ms).await? {
-                self.finishing.push((with, found_ms));
-                continue;
-            }
-            with.compared();
-            self.site().established().await?;
-        }
-        Ok(())
-    }
-
-    /// Whether something found by `found_ms` is still to come: never tried, or a few times. What is newer came by the log.
-    async fn is_awaited(&self, with: &Neighbour, found_ms: u64) -> Result<bool> {
-        let page: Page<Due> = self.site().status().page(&(), None, AWAITED_ROWS).await.map_err(site::Error::from)?;
-        for ((due_ms, unit), _) in &page.rows {
-            let work = self.site().status().get::<Work>(unit).await.map_err(site::Error::from)?;
-            let Some(work) = work.filter(|work| work.row.sources.contains(&with.id.number)) else { continue };
-            if *due_ms <= found_ms || (1..=AWAITED_TRIES).contains(&work.row.tries) {
-                return Ok(true);
+    /// What was found by comparing has arrived or not. Once nothing is missing an absence here proves something.
+    async fn look_for_arrivals(&mut self) -> Result<()> {
+        let (site, mut at) = (self.site().clone(), 0);
+        while let Some(arriving) = self.arriving.get_mut(at) {
+            if arriving.lacks_something(&site).await? {
+                at += 1;
+            } else {
+                self.arriving.remove(at).with.compared();
             }
         }
-        Ok(false)
+        Ok(site.establish().await?)
     }
 
     fn rest(&mut self, running: &Running) {
-        if let Some((with, _)) = &running.due {
-            self.resting.insert(with.id.number, self.now_ms() + REST_MS);
+        if let Some((party, _)) = running.due {
+            self.resting.insert(party, self.now_ms() + REST_MS);
         }
     }
-}
 
-fn checkpoint(with: SiteNumber) -> String {
-    format!("reconcile/{}", with.0)
+    /// Until the next look, while nothing is ready.
+    fn look(&self) -> Duration {
+        let awaited = || self.site().neighbours().iter().filter(|neighbour| neighbour.awaits_comparison());
+        match (self.arriving.is_empty(), awaited().next().is_none()) {
+            (true, true) => LOOK,
+            (false, _) => LOOK_SOON,
+            _ if awaited().any(|neighbour| neighbour.standing() != Standing::Unreachable) => LOOK_SOON,
+            _ => LOOK_OFTEN,
+        }
+    }
 }
 
 #[async_trait]
@@ -461,8 +310,8 @@ impl Worker for Reconciling {
 
     async fn step(&mut self) -> Result<Step, String> {
         self.take_asked();
-        self.finish().await.map_err(|err: Error| err.to_string())?;
         self.begin_due().await.map_err(|err: Error| err.to_string())?;
+        self.look_for_arrivals().await.map_err(|err: Error| err.to_string())?;
         let now_ms = self.now_ms();
         self.next_ms = self.running.iter().map(|running| running.ready_ms).min();
         let Some(ready) = self.running.iter().position(|running| running.ready_ms <= now_ms) else { return Ok(Step::Idle) };
@@ -472,9 +321,8 @@ impl Worker for Reconciling {
     }
 
     async fn wait(&mut self) {
-        let now_ms = self.now_ms();
-        let look = if self.has_just_met() { LOOK_SOON } else { LOOK };
+        let (now_ms, look) = (self.now_ms(), self.look());
         let nap = self.next_ms.map_or(look, |ready_ms| Duration::from_millis(ready_ms.saturating_sub(now_ms)).min(look));
-        let _ = tokio::time::timeout(nap, self.hub.0.asked.notified()).await;
+        self.hub.asked_within(nap).await;
     }
 }

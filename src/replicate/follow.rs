@@ -118,11 +118,13 @@ impl Follower {
         }
         let epoch = before.as_ref().map_or(1, |member| member.epoch + 1);
         self.neighbour.began_anew();
+        let member = Member { name: id.name.clone(), incarnation, epoch, mirror: false };
+        let mut commit = Commit::new().put::<Members>(&id.number, &member);
         if let Some(before) = before {
             tracing::warn!(peer = %id.name, before = before.incarnation.0, now = incarnation.0, "a site began a new life: its data was lost or replaced");
+            // What it had receipted in its life before it may not have any more.
+            commit = self.site.doubt(id.number, commit).await.map_err(|err| err.to_string())?;
         }
-        let member = Member { name: id.name.clone(), incarnation, epoch, mirror: false };
-        let commit = Commit::new().put::<Members>(&id.number, &member);
         self.site.status().commit(commit).await.map_err(|err| err.to_string())?;
         Ok(())
     }

@@ -28,6 +28,7 @@ pub async fn greet(id: &SiteId, facts: &Facts, now_ms: u64, neighbours: &Neighbo
         clock_ms: now_ms,
         received: None,
         tells: false,
+        dirty: false,
     };
     let answers = join_all(neighbours.iter().map(|neighbour| ask(neighbour, heads.clone(), now_ms))).await;
     answers.into_iter().flatten().max()
@@ -55,7 +56,8 @@ mod tests {
     use crate::status::Revision;
 
     fn facts(incarnation: u32, seq: u64) -> Facts {
-        Facts { incarnation: Incarnation(incarnation), start: 1, clock_ms: 0, seq: Seq(seq), revision: Revision(0), new: false }
+        let incarnation = Incarnation(incarnation);
+        Facts { incarnation, start: 1, clock_ms: 0, seq: Seq(seq), revision: Revision(0), established: incarnation }
     }
 
     #[test]

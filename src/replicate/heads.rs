@@ -19,5 +19,6 @@ pub async fn heads_for(site: &Site, to: SiteNumber) -> Result<Heads> {
         clock_ms: site.clock().wall_ms(),
         received,
         tells: site.neighbours().in_scope().contains(&to),
+        dirty: site.is_dirty(to).await?,
     })
 }

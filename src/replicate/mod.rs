@@ -17,6 +17,7 @@ pub use absorb::absorb_hints;
 pub use greet::{greet, next_life};
 pub use heads::heads_for;
 pub use retry::{Retried, Which, retell_failed, retry_work};
+pub use work::is_given_up;
 
 use crate::site::Site;
 use crate::tasks::Worker;

@@ -107,7 +107,9 @@ impl Site {
         let in_scope = self.replication(unit, &vector, seq).await?.unwrap_or_default();
         let mut all = Vec::new();
         for site in self.inner.neighbours.numbers() {
-            let refusal = status.get::<Failed>(&(site, unit.clone())).await?.map(|stored| stored.row.reason);
+            // A refusal of an earlier state counts no more.
+            let refused = status.get::<Failed>(&(site, unit.clone())).await?.filter(|refused| refused.row.vector >= vector);
+            let refusal = refused.map(|refused| refused.row.reason);
             let is_dirty = status.get::<Dirty>(&(site, unit.bucket().clone())).await?.is_some();
             let owed = status.get::<Pending>(&(site, seq)).await?.is_some_and(|stored| stored.row.unit == *unit);
             let derived = in_scope.iter().find(|(number, _)| *number == site).map(|(_, status)| *status);

@@ -30,6 +30,7 @@ mod recover;
 mod replicas;
 mod restoring;
 mod retell;
+mod scope;
 mod scrub;
 mod settle;
 mod tell_again;
@@ -172,6 +173,7 @@ impl Site {
         let site = Self { inner: Arc::new(inner) };
         site.recover().await?;
         site.recall_pauses().await?;
+        site.note_scope().await?;
         site.note_restoring().await?;
         let workers: Vec<Box<dyn Worker>> = vec![
             Box::new(SettleWorker::fresh(site.clone())),

@@ -148,7 +148,7 @@ impl Neighbour {
         let seen = self.lock();
         let fresh = seen.at.is_some_and(|at| at.elapsed() <= FRESH) && seen.error.is_none() && !seen.is_paused();
         let Some(heads) = seen.heads.as_ref().filter(|_| fresh) else { return Standing::Unreachable };
-        let knows_all = seen.is_level() && heads.state == SiteState::Active && !seen.is_uncompared();
+        let knows_all = seen.is_level() && heads.state == SiteState::Active && !heads.dirty && !seen.is_uncompared();
         if knows_all { Standing::CaughtUp } else { Standing::Behind }
     }
 
@@ -188,9 +188,10 @@ impl Neighbour {
         !self.lock().compared
     }
 
-    /// Whether it had told anybody anything when it was last heard of.
-    pub fn has_data(&self) -> bool {
-        self.lock().heads.as_ref().is_some_and(|heads| heads.seq > Seq(0))
+    /// Whether everything it has is here, or will come by way of its log. Of one that was never heard nobody can say.
+    pub fn is_learned(&self) -> bool {
+        let seen = self.lock();
+        seen.heads.is_some() && !seen.is_uncompared()
     }
 
     /// Stops the traffic with it until then, milliseconds since 1970, or starts it again. [`Site::pause`](super::Site::pause)

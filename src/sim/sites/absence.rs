@@ -149,7 +149,7 @@ impl Pair {
         neighbour.heard(heads, 0);
         // Only what comes by way of the log is looked at here.
         neighbour.compared();
-        self.here.established().await.unwrap();
+        self.here.establish().await.unwrap();
     }
 
     async fn is_caught_up(&self) {

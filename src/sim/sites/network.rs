@@ -241,7 +241,8 @@ impl Peer for Link {
     }
 
     async fn fetch(&self, units: &[Unit]) -> Result<Vec<Fetched>> {
-        let (mut fetched, fate) = self.ask(async |feed: Feed, _| feed.fetch(units).await).await?;
+        let reader = self.reader.site;
+        let (mut fetched, fate) = self.ask(async |feed: Feed, _| feed.fetch(reader, units).await).await?;
         if fate.broken.is_some() {
             fetched.iter_mut().for_each(|one| one.bytes = one.bytes.take().map(spoiled));
         }
@@ -249,19 +250,23 @@ impl Peer for Link {
     }
 
     async fn open(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body> {
-        let (body, fate) = self.ask(async |feed: Feed, _| feed.open(object, data, range.clone()).await).await?;
+        let reader = self.reader.site;
+        let (body, fate) = self.ask(async |feed: Feed, _| feed.open(reader, object, data, range.clone()).await).await?;
         Ok(broken(body, fate))
     }
 
     async fn digests(&self, ask: DigestAsk) -> Result<Vec<Digest>> {
-        Ok(self.ask(async |feed: Feed, _| feed.digests(ask.clone()).await).await?.0)
+        let reader = self.reader.site;
+        Ok(self.ask(async |feed: Feed, _| feed.digests(reader, ask.clone()).await).await?.0)
     }
 
     async fn rows(&self, bucket: &BucketName, range: KeyRange, rows_max: usize) -> Result<RowsPage> {
-        Ok(self.ask(async |feed: Feed, _| feed.rows(bucket, range.clone(), rows_max).await).await?.0)
+        let reader = self.reader.site;
+        Ok(self.ask(async |feed: Feed, _| feed.rows(reader, bucket, range.clone(), rows_max).await).await?.0)
     }
 
     async fn buckets(&self) -> Result<Vec<BucketName>> {
-        Ok(self.ask(async |feed: Feed, _| feed.buckets().await).await?.0)
+        let reader = self.reader.site;
+        Ok(self.ask(async |feed: Feed, _| feed.buckets(reader).await).await?.0)
     }
 }

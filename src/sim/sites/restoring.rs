@@ -50,10 +50,11 @@ fn a_wiped_site_lists_nothing_until_it_has_what_the_others_had() {
 }
 
 #[test]
-fn two_new_sites_serve_at_once() {
+fn two_new_sites_serve_as_soon_as_they_met() {
     run(async {
         let world = World::new(2).await;
         let one = with_bucket(world.site(1).clone()).await;
+        world.pass(SOON).await;
         assert_eq!(list(&one).await.unwrap(), 0);
         put(&one, "a", "1").await;
         assert_eq!(list(&one).await.unwrap(), 1);

@@ -25,6 +25,7 @@ pub(super) mod name {
     pub const CLOCK_MS: &str = "clock_ms";
     pub const INCARNATION: &str = "incarnation";
     pub const START: &str = "start";
+    pub const ESTABLISHED: &str = "established";
 }
 
 /// What was true when the store was opened.
@@ -39,8 +40,8 @@ pub struct Facts {
     /// The last event told.
     pub seq: Seq,
     pub revision: Revision,
-    /// Whether this opening made the store, or began a new life of it: nothing in it proves an absence yet.
-    pub new: bool,
+    /// The last life in which it came to have all that there is: in a later one an absence proves nothing yet.
+    pub established: Incarnation,
 }
 
 /// The store is not one that this program can open.
@@ -66,10 +67,10 @@ pub(super) fn make(db: &Database, now_s: u32) -> Result<(), Refused> {
 /// Makes what is missing, brings an old store up to date, and counts this start. Durable when it returns.
 pub(super) fn prepare(db: &Database, now_s: u32, new_life: Option<Incarnation>) -> Result<Facts, Refused> {
     let before = read_facts(db)?.unwrap_or_else(|| unopened(now_s));
-    let mut facts = Facts { start: before.start + 1, new: before.start == 0, ..before };
+    let mut facts = Facts { start: before.start + 1, ..before };
     if let Some(life) = new_life.filter(|life| *life > facts.incarnation) {
         // Stamps of the life before may be ahead of this clock by as much as others let a clock be.
-        (facts.incarnation, facts.clock_ms, facts.new) = (life, facts.clock_ms + SKEW_MS_MAX, true);
+        (facts.incarnation, facts.clock_ms) = (life, facts.clock_ms + SKEW_MS_MAX);
     }
     if u64::from(facts.start) > START_MAX {
         return Err(Refused::WornOut);
@@ -81,7 +82,7 @@ pub(super) fn prepare(db: &Database, now_s: u32, new_life: Option<Incarnation>) 
 /// A new store. Its incarnation is the second it was made in, so that one made later has a greater one.
 fn unopened(now_s: u32) -> Facts {
     let incarnation = Incarnation(now_s.max(1));
-    Facts { incarnation, start: 0, clock_ms: 0, seq: Seq(0), revision: Revision(0), new: true }
+    Facts { incarnation, start: 0, clock_ms: 0, seq: Seq(0), revision: Revision(0), established: Incarnation(0) }
 }
 
 /// `None`: the store is new.
@@ -97,13 +98,16 @@ fn read_facts(db: &Database) -> Result<Option<Facts>, Refused> {
         return Err(Refused::Newer { found });
     }
     let narrow = |name| u32::try_from(number(&meta, name)?).map_err(|_| Refused::Damaged { name });
+    let incarnation = Incarnation(narrow(name::INCARNATION)?);
+    // A store from before there was this row belonged to a lone site, which has all that there is.
+    let established = optional(&meta, name::ESTABLISHED)?.map(|life| Incarnation(u32::try_from(life).unwrap_or_default()));
     Ok(Some(Facts {
-        incarnation: Incarnation(narrow(name::INCARNATION)?),
+        incarnation,
+        established: established.unwrap_or(incarnation),
         start: narrow(name::START)?,
         clock_ms: number(&meta, name::CLOCK_MS)?,
         seq: Seq(number(&meta, name::SEQ)?),
         revision: Revision(number(&meta, name::REVISION)?),
-        new: false,
     }))
 }
 
@@ -116,9 +120,13 @@ fn none_unless_foreign(txn: &::redb::ReadTransaction) -> Result<Option<Facts>, R
 }
 
 fn number(meta: &super::read::Rows, name: &'static str) -> Result<u64, Refused> {
-    let row = meta.get(&*meta_key(name)).map_err(::redb::Error::from)?.ok_or(Refused::Damaged { name })?;
+    optional(meta, name)?.ok_or(Refused::Damaged { name })
+}
+
+fn optional(meta: &super::read::Rows, name: &'static str) -> Result<Option<u64>, Refused> {
+    let Some(row) = meta.get(&*meta_key(name)).map_err(::redb::Error::from)? else { return Ok(None) };
     let stored = decode::<Meta>(row.value()).map_err(|_| Refused::Damaged { name })?;
-    Ok(stored.row)
+    Ok(Some(stored.row))
 }
 
 /// The encoded key of a fact.
@@ -152,6 +160,7 @@ fn fill(txn: &WriteTransaction, facts: &Facts) -> Result<(), ::redb::Error> {
         (name::CLOCK_MS, facts.clock_ms),
         (name::INCARNATION, facts.incarnation.0.into()),
         (name::START, facts.start.into()),
+        (name::ESTABLISHED, facts.established.0.into()),
     ];
     for (name, value) in rows {
         meta.insert(&*meta_key(name), &*meta_row(value, facts.revision))?;

@@ -33,7 +33,7 @@ pub(crate) use pace::{Pace, Touched};
 pub use stats::Stats;
 
 use super::cache::Known;
-use super::tables::Objects;
+use super::tables::{Meta, Objects};
 use super::{Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Stored, Table, TableKey};
 use crate::model::{ObjectId, Record, Seq, SiteNumber};
 use read::{Range, Snapshot};
@@ -119,6 +119,12 @@ impl Status {
     /// What was true when it was opened.
     pub fn facts(&self) -> Facts {
         self.0.facts
+    }
+
+    /// Notes that it has all that there is, in its present life.
+    pub async fn establish(&self) -> Result<(), CommitError> {
+        let life = u64::from(self.0.facts.incarnation.0);
+        self.commit(Commit::new().frees().put::<Meta>(&migrate::name::ESTABLISHED.to_owned(), &life)).await.map(drop)
     }
 
     /// Whether it takes commits: after a failure of the engine none, until a restart.

@@ -150,12 +150,13 @@ async fn what_was_counted_outlives_the_process() {
     let id = object("a");
     let status = Status::open(options.clone()).unwrap();
     let first = status.facts();
-    assert_eq!((first.incarnation.0, first.start, first.new), (1_790_000_000, 1, true));
+    assert_eq!((first.incarnation.0, first.start, first.established.0), (1_790_000_000, 1, 0));
+    status.establish().await.unwrap();
     let done = status.commit(Commit::new().put::<Objects>(&id, &record(1)).tell(event(&id, 4_711))).await.unwrap();
     drop(status);
     let status = Status::open(Options { now_s: 1_790_000_999, ..options }).unwrap();
     let second = status.facts();
-    assert_eq!((second.incarnation, second.start, second.new), (first.incarnation, 2, false));
+    assert_eq!((second.incarnation, second.start, second.established), (first.incarnation, 2, first.incarnation));
     assert_eq!((second.seq, second.revision, second.clock_ms), (done.seq, done.revision, 4_711));
     let next = status.commit(Commit::new().put::<Objects>(&id, &record(2)).tell(event(&id, 5))).await.unwrap();
     assert!(next.revision > done.revision && next.seq == Seq(2));
