@@ -5,6 +5,8 @@ VENV_PYTHON := .tools/py/bin/python
 BINARY      := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/anybucket)
 # Crash cycles: `make crash N=500`; histories: `make sim N=20000 FROM=1`.
 N           ?= $(if $(filter sim,$(MAKECMDGOALS)),1000,25)
+# Faults of `make chaos`; a few of them in `make test`.
+FAULTS      ?= $(if $(filter chaos,$(MAKECMDGOALS)),60,10)
 # The first seed of `make sim` and `make faults`.
 FROM        ?= 1
 # Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
@@ -32,7 +34,7 @@ check: ## formatting, clippy, the house rules; licences where cargo-deny is inst
 	$(CARGO) test $(FLAGS) --lib tidy:: -- --nocapture
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
 
-test: unit compat crash ## everything: unit and simulation tests, real clients, 25 crashes; installs what it needs into .tools
+test: unit compat crash chaos ## everything: unit and simulation tests, real clients, 25 crashes, 10 faults among three sites; installs what it needs into .tools
 
 unit: ## cargo test
 	$(CARGO) test $(FLAGS)
@@ -52,10 +54,10 @@ compat: build clients ## aws-cli, boto3, rclone and raw requests against the rel
 crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged
 	$(VENV_PYTHON) compat-tests/crash.py --cycles $(N) $(ARGS)
 
-chaos: build clients ## three sites and a NATS that are killed, cut off and slowed down under load; then all must be equal
-	$(VENV_PYTHON) compat-tests/chaos.py $(ARGS)
+chaos: build clients ## three sites and a NATS that are killed, cut off and slowed down under load, FAULTS times; then all must be equal
+	$(VENV_PYTHON) compat-tests/chaos.py --faults $(FAULTS) $(ARGS)
 
-bench-sites: build clients ## how far a second site is behind, how fast it catches up, what one that is away costs
+bench-sites: build clients ## how far a second site is behind, how fast it catches up, how one that lost everything comes back, what one that is away costs
 	$(VENV_PYTHON) compat-tests/bench_sites.py $(ARGS)
 
 bench: build clients ## beside nginx and rclone on this disk; let nothing else run meanwhile

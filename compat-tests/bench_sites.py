@@ -26,10 +26,11 @@ BUCKET, BODY = "bench", Random(1).randbytes(4096)
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bus", choices=("jetstream", "poll"), default="jetstream")
-    parser.add_argument("--only", default="", help="regular expression of: lag, catch-up, target down, target slow, absent")
+    parser.add_argument("--only", default="", help="regular expression of: lag, catch-up, wiped, target down, target slow, absent")
     parser.add_argument("--rate", type=float, default=300, help="PUT/s while the lag is measured")
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--objects", type=int, default=20_000, help="to catch up with")
+    parser.add_argument("--wiped-objects", type=int, default=5_000, help="that the wiped site had")
     parser.add_argument("--rounds", type=int, default=5, help="target up against down or slow, interleaved")
     parser.add_argument("--dir", type=Path, default=ROOT / "target/bench")
     return parser.parse_args()
@@ -49,11 +50,32 @@ def quantiles(values: list[float]) -> str:
 
 
 def side_by_side(count: int, act) -> None:
-    threads = [threading.Thread(target=act, args=(number,)) for number in range(count)]
+    """Runs `act` in so many threads. What one of them raises is raised here: it did not do its share."""
+    raised: list[BaseException] = []
+
+    def guarded(number: int) -> None:
+        try:
+            act(number)
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if raised:
+        raise raised[0]
+
+
+def listing(site: Site) -> dict[str, str] | None:
+    """Keys and ETags; none while the site refuses to list."""
+    try:
+        return {entry.findtext("Key"): entry.findtext("ETag") for entry in site.client().list(BUCKET)}
+    except RuntimeError as error:
+        if "answered 503" not in str(error):
+            raise
+        return None
 
 
 class Bench:
@@ -66,7 +88,7 @@ class Bench:
         while self.there.client().call("HEAD", f"/{BUCKET}").status != 200:
             time.sleep(0.05)
         cases = {
-            "lag": self.lag, "catch-up": self.catch_up, "target down": lambda: self.target(True),
+            "lag": self.lag, "catch-up": self.catch_up, "wiped": self.wiped, "target down": lambda: self.target(True),
             "target slow": lambda: self.target(False), "absent": self.absent,
         }
         for name, case in cases.items():
@@ -75,7 +97,7 @@ class Bench:
 
     def lag(self) -> str:
         """From the answer of a PUT here to the first HEAD there that shows it; every tenth is watched."""
-        took, watchers, count = [], [], int(self.said.rate * self.said.seconds)
+        took, watchers, written, count = [], [], [], int(self.said.rate * self.said.seconds)
         clients, cpu = 4, self.here.cpu_s()
 
         def watch(key: str, stamp: str, written: float) -> None:
@@ -90,6 +112,7 @@ class Bench:
                 time.sleep(max(0.0, began + turn / self.said.rate - time.monotonic()))
                 key = f"lag/{turn}"
                 stamp = put(client, key)
+                written.append(key)
                 if turn % 10 == 0:
                     watcher = threading.Thread(target=watch, args=(key, stamp, time.monotonic()))
                     watcher.start()
@@ -101,7 +124,8 @@ class Bench:
         for watcher in watchers:
             watcher.join()
         cpu = self.here.cpu_s() - cpu
-        return f"{quantiles(took)}, at {count / elapsed:.0f} PUT/s; {cpu / count * 1e6:.0f} µs CPU a PUT here"
+        puts = len(written)
+        return f"{quantiles(took)}, at {puts / elapsed:.0f} PUT/s; {cpu / puts * 1e6:.0f} µs CPU a PUT here"
 
     def catch_up(self) -> str:
         """Objects written while the other site was down, and how fast it gets them afterwards."""
@@ -114,14 +138,77 @@ class Bench:
                 put(client, f"catch-up/{turn}")
 
         side_by_side(clients, write)
-        self.there.up()
         began = time.monotonic()
+        ready_s = self.there.up()
         while (owed := self.owed()) > 0:
             if time.monotonic() - began > 300:
                 return f"not after 300 s: {owed} owed"
             time.sleep(0.05)
         took = time.monotonic() - began
-        return f"{self.said.objects} objects in {took:.1f} s, {self.said.objects / took:.0f}/s"
+        rate = self.said.objects / took
+        return f"{self.said.objects} objects in {took:.1f} s from the start of the process, {ready_s:.1f} s of it until ready: {rate:.0f}/s"
+
+    def wiped(self) -> str:
+        """The other site is killed and loses all it had, and starts again while clients write here."""
+        clients, stop, written = 4, threading.Event(), set()
+
+        def fill(number: int) -> None:
+            client = self.here.client()
+            for turn in range(number, self.said.wiped_objects, clients):
+                put(client, f"wiped/{turn}")
+                written.add(f"wiped/{turn}")
+
+        def go_on(number: int) -> None:
+            client, turn = self.here.client(), 0
+            while not stop.is_set():
+                put(client, f"load/{number}/{turn}")
+                written.add(f"load/{number}/{turn}")
+                turn += 1
+                time.sleep(0.01)
+
+        side_by_side(clients, fill)
+        load = threading.Thread(target=side_by_side, args=(clients, go_on))
+        load.start()
+        try:
+            self.there.kill()
+            shutil.rmtree(self.there.data)
+            began = time.monotonic()
+            ready_s = self.there.up()
+            first_s, refused = self.first_correct(began)
+            while (known := listing(self.there)) is None:
+                if time.monotonic() - began > 300:
+                    return "it does not list anything after 300 s"
+                time.sleep(0.1)
+            listed_s = time.monotonic() - began
+        finally:
+            stop.set()
+            load.join()
+        lacking = {f"wiped/{turn}" for turn in range(self.said.wiped_objects)} - known.keys()
+        ended = time.monotonic()
+        while (here := listing(self.here)) != listing(self.there):
+            if time.monotonic() - ended > 120:
+                return "the two are not equal after 120 s"
+            time.sleep(0.1)
+        equal_s = time.monotonic() - ended
+        deleted = written - here.keys()
+        verdict = "WRONG: " if lacking or deleted or first_s > 2 else ""
+        return (
+            f"{verdict}first correct GET {first_s:.2f} s after its start ({refused} refused before, ready after {ready_s:.2f} s); "
+            f"first list after {listed_s:.1f} s, {len(lacking)} of {self.said.wiped_objects} missing in it; "
+            f"equal {equal_s:.1f} s after the load; {len(deleted)} of {len(written)} deleted elsewhere"
+        )
+
+    def first_correct(self, began: float) -> tuple[float, int]:
+        """When the wiped site first serves an object that it had, and how often it refused before. A 404 would be a lie."""
+        refused = 0
+        while True:
+            answer = self.there.client().call("GET", f"/{BUCKET}/wiped/{self.said.wiped_objects // 2}")
+            if answer.status == 200 and answer.body == BODY:
+                return time.monotonic() - began, refused
+            if answer.status != 503 or time.monotonic() - began > 60:
+                raise RuntimeError(f"the wiped site answered {answer.status} after {time.monotonic() - began:.1f} s")
+            refused += 1
+            time.sleep(0.01)
 
     def owed(self) -> int:
         """Units that the other site has not receipted."""

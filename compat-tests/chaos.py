@@ -29,6 +29,7 @@ from sites import Site, Sites
 BUCKET = "chaos"
 BROKEN = (OSError, http.client.HTTPException)
 EQUAL_S_MAX = 60
+PUTS_PER_FAULT_MIN = 5
 SHOWN_FAULTS_MAX = 20
 
 
@@ -69,6 +70,10 @@ class Ledger:
             self.done.append(done)
             self.counts["unsure" if done.stamp is None else "delete" if done.label is None else "put"] += 1
 
+    def count(self, what: str) -> None:
+        with self.lock:
+            self.counts[what] += 1
+
     def fault(self, text: str) -> None:
         with self.lock:
             self.faults.append(text)
@@ -97,6 +102,9 @@ class Writer(threading.Thread):
                 self.act()
             except BROKEN:
                 self.stop.wait(0.1)
+            except Exception as error:  # a mistake of this program must not pass for a quiet client
+                self.ledger.fault(f"a client of {self.site.name} died: {error!r}")
+                return
 
     def act(self) -> None:
         act = self.random.random()
@@ -126,9 +134,15 @@ class Writer(threading.Thread):
             stamp = answer.headers["x-anybucket-stamp"]
             if stamp:
                 self.ledger.note(Done(key, label, stamp, self.site.name))
+            elif method == "PUT":
+                self.ledger.fault(f"PUT {key} at {self.site.name} was acknowledged without a stamp")
             return stamp
-        if answer.status >= 500:
+        if answer.status == 503:
+            self.ledger.count("refused")  # 503 promises that nothing was done: what it refused must not be seen
+        elif answer.status >= 500:
             self.ledger.note(Done(key, label, None, self.site.name))
+        else:
+            self.ledger.fault(f"{method} {key} at {self.site.name} answered {answer.status}: {answer.body[:200]!r}")
         return None
 
     def write_own(self) -> None:
@@ -139,7 +153,7 @@ class Writer(threading.Thread):
         while stamp and time.monotonic() < deadline and not self.stop.is_set():
             head = self.client.call("HEAD", f"/{BUCKET}/{key}")
             if head.headers["x-amz-replication-status"] == "COMPLETED":
-                self.ledger.counts["completed seen"] += 1
+                self.ledger.count("completed seen")
                 return self.check_everywhere(key, stamp)
             time.sleep(0.05)
 
@@ -293,6 +307,16 @@ def check(sites: list[Site], ledger: Ledger) -> None:
             ledger.fault(broken)
 
 
+def require_load(said: argparse.Namespace, sites: list[Site], ledger: Ledger) -> None:
+    """Nothing is proved where hardly anything was written, or nothing was ever said to be everywhere."""
+    written = Counter(done.site for done in ledger.done if done.stamp and done.label)
+    for site in sites:
+        if written[site.name] < PUTS_PER_FAULT_MIN * said.faults:
+            ledger.fault(f"only {written[site.name]} PUTs were acknowledged at {site.name}")
+    if not ledger.counts["completed seen"]:
+        ledger.fault("no COMPLETED was seen, so none was checked")
+
+
 def main() -> int:
     said = arguments()
     seed = said.seed if said.seed is not None else random.randrange(1 << 32)
@@ -323,6 +347,7 @@ def main() -> int:
         sites.heal()
         equal_s = wait_until_equal(sites.all)
         check(sites.all, ledger)
+        require_load(said, sites.all, ledger)
     finally:
         sites.stop()
     for fault in ledger.faults[:SHOWN_FAULTS_MAX]:
