@@ -8,6 +8,7 @@
 pub(crate) mod bodies;
 pub(crate) mod moves;
 pub(crate) mod names;
+pub(crate) mod notes;
 pub(crate) mod races;
 
 use std::sync::Arc;
@@ -46,6 +47,10 @@ macro_rules! passes_conformance {
             names::buckets_come_and_go,
             names::a_bucket_with_something_in_it_stays,
             names::a_missing_bucket_is_told,
+            notes::a_note_comes_back_as_it_was_last_written,
+            notes::notes_are_no_objects_and_no_buckets,
+            notes::a_note_that_not_every_store_could_hold_is_refused,
+            notes::a_note_is_whole_whoever_writes_at_the_same_time,
             races::concurrent_publishers_leave_one_whole_body,
             races::headers_always_belong_to_the_body,
             races::neighbours_do_not_disturb_each_other,

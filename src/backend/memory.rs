@@ -28,6 +28,7 @@ pub struct Memory {
 struct Held {
     buckets: BTreeMap<BucketName, BTreeMap<Key, Blob>>,
     staged: HashMap<StagingFile, Blob>,
+    notes: BTreeMap<String, Bytes>,
     /// The last number given to a staging file and to its binding: both are never given twice.
     last: u64,
 }
@@ -103,7 +104,7 @@ impl Held {
 impl Blob {
     fn found(&self, key: &Key) -> Found {
         let (binding, size) = (self.binding.clone(), self.bytes.len() as u64);
-        Found { key: key.clone(), binding, size, modified_ms: self.modified_ms }
+        Found { key: key.clone(), binding, size, modified_ms: self.modified_ms, changed_ms: None }
     }
 
     fn bound_to(&self, expect: &Binding) -> Result<&Self> {
@@ -244,6 +245,27 @@ impl Backend for Memory {
 
     async fn list_buckets(&self) -> Result<Vec<BucketName>> {
         Ok(self.held().buckets.keys().cloned().collect())
+    }
+
+    async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()> {
+        super::check_note(name, bytes.len())?;
+        self.held().notes.insert(name.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn read_note(&self, name: &str) -> Result<Bytes> {
+        super::check_note(name, 0)?;
+        self.held().notes.get(name).cloned().ok_or(Error::NotFound)
+    }
+
+    async fn list_notes(&self) -> Result<Vec<String>> {
+        Ok(self.held().notes.keys().cloned().collect())
+    }
+
+    async fn remove_note(&self, name: &str) -> Result<()> {
+        super::check_note(name, 0)?;
+        self.held().notes.remove(name);
+        Ok(())
     }
 
     async fn check(&self) -> Result<()> {

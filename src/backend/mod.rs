@@ -12,12 +12,18 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use body::{Body, BodyError};
 pub use error::{Error, Result};
 
 use crate::model::{Binding, BucketName, Key, Location, ObjectId};
+
+/// Largest note, in bytes.
+pub const NOTE_BYTES_MAX: usize = 64 << 20;
+/// Longest name of a note, in bytes.
+const NOTE_NAME_MAX: usize = 128;
 
 /// A name that bytes have, or are to have, in a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +78,8 @@ pub struct Found {
     pub size: u64,
     /// Milliseconds since 1970.
     pub modified_ms: u64,
+    /// When the bytes came to this name, or were touched since, where the store knows: wall time, milliseconds since 1970.
+    pub changed_ms: Option<u64>,
 }
 
 /// A part that a store holds for an unfinished multipart upload.
@@ -173,6 +181,31 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Every bucket, in byte order.
     async fn list_buckets(&self) -> Result<Vec<BucketName>>;
 
+    /// Writes a note: a small file of this program's own, which no bucket shows. Durable, and in place of the one of that
+    /// name as a whole. A name is made of a-z, 0-9 and '-'.
+    async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()>;
+
+    /// The whole of a note; [`Error::NotFound`] where there is none.
+    async fn read_note(&self, name: &str) -> Result<Bytes>;
+
+    /// The names of all notes, in byte order.
+    async fn list_notes(&self) -> Result<Vec<String>>;
+
+    /// Removes a note, sooner or later durably; none there is success.
+    async fn remove_note(&self, name: &str) -> Result<()>;
+
     /// Whether the store can take writes now: used by readiness.
     async fn check(&self) -> Result<()>;
+}
+
+/// Refuses a note that not every store could hold.
+fn check_note(name: &str, bytes: usize) -> Result<()> {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > NOTE_NAME_MAX || !name.bytes().all(legal) {
+        return Err(Error::Name(format!("{name:?} is no name of a note")));
+    }
+    if bytes > NOTE_BYTES_MAX {
+        return Err(Error::Name(format!("the note {name} has {bytes} bytes, more than {NOTE_BYTES_MAX}")));
+    }
+    Ok(())
 }

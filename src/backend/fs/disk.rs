@@ -233,6 +233,7 @@ fn stat_of(stat: &rustix::fs::Stat) -> Stat {
         size: stat.st_size.try_into().unwrap_or(0),
         allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES),
         mtime_ns: i128::from(stat.st_mtime) * NANOS + i128::from(stat.st_mtime_nsec),
+        ctime_ns: i128::from(stat.st_ctime) * NANOS + i128::from(stat.st_ctime_nsec),
         links: stat.st_nlink,
         mode: stat.st_mode & 0o7777,
         owner: stat.st_uid,

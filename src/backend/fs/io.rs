@@ -38,6 +38,8 @@ pub(super) struct Stat {
     pub allocated: u64,
     /// Nanoseconds since 1970.
     pub mtime_ns: i128,
+    /// When its bytes, names or attributes last changed; nanoseconds since 1970.
+    pub ctime_ns: i128,
     pub links: u64,
     /// Permission bits.
     pub mode: u32,

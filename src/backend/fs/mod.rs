@@ -3,6 +3,7 @@
 //! ```text
 //! PATH/<bucket>/<key as a path>        objects; `names` says how a key becomes a path
 //! PATH/.anybucket/staging/<16 hex>     bytes that have no name yet, and spare files (`pool`)
+//! PATH/.anybucket/journal/<name>       notes: what the status store is rebuilt from (`notes`)
 //! PATH/.anybucket/owner                locked by the process that owns the directory
 //! ```
 //!
@@ -25,6 +26,7 @@ mod io;
 mod lane;
 mod list;
 mod names;
+mod notes;
 mod pool;
 mod probe;
 mod publish;
@@ -42,11 +44,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use self::error::Doing;
 use self::io::{Access, Node, Stat};
 use self::lane::Lane;
+use self::notes::Notes;
 use self::pool::{Limits, Pool};
 use self::probe::Nature;
 use self::room::Room;
@@ -70,6 +74,7 @@ pub struct Fs {
 struct Core {
     root: Node,
     staging: Arc<Node>,
+    notes: Notes,
     /// Holds the lock on the directory while it is open.
     _owner: Node,
     pool: Arc<Pool>,
@@ -157,6 +162,7 @@ impl Core {
         let reserved = sub_directory(&root, &settings.reserved, durable)?;
         let owner = claim(&reserved, settings)?;
         let staging = sub_directory(&reserved, "staging", durable)?;
+        let notes = Notes::open(&reserved, durable)?;
         let nature = Nature::probe(&root, &staging)?;
         nature.warn(settings);
         let staging = Arc::new(staging);
@@ -164,6 +170,7 @@ impl Core {
         Ok(Self {
             root,
             staging,
+            notes,
             _owner: owner,
             pool,
             room: Room::new(&nature.volume),
@@ -234,7 +241,8 @@ fn binding_of(stat: &Stat) -> Binding {
 
 fn found_of(key: &Key, stat: &Stat) -> Found {
     let modified_ms = u64::try_from(stat.mtime_ns.div_euclid(1_000_000)).unwrap_or(0);
-    Found { key: key.clone(), binding: binding_of(stat), size: stat.size, modified_ms }
+    let changed_ms = Some(u64::try_from(stat.ctime_ns.div_euclid(1_000_000)).unwrap_or(0));
+    Found { key: key.clone(), binding: binding_of(stat), size: stat.size, modified_ms, changed_ms }
 }
 
 fn staging_file(location: &Location) -> Option<StagingFile> {
@@ -326,6 +334,25 @@ impl Backend for Fs {
 
     async fn list_buckets(&self) -> Result<Vec<BucketName>> {
         blocking(&self.core, |core| core.list_buckets()).await
+    }
+
+    async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()> {
+        let name = name.to_owned();
+        blocking(&self.core, move |core| core.write_note(&name, &bytes)).await
+    }
+
+    async fn read_note(&self, name: &str) -> Result<Bytes> {
+        let name = name.to_owned();
+        blocking(&self.core, move |core| core.read_note(&name)).await.map(Bytes::from)
+    }
+
+    async fn list_notes(&self) -> Result<Vec<String>> {
+        blocking(&self.core, |core| core.list_notes()).await
+    }
+
+    async fn remove_note(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        blocking(&self.core, move |core| core.remove_note(&name)).await
     }
 
     async fn check(&self) -> Result<()> {

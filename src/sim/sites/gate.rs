@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use super::life::{Life, StoreFault};
@@ -115,6 +116,22 @@ impl Backend for Gate {
 
     async fn list_buckets(&self) -> Result<Vec<BucketName>> {
         self.look(self.store.list_buckets()).await
+    }
+
+    async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()> {
+        self.change(self.store.write_note(name, bytes)).await
+    }
+
+    async fn read_note(&self, name: &str) -> Result<Bytes> {
+        self.look(self.store.read_note(name)).await
+    }
+
+    async fn list_notes(&self) -> Result<Vec<String>> {
+        self.look(self.store.list_notes()).await
+    }
+
+    async fn remove_note(&self, name: &str) -> Result<()> {
+        self.change(self.store.remove_note(name)).await
     }
 
     async fn check(&self) -> Result<()> {

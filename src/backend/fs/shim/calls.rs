@@ -114,11 +114,11 @@ impl Handle {
             Inode::File { now: Content { data, mtime_ns, mode, reserved }, .. } => {
                 let (size, mtime_ns, mode) = (data.len() as u64, *mtime_ns, *mode);
                 let allocated = size.max(*reserved);
-                Stat { kind: Kind::File, inode: self.inode, size, allocated, mtime_ns, links, mode, owner: 0 }
+                Stat { kind: Kind::File, inode: self.inode, size, allocated, mtime_ns, ctime_ns: mtime_ns, links, mode, owner: 0 }
             }
             Inode::Directory { .. } => {
                 let (kind, inode) = (Kind::Directory, self.inode);
-                Stat { kind, inode, size: 0, allocated: 0, mtime_ns: 0, links: 1, mode: 0o755, owner: 0 }
+                Stat { kind, inode, size: 0, allocated: 0, mtime_ns: 0, ctime_ns: 0, links: 1, mode: 0o755, owner: 0 }
             }
         })
     }

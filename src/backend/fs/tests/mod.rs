@@ -3,6 +3,7 @@
 mod cached;
 mod crash;
 mod failing;
+mod notes;
 mod outsiders;
 mod second_names;
 mod speed;

@@ -104,7 +104,17 @@ async fn a_directory_that_comes_in_the_way_is_put_back() {
     let core = &fs.core;
     let bucket = core.bucket(&BucketName::new("bucket").unwrap()).unwrap();
     // A look that is out of date: it saw a file where there is a directory by now.
-    let there = Some(Stat { kind: Kind::File, inode: 1, size: 1, allocated: 512, mtime_ns: 1, links: 1, mode: 0o644, owner: 0 });
+    let there = Some(Stat {
+        kind: Kind::File,
+        inode: 1,
+        size: 1,
+        allocated: 512,
+        mtime_ns: 1,
+        ctime_ns: 1,
+        links: 1,
+        mode: 0o644,
+        owner: 0,
+    });
     let stale = Spot { dir: bucket, route: String::new(), name: "a".to_owned(), there };
     let Location::Staged(file) = kept.location else { panic!("not staged") };
     assert!(matches!(core.move_to(file, &stale), Ok(crate::backend::fs::publish::Moved::Not)));
