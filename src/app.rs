@@ -26,9 +26,10 @@ use crate::backend::memory::Memory;
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
 use crate::events;
+use crate::journal::{self, Archive};
 use crate::model::{SiteId, SiteNumber, Token};
 use crate::reconcile::{self, Reconciler};
-use crate::replicate::{self, Bell};
+use crate::replicate::{self, Bell, Opening};
 use crate::site::{self, Neighbours, Site};
 use crate::status::{self, Status};
 use crate::tasks::{Runner, Worker, Workers};
@@ -65,6 +66,8 @@ pub struct App {
     parts: Arc<admin::Parts>,
     runner: Runner,
     keys: Keys,
+    /// None where the status store goes with the process, as the objects do.
+    archive: Option<Archive>,
     /// Given back last.
     _data: DataDir,
 }
@@ -98,6 +101,11 @@ impl App {
             false => Some(listen("feed.listen", config.feed.listen).await?),
         };
         let (site, workers) = open_site(config, peers.neighbours.clone()).await?;
+        // Before anybody is answered.
+        let archive = match is_on_disk(config) {
+            true => Some(Archive::begin(&site).await.map_err(anyhow::Error::msg).context("cannot archive in the store")?),
+            false => None,
+        };
         let mut runner = Runner::new(seed()?);
         let bell = Bell::default();
         let following = replicate::workers(&site, &bell, seed()?);
@@ -107,10 +115,18 @@ impl App {
         let telling = bus::open(config).await?.map(|bus| events::workers(&site, &bus, &bell)).unwrap_or_default();
         // Before this site asks others, so that both find each other at once.
         let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener)).transpose()?;
-        workers.into_iter().chain(following).chain(reconciling).chain(telling).for_each(|worker| runner.spawn(worker));
+        let archiving = archive.as_ref().map(journal::workers).unwrap_or_default();
+        workers
+            .into_iter()
+            .chain(archiving)
+            .chain(following)
+            .chain(reconciling)
+            .chain(telling)
+            .for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();
         let census = Arc::new(KeptCensus::default());
         meters::attach(&metrics, &site, &runner.workers(), &census);
+        archive.iter().for_each(|archive| meters::attach_archive(&metrics, archive));
         let parts = Arc::new(admin::Parts {
             site_id: site.id().clone(),
             readiness: readiness(&site, runner.workers()),
@@ -127,7 +143,7 @@ impl App {
         });
         let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics, seed()?), s3_connections(config))?;
         let admin = Server::start(admin_listener, TowerToHyperService::new(admin::router(parts.clone())), ADMIN_CONNECTIONS)?;
-        Ok(Self { s3, admin, feed, parts, runner, keys, _data: data })
+        Ok(Self { s3, admin, feed, parts, runner, keys, archive, _data: data })
     }
 
     /// Where S3 is spoken, with the port really taken.
@@ -146,7 +162,7 @@ impl App {
     }
 
     /// The end in order: nobody is sent here any more, requests in flight end, other sites are told no more, the last moves
-    /// at the store become durable, workers end their step, the status store closes.
+    /// at the store become durable, workers end their step, the last rows are archived, the status store closes.
     pub async fn stop(self) {
         info!("stopping: requests in flight may end");
         self.parts.readiness.drain();
@@ -156,6 +172,11 @@ impl App {
         }
         settle(&self.parts.site).await;
         self.runner.stop(Instant::now() + WORKERS_PATIENCE).await;
+        if let Some(archive) = self.archive
+            && let Err(reason) = archive.flush().await
+        {
+            warn!(reason, "the last commits are not archived: they are at the next start");
+        }
         self.admin.stop().await;
         info!("stopped");
     }
@@ -165,35 +186,24 @@ impl App {
 async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec<Box<dyn Worker>>)> {
     let wall = Arc::new(SystemClock);
     let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
-    let status = open_status(config, &id, wall.millis(), &neighbours).await?;
+    let backend = open_backend(config.backend()).await?;
+    let now_ms = wall.millis();
+    let opening = Opening { id: &id, backend: &*backend, neighbours: &neighbours, now_ms };
+    let status = replicate::open_status(opening, status_options(config, now_ms), Status::open).await;
+    let status = status.context("cannot open the status store")?;
     let facts = status.facts();
     let clock = Clock::new(wall, id.number, facts.incarnation, facts.clock_ms);
-    let backend = open_backend(config.backend()).await?;
     Site::open(site::Parts { id, backend, status, clock, neighbours }).await.context("cannot recover the site")
 }
 
-/// Opens what is known of objects, in a new life if other sites know more of this one than it does itself.
-async fn open_status(config: &Config, id: &SiteId, now_ms: u64, neighbours: &Neighbours) -> Result<Status> {
-    let options = status_options(config, now_ms);
-    let open = |options| Status::open(options).context("cannot open the status store");
-    let status = open(options.clone())?;
-    let facts = status.facts();
-    let known = replicate::greet(id, &facts, now_ms, neighbours).await;
-    let Some(life) = replicate::next_life(&facts, known, options.now_s) else { return Ok(status) };
-    warn!(
-        before = facts.incarnation.0,
-        now = life.0,
-        "other sites know more of this one than it does: its store is older than what it told them, so it begins a new life and fetches what it lacks"
-    );
-    // Its file is closed by the last who holds it.
-    drop(status);
-    open(status::Options { new_life: Some(life), ..options })
+/// What is known of objects in memory must go with them.
+fn is_on_disk(config: &Config) -> bool {
+    matches!(config.backend(), config::Backend::Fs(_))
 }
 
 fn status_options(config: &Config, now_ms: u64) -> status::Options {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-    // What is known of objects in memory must go with them.
-    let path = matches!(config.backend(), config::Backend::Fs(_)).then(|| config.data.join("status.redb"));
+    let path = is_on_disk(config).then(|| config.data.join("status.redb"));
     status::Options {
         path,
         page_cache_bytes: bytes(config.status.page_cache_bytes),

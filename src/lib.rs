@@ -17,6 +17,8 @@ pub mod status;
 
 pub mod site;
 
+pub mod journal;
+
 pub mod events;
 pub mod replicate;
 

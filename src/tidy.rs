@@ -15,11 +15,12 @@ const FILE_LINES_LISTED: usize = 400;
 const FILE_LINES_MAX: usize = 600;
 
 /// Rooms by floor, from the ground up: a room leans on lower floors only. `tasks` and `telemetry` stand beside.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["model"],
     &["backend", "status", "clock"],
     &["peer"],
     &["site"],
+    &["journal"],
     &["replicate"],
     &["events"],
     &["reconcile"],

@@ -19,6 +19,10 @@ pub struct StatusView {
     pub store: String,
     /// Writes whose last steps at the store are still to be made or made durable.
     pub unsettled: u64,
+    /// The status store was lost, and the store is looked through for what it knew: other keys than known ones and listings
+    /// are answered with 503 meanwhile.
+    #[serde(default)]
+    pub rebuilding: bool,
     #[serde(flatten)]
     pub health: Health,
     /// Every other site.
@@ -53,6 +57,7 @@ pub async fn status(State(parts): State<Shared>) -> Result<Json<StatusView>, Err
         uptime_seconds: parts.started.elapsed().as_secs(),
         store: parts.site.backend().capabilities().kind.into(),
         unsettled: parts.site.unsettled(),
+        rebuilding: parts.site.is_rebuilding(),
         health: Health::of(&parts).await,
         sites: census.sites.clone(),
         backlog: census.backlog.clone(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::admin::{Census, KeptCensus, SiteView};
+use crate::journal::Archive;
 use crate::site::{Counters, Site};
 use crate::status::Stats;
 use crate::tasks::{Phase, Workers};
@@ -44,6 +45,9 @@ fn attach_site(metrics: &Metrics, site: &Site) {
     let unsettled = site.clone();
     let help = "Writes whose last steps at the store are to be made or made durable";
     metrics.sample("unsettled", help, Kind::Gauge, move || vec![Sample::of(unsettled.unsettled() as f64)]);
+    let rebuilding = site.clone();
+    let help = "Whether the status store was lost and the store is looked through for what it knew";
+    metrics.sample("rebuilding", help, Kind::Gauge, move || vec![Sample::of(f64::from(u8::from(rebuilding.is_rebuilding())))]);
     for (name, help, counter) in SITE_COUNTERS {
         let site = site.clone();
         metrics
@@ -54,7 +58,7 @@ fn attach_site(metrics: &Metrics, site: &Site) {
 /// A number of the status store: name, help, kind, where it is.
 type StatusNumber = (&'static str, &'static str, Kind, fn(&Stats) -> u64);
 
-const STATUS_NUMBERS: [StatusNumber; 10] = [
+const STATUS_NUMBERS: [StatusNumber; 12] = [
     ("status_commits", "Commits that became durable", Kind::Counter, |stats| stats.commits),
     ("status_conflicts", "Commits that were answered with a conflict", Kind::Counter, |stats| stats.conflicts),
     ("status_batches", "Engine transactions that those commits shared", Kind::Counter, |stats| stats.batches),
@@ -65,6 +69,10 @@ const STATUS_NUMBERS: [StatusNumber; 10] = [
     ("status_cache_misses", "Look-ups that the row cache did not answer", Kind::Counter, |stats| stats.cache_misses),
     ("status_file_bytes", "Length of the status store's file", Kind::Gauge, |stats| stats.file_bytes),
     ("status_seq", "The last event told", Kind::Counter, |stats| stats.seq),
+    ("journal_waiting_bytes", "Bytes of rows that wait to be archived", Kind::Gauge, |stats| stats.journal_bytes as u64),
+    ("journal_dropped", "Batches of rows that found no room to wait and are looked for in the tables", Kind::Counter, |stats| {
+        stats.journal_dropped
+    }),
 ];
 
 /// A number of how this site stands with another: name, help, where it is. None is not shown.
@@ -119,6 +127,21 @@ fn attach_status(metrics: &Metrics, site: &Site) {
     for (name, help, kind, number) in STATUS_NUMBERS {
         let status = site.status().clone();
         metrics.sample(name, help, kind, move || vec![Sample::of(number(&status.stats()) as f64)]);
+    }
+}
+
+/// A number of the archive: name, help, kind.
+const ARCHIVE_NUMBERS: [(&str, &str, Kind); 3] = [
+    ("journal_archived_ms", "Wall time up to which every row is archived in the store, milliseconds since 1970", Kind::Gauge),
+    ("journal_bytes", "Bytes of rows archived in the store", Kind::Counter),
+    ("journal_snapshots", "Times that every row was archived", Kind::Counter),
+];
+
+/// Adds the numbers of the archive, where there is one.
+pub fn attach_archive(metrics: &Metrics, archive: &Archive) {
+    for (at, (name, help, kind)) in ARCHIVE_NUMBERS.into_iter().enumerate() {
+        let archive = archive.clone();
+        metrics.sample(name, help, kind, move || vec![Sample::of(archive.numbers()[at] as f64)]);
     }
 }
 

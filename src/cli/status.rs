@@ -69,6 +69,12 @@ fn write_screen(text: &mut String, status: &StatusView) -> std::fmt::Result {
         writeln!(text, "RESTORING: nothing is listed until everything that the other sites had is here")?;
     }
     writeln!(text, "anybucket {}, up {up}, store {}", status.version, status.store)?;
+    if status.rebuilding {
+        writeln!(
+            text,
+            "REBUILDING: status.redb was lost; listings and unknown keys are refused until the store was looked through"
+        )?;
+    }
     writeln!(
         text,
         "to fetch {} now, {} later; unsettled {}; conflicts {}; graves {}\n",

@@ -76,6 +76,11 @@ impl Clock {
         *last = (*last).max((stamp.ms(), stamp.parts().tick));
     }
 
+    /// Greatest millisecond of a stamp drawn or seen.
+    pub fn last_ms(&self) -> u64 {
+        self.last.lock().expect("no code panics while it holds the clock").0
+    }
+
     /// Wall time in milliseconds since 1970.
     pub fn wall_ms(&self) -> u64 {
         self.wall.millis()

@@ -44,10 +44,12 @@ async fn ask(neighbour: &Neighbour, mine: Heads, now_ms: u64) -> Option<(Incarna
     known
 }
 
-/// The life that a site must begin, if the others know more of it than it does.
-pub fn next_life(facts: &Facts, known: Option<(Incarnation, Seq)>, now_s: u32) -> Option<Incarnation> {
-    let known = known.filter(|known| *known > (facts.incarnation, facts.seq))?;
-    Some(Incarnation(now_s.max(known.0.0 + 1).max(facts.incarnation.0 + 1)))
+/// The life that a site must begin, if the one it is in is over or the others know more of it than it does: greater than
+/// any that is known of it.
+pub fn next_life(facts: &Facts, is_over: bool, known: Option<(Incarnation, Seq)>, now_s: u32) -> Option<Incarnation> {
+    let know_more = known.is_some_and(|known| known > (facts.incarnation, facts.seq));
+    let last = known.map_or(facts.incarnation, |(known, _)| known.max(facts.incarnation));
+    (is_over || know_more).then(|| Incarnation(now_s.max(last.0 + 1)))
 }
 
 #[cfg(test)]
@@ -63,10 +65,18 @@ mod tests {
     #[test]
     fn a_store_that_remembers_less_than_others_begins_a_new_life() {
         let known = |incarnation, seq| Some((Incarnation(incarnation), Seq(seq)));
-        assert_eq!(next_life(&facts(10, 7), None, 50), None);
-        assert_eq!(next_life(&facts(10, 7), known(10, 7), 50), None);
-        assert_eq!(next_life(&facts(10, 7), known(9, 99), 50), None);
-        assert_eq!(next_life(&facts(10, 7), known(10, 8), 50), Some(Incarnation(50)));
-        assert_eq!(next_life(&facts(10, 7), known(60, 1), 50), Some(Incarnation(61)));
+        assert_eq!(next_life(&facts(10, 7), false, None, 50), None);
+        assert_eq!(next_life(&facts(10, 7), false, known(10, 7), 50), None);
+        assert_eq!(next_life(&facts(10, 7), false, known(9, 99), 50), None);
+        assert_eq!(next_life(&facts(10, 7), false, known(10, 8), 50), Some(Incarnation(50)));
+        assert_eq!(next_life(&facts(10, 7), false, known(60, 1), 50), Some(Incarnation(61)));
+    }
+
+    #[test]
+    fn a_life_that_is_over_is_followed_by_one_that_nobody_knows() {
+        let known = |incarnation| Some((Incarnation(incarnation), Seq(0)));
+        assert_eq!(next_life(&facts(10, 7), true, None, 5), Some(Incarnation(11)));
+        assert_eq!(next_life(&facts(10, 7), true, known(60), 50), Some(Incarnation(61)));
+        assert_eq!(next_life(&facts(70, 7), true, known(60), 50), Some(Incarnation(71)));
     }
 }

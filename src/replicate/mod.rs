@@ -6,6 +6,7 @@ mod fetch;
 mod follow;
 mod greet;
 mod heads;
+mod open;
 mod retry;
 mod work;
 
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 pub use absorb::absorb_hints;
 pub use greet::{greet, next_life};
 pub use heads::heads_for;
+pub use open::{Error, Opening, open_status};
 pub use retry::{Retried, Which, retell_failed, retry_work};
 pub use work::is_given_up;
 

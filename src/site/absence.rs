@@ -159,9 +159,11 @@ impl Site {
 
     /// Brings what others may know of an object before a conditional write of it is decided.
     pub(super) async fn learn(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<()> {
-        if self.inner.neighbours.is_empty() || *conditions == WriteConditions::default() || self.current(object).await?.is_some()
-        {
+        if *conditions == WriteConditions::default() || self.current(object).await?.is_some() {
             return Ok(());
+        }
+        if self.inner.neighbours.is_empty() {
+            return self.certainly_absent(object).await;
         }
         match self.sought(object, Purpose::Decision).await {
             Ok(_) | Err(Error::NoSuchKey | Error::NoSuchBucket) => Ok(()),
@@ -174,15 +176,24 @@ impl Site {
     async fn sought(&self, object: &ObjectId, purpose: Purpose) -> Result<Arc<Stored<Record>>> {
         self.known_bucket(&object.bucket).await?;
         if self.inner.neighbours.is_empty() {
+            self.certainly_absent(object).await?;
             return Err(Error::NoSuchKey);
         }
         let buried = self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?.is_some();
         let unasked = self.seek(&Unit::null(object), buried, purpose).await?;
         match self.current(object).await? {
             Some(stored) => Ok(stored),
-            None if unasked.is_empty() => Err(Error::NoSuchKey),
+            None if unasked.is_empty() => self.certainly_absent(object).await.and(Err(Error::NoSuchKey)),
             None => Err(Error::NoSuchKeyHere { unasked }),
         }
+    }
+
+    /// Refuses to call an object absent that the store may hold without a row.
+    async fn certainly_absent(&self, object: &ObjectId) -> Result<()> {
+        if !self.is_rebuilding() || self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?.is_some() {
+            return Ok(());
+        }
+        self.require_rebuilt()
     }
 
     /// The row of a live bucket, which may be known elsewhere before it is told here.

@@ -49,6 +49,16 @@ impl Known {
         }
     }
 
+    /// The commit, if nothing of this has changed by then.
+    pub fn guarded(&self, object: &ObjectId, commit: Commit) -> Commit {
+        let slot = (object.clone(), Slot::Null);
+        commit.expect::<Objects>(object, self.current.as_ref().map(|current| current.revision)).expect_if::<Graves>(
+            self.current.is_none(),
+            &slot,
+            self.grave.as_ref().map(|grave| grave.revision),
+        )
+    }
+
     /// Whether an object is here, with bytes or without.
     pub fn is_live(&self) -> bool {
         self.current.is_some()
@@ -209,10 +219,7 @@ impl Site {
         replica: &Replica,
         commit: Commit,
     ) -> Result<Option<Commit>> {
-        let slot = (object.clone(), Slot::Null);
-        let commit = commit
-            .expect::<Objects>(object, known.current.as_ref().map(|current| current.revision))
-            .expect_if::<Graves>(known.current.is_none(), &slot, known.grave.as_ref().map(|grave| grave.revision));
+        let commit = known.guarded(object, commit);
         if !matches!(replica, Replica::Live(_)) {
             return Ok(Some(commit));
         }

@@ -53,9 +53,12 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
-    /// Whether the delete of a key that is not here has to be told: where there are other sites one of them may hold it. A
-    /// grave that is here already told it, unless something newer was heard of since.
+    /// Whether the delete of a key that is not here has to be told: where there are other sites one of them may hold it, and so
+    /// may the store of one whose rows were lost. A grave that is here already told it, unless something newer was heard of since.
     async fn must_bury_unknown(&self, object: &ObjectId) -> Result<bool> {
+        if self.is_rebuilding() {
+            return Ok(true);
+        }
         if self.inner.neighbours.in_scope().is_empty() {
             return Ok(false);
         }

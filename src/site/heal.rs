@@ -107,7 +107,7 @@ impl Site {
         }
     }
 
-    async fn hash_found(&self, object: &ObjectId, found: &Found) -> Result<Digests> {
+    pub(super) async fn hash_found(&self, object: &ObjectId, found: &Found) -> Result<Digests> {
         let options = GetOptions { range: None, expect: Some(found.binding.clone()) };
         let fetched = self.inner.backend.get(&plain(object), options).await?;
         let (mut body, receipt) = digest::verified(Upload { body: fetched.body, claims: Claims::default() });
@@ -145,7 +145,7 @@ impl Site {
     }
 }
 
-fn adopted_identity(before: &Identity, digests: &Digests) -> Identity {
+pub(super) fn adopted_identity(before: &Identity, digests: &Digests) -> Identity {
     Identity {
         size: digests.size,
         etag: ETag::of_md5(digests.md5),

@@ -231,6 +231,6 @@ fn chunks(parts: Parts) -> u16 {
 }
 
 /// Rows a record has in the part map table.
-pub(super) fn chunks_of(record: &Record) -> u16 {
+pub fn chunks_of(record: &Record) -> u16 {
     chunks(record.identity.parts)
 }

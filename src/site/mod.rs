@@ -5,6 +5,7 @@
 mod absence;
 mod apply;
 mod buckets;
+mod claim;
 mod complete;
 mod copy;
 mod delete;
@@ -26,6 +27,7 @@ mod pause;
 mod precondition;
 mod put;
 mod read_through;
+mod rebuild;
 mod recover;
 mod replicas;
 mod restoring;
@@ -51,7 +53,9 @@ pub use digest::checksum;
 pub use error::{Error, Result};
 pub use explain::{Explanation, Found, Told};
 pub use graves::GRAVE_KEPT_MS;
+pub use land::chunks_of;
 pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing, UNTIL_RESUMED};
+pub use rebuild::{Archived, Rebuild};
 pub use replicas::Replication;
 pub use retell::Retold;
 pub use scrub::Scrubbed;
@@ -68,6 +72,7 @@ use absence::Inquiries;
 use buckets::KnownBuckets;
 use locks::KeyLocks;
 use read_through::Restores;
+use rebuild::Rebuilding;
 use settle::{SettleWorker, Settler};
 
 /// How often a write reads, decides and commits again before it answers 503 (protocol §3).
@@ -102,6 +107,8 @@ struct Inner {
     restores: Restores,
     /// Whether what the others had is still to be learned: see `restoring`.
     restoring: AtomicBool,
+    /// What the status store lost is still to be looked for: see `rebuild`.
+    rebuilding: Rebuilding,
     counters: Counters,
 }
 
@@ -166,6 +173,7 @@ impl Site {
             settler,
             neighbours: parts.neighbours,
             restoring: AtomicBool::new(false),
+            rebuilding: Rebuilding::default(),
             inquiries: Inquiries::default(),
             restores: Restores::default(),
             counters: Counters::default(),
@@ -174,12 +182,16 @@ impl Site {
         site.recover().await?;
         site.recall_pauses().await?;
         site.note_scope().await?;
+        site.note_rebuilding().await?;
         site.note_restoring().await?;
-        let workers: Vec<Box<dyn Worker>> = vec![
+        let mut workers: Vec<Box<dyn Worker>> = vec![
             Box::new(SettleWorker::fresh(site.clone())),
             Box::new(SettleWorker::stuck(site.clone())),
             Box::new(expire::Expirer::new(site.clone())),
         ];
+        if site.is_rebuilding() {
+            workers.push(Box::new(rebuild::Rebuilder::new(site.clone())));
+        }
         Ok((site, workers))
     }
 

@@ -23,7 +23,7 @@ impl Site {
         self.inner.restoring.store(facts.established != facts.incarnation, Ordering::Relaxed);
         // A lone site knows everything there is, and so do several that are all new and met before anybody was served.
         self.establish().await?;
-        if self.state() == SiteState::Restoring {
+        if self.inner.restoring.load(Ordering::Relaxed) {
             tracing::warn!(reason = self.lacking(), "objects are not listed yet");
         }
         Ok(())
@@ -32,7 +32,7 @@ impl Site {
     /// Takes absences here for facts from now on, unless something is still to be learned. Durable.
     pub async fn establish(&self) -> Result<()> {
         let learned = self.inner.neighbours.iter().all(|neighbour| neighbour.is_learned());
-        if learned && self.state() == SiteState::Restoring {
+        if learned && self.inner.restoring.load(Ordering::Relaxed) {
             self.inner.status.establish().await?;
             self.inner.restoring.store(false, Ordering::Relaxed);
             tracing::info!("this site has what the others had when it met them");
@@ -42,11 +42,13 @@ impl Site {
 
     /// Whether this site's absences prove anything.
     pub fn state(&self) -> SiteState {
-        if self.inner.restoring.load(Ordering::Relaxed) { SiteState::Restoring } else { SiteState::Active }
+        let is_restoring = self.inner.restoring.load(Ordering::Relaxed) || self.is_rebuilding();
+        if is_restoring { SiteState::Restoring } else { SiteState::Active }
     }
 
     /// Refuses what would take an absence for a fact.
     pub(super) fn require_established(&self) -> Result<()> {
+        self.require_rebuilt()?;
         match self.state() {
             SiteState::Active => Ok(()),
             SiteState::Restoring => Err(Error::Unavailable { reason: self.lacking(), retry_after: RETRY_AFTER }),

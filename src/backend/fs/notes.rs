@@ -12,6 +12,8 @@ use crate::backend::{Error, Result, check_note};
 
 /// The directory of notes, in the reserved one.
 const DIRECTORY: &str = "journal";
+/// Notes up to this many bytes are written on a disk that is full for others, too: the owner file is one.
+const SMALL_BYTES_MAX: usize = 16 << 10;
 /// Ends the name of a note that is being written: no note's own name holds it.
 const UNFINISHED: &str = "~";
 
@@ -44,6 +46,9 @@ impl Core {
     /// Bytes before name: whatever a crash leaves is the note as it was, or as it is to be.
     pub fn write_note(&self, name: &str, bytes: &[u8]) -> Result<()> {
         check_note(name, bytes.len())?;
+        if bytes.len() > SMALL_BYTES_MAX {
+            self.room.take(&self.root, bytes.len() as u64)?;
+        }
         let _only_one = self.notes.writing.lock().expect("no code panics while it writes a note");
         let unfinished = format!("{name}{UNFINISHED}");
         let file = match self.notes.dir.create(&unfinished) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ::redb::{ReadableTable, WriteTransaction};
 
 use super::encode::{Header, decode};
+use super::journal::{ARCHIVED, RawRow};
 use super::migrate::{meta_key, meta_row, name};
 use super::read::{Range, definition};
 use crate::model::{Event, News, ObjectId, Seq, SiteNumber, Telling};
@@ -45,6 +46,8 @@ pub(super) struct Finished {
     /// Whether a target answered: it has what it was owed, or said why not.
     pub answered: bool,
     pub changes: Vec<Change>,
+    /// Rows to be archived.
+    pub journal: Vec<u8>,
 }
 
 /// Most rows of `pending` for one target: past it what it lacks is left to reconciliation.
@@ -82,6 +85,7 @@ pub(super) struct Batch<'t> {
     tally: Tally,
     answered: bool,
     changes: Vec<Change>,
+    journal: Vec<u8>,
     buffer: Vec<u8>,
 }
 
@@ -96,7 +100,8 @@ struct Fate<'a> {
 impl<'t> Batch<'t> {
     pub fn new(txn: &'t WriteTransaction, counts: Counts, tally: Tally) -> Self {
         let tables = std::array::from_fn(|_| None);
-        Self { txn, tables, before: counts, counts, tally, answered: false, changes: Vec::new(), buffer: Vec::new() }
+        let (changes, journal, buffer) = (Vec::new(), Vec::new(), Vec::new());
+        Self { txn, tables, before: counts, counts, tally, answered: false, changes, journal, buffer }
     }
 
     /// Makes a commit part of the batch, if everything it expects holds. An error is the engine's and ends the batch.
@@ -187,7 +192,8 @@ impl<'t> Batch<'t> {
         for (name, _, value) in rows.into_iter().filter(|(_, before, now)| before != now) {
             self.table(Meta::INDEX)?.insert(&*meta_key(name), &*meta_row(value, now.revision))?;
         }
-        Ok(Finished { counts: now, tally: self.tally, answered: self.answered, changes: self.changes })
+        let Self { tally, answered, changes, journal, .. } = self;
+        Ok(Finished { counts: now, tally, answered, changes, journal })
     }
 
     fn holds(&mut self, expect: &Expect) -> Result<bool, ::redb::Error> {
@@ -211,6 +217,9 @@ impl<'t> Batch<'t> {
                 let row = header.row(payload, &mut buffer);
                 bytes = row.len();
                 self.insert(write.table, &write.key, row)?;
+                if ARCHIVED.contains(&write.table) {
+                    RawRow::write(write.table, &write.key, row, &mut self.journal);
+                }
                 self.buffer = buffer;
             }
             None => self.remove(write.table, &write.key)?,

@@ -44,6 +44,16 @@ pub struct Facts {
     pub established: Incarnation,
 }
 
+/// A life to begin, and what the ones before it are known to have come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewLife {
+    pub incarnation: Incarnation,
+    /// A millisecond of their stamps, where one is known.
+    pub clock_ms: u64,
+    /// The last event of one of them, where one is known: a site that told nothing would be taken for one that has nothing.
+    pub seq: Seq,
+}
+
 /// The store is not one that this program can open.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
@@ -65,12 +75,14 @@ pub(super) fn make(db: &Database, now_s: u32) -> Result<(), Refused> {
 }
 
 /// Makes what is missing, brings an old store up to date, and counts this start. Durable when it returns.
-pub(super) fn prepare(db: &Database, now_s: u32, new_life: Option<Incarnation>) -> Result<Facts, Refused> {
+pub(super) fn prepare(db: &Database, now_s: u32, new_life: Option<NewLife>) -> Result<Facts, Refused> {
     let before = read_facts(db)?.unwrap_or_else(|| unopened(now_s));
     let mut facts = Facts { start: before.start + 1, ..before };
-    if let Some(life) = new_life.filter(|life| *life > facts.incarnation) {
+    if let Some(life) = new_life.filter(|life| life.incarnation > facts.incarnation) {
         // Stamps of the life before may be ahead of this clock by as much as others let a clock be.
-        (facts.incarnation, facts.clock_ms) = (life, facts.clock_ms + SKEW_MS_MAX);
+        let clock_ms = facts.clock_ms.max(life.clock_ms) + SKEW_MS_MAX;
+        (facts.incarnation, facts.clock_ms) = (life.incarnation, clock_ms);
+        facts.seq = facts.seq.max(life.seq);
     }
     if u64::from(facts.start) > START_MAX {
         return Err(Refused::WornOut);

@@ -6,6 +6,7 @@ mod create;
 mod encode;
 #[cfg(test)]
 pub(crate) mod forgetful;
+mod journal;
 mod list;
 mod migrate;
 mod open;
@@ -26,7 +27,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{Semaphore, watch};
 
-pub use migrate::Facts;
+pub use journal::{Place as ScanPlace, RawRow, Scanned, Taken};
+pub use migrate::{Facts, NewLife};
 pub use open::{OpenError, Options};
 #[cfg(test)]
 pub(crate) use pace::{Pace, Touched};
@@ -34,7 +36,7 @@ pub use stats::Stats;
 
 use super::cache::Known;
 use super::tables::{Meta, Objects};
-use super::{Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Stored, Table, TableKey};
+use super::{Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Revision, Stored, Table, TableKey};
 use crate::model::{ObjectId, Record, Seq, SiteNumber};
 use read::{Range, Snapshot};
 use writer::{Shared, Writer, WriterState};
@@ -144,6 +146,7 @@ impl Status {
             seq: counters.seq.get(),
             ..Stats::default()
         };
+        (stats.journal_bytes, stats.journal_dropped) = shared.journal.count();
         shared.cache.count(&mut stats);
         stats
     }
@@ -193,6 +196,41 @@ impl Status {
     ) -> Result<Page<T>, ReadError> {
         let range = Range::between(&prefix.to_bytes(), from.map(T::Key::to_bytes), to.map(T::Key::to_bytes));
         self.read(move |shared| Snapshot::of(&shared.db)?.page_of::<T>(range, rows_max)).await
+    }
+
+    /// The rows of many keys, of one moment.
+    pub async fn get_all<T: Table>(&self, keys: &[T::Key]) -> Result<Vec<Option<Stored<T::Row>>>, ReadError> {
+        let keys: Vec<_> = keys.iter().map(T::Key::to_bytes).collect();
+        self.read(move |shared| {
+            let snapshot = Snapshot::of(&shared.db)?;
+            keys.iter().map(|key| Ok(snapshot.get::<T>(key)?.map(|read| read.stored))).collect()
+        })
+        .await
+    }
+
+    /// Up to which every commit is seen by whoever reads now.
+    pub fn revision(&self) -> Revision {
+        writer::visible(&self.0.shared)
+    }
+
+    /// From now on what commits write of units waits to be taken by [`Status::take_journal`].
+    pub fn keep_journal(&self) {
+        self.0.shared.journal.keep(self.revision());
+    }
+
+    /// What waited.
+    pub fn take_journal(&self) -> Taken {
+        self.0.shared.journal.take()
+    }
+
+    /// Returns when much waits.
+    pub async fn journal_filled(&self) {
+        self.0.shared.journal.filled().await;
+    }
+
+    /// Rows that an archive holds and that were written after `since`, a bounded look from `place` on.
+    pub async fn scan(&self, since: Revision, place: ScanPlace) -> Result<Scanned, ReadError> {
+        self.read(move |shared| journal::scan(&Snapshot::of(&shared.db)?, since, place)).await
     }
 
     /// How many rows of `T` there are; cheap.

@@ -13,13 +13,13 @@ use super::batch::{Counts, Tally};
 use super::chance::Chance;
 use super::create::{CreateError, create};
 use super::encode::decode_key;
-use super::migrate::{Facts, prepare};
+use super::journal::Journal;
+use super::migrate::{Facts, NewLife, prepare};
 use super::read::{Snapshot, engine};
 use super::room::Room;
 use super::stats::Counters;
 use super::storage::Measured;
 use super::writer::{Shared, WriterState};
-use crate::model::Incarnation;
 use crate::status::cache::RowCache;
 use crate::status::tables::{Dirty, Failed, Pending};
 use crate::status::{ReadError, Table};
@@ -38,7 +38,7 @@ pub struct Options {
     /// Wall time in seconds since 1970: a new store takes it as its incarnation.
     pub now_s: u32,
     /// The life to begin, if the store is in an earlier one: it came back from a snapshot, or lost what others know of it.
-    pub new_life: Option<Incarnation>,
+    pub new_life: Option<NewLife>,
     /// Refuses one in eight guarded commits with a conflict, by this seed (tests, simulation).
     pub conflict_seed: Option<u64>,
 }
@@ -107,6 +107,7 @@ pub(super) fn open_on(storage: impl StorageBackend, room: Room, options: &Option
         cache: RowCache::new(options.cached_rows_max, options.cached_bytes_max),
         visible: AtomicU64::new(facts.revision.0),
         counters: Counters::default(),
+        journal: Journal::default(),
         file_bytes,
         told: watch::Sender::new(facts.seq),
         tally: Mutex::new(tally.clone()),

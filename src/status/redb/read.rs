@@ -43,6 +43,11 @@ impl Snapshot {
         self.0.open_table(definition(T::INDEX)).map_err(engine)
     }
 
+    /// The table at an index.
+    pub fn raw(&self, table: usize) -> Result<Rows, ReadError> {
+        self.0.open_table(definition(table)).map_err(engine)
+    }
+
     /// The row of an encoded key and its bytes on disk.
     pub fn get<T: Table>(&self, key: &[u8]) -> Result<Option<Read<T::Row>>, ReadError> {
         let Some(row) = self.rows::<T>()?.get(key).map_err(engine)? else { return Ok(None) };

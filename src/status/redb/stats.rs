@@ -24,6 +24,10 @@ pub struct Stats {
     pub file_bytes: u64,
     /// The last event told.
     pub seq: u64,
+    /// Bytes of rows that wait to be archived.
+    pub journal_bytes: usize,
+    /// Batches of rows that found no room to wait, and are looked for in the tables instead.
+    pub journal_dropped: u64,
 }
 
 /// A number that many threads count up.

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::batch::{Batch, Counts, Finished, Outcome, Tally};
 use super::chance::Chance;
+use super::journal::Journal;
 use super::room::Room;
 use super::stats::Counters;
 use crate::model::Seq;
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     /// Revision up to which every commit is visible to a snapshot taken now.
     pub visible: AtomicU64,
     pub counters: Counters,
+    /// What waits to be archived.
+    pub journal: Journal,
     pub file_bytes: Arc<AtomicU64>,
     /// The last seq that is durable: who waits for something to be told waits here.
     pub told: watch::Sender<Seq>,
@@ -260,6 +263,7 @@ impl WriterState {
     fn committed(&mut self, batch: Finished) {
         self.shared.cache.changed(batch.changes);
         self.shared.visible.store(batch.counts.revision.0, Ordering::Release);
+        self.shared.journal.push(batch.counts.revision, batch.journal);
         self.shared.counters.batches.add(1);
         self.shared.tally.lock().expect("nothing panics while it holds the count").clone_from(&batch.tally);
         if batch.answered {
