@@ -58,8 +58,9 @@ impl Wire {
         site.map(Feed::new).ok_or_else(|| Error::Unreachable("down".into()))
     }
 
-    fn plenty(&self) -> Result<Feed> {
-        match self.wires.starved.load(Ordering::Relaxed) {
+    /// Where objects are fetched: buckets come through whatever happens, as rows and digests do.
+    fn plenty(&self, is_bucket: bool) -> Result<Feed> {
+        match self.wires.starved.load(Ordering::Relaxed) && !is_bucket {
             true => Err(Error::Unreachable("nothing is fetched".into())),
             false => self.feed(),
         }
@@ -83,11 +84,11 @@ impl Peer for Wire {
     }
 
     async fn fetch(&self, units: &[Unit]) -> Result<Vec<Fetched>> {
-        self.plenty()?.fetch(self.reader, units).await
+        self.plenty(units.iter().all(|unit| matches!(unit, Unit::Bucket(_))))?.fetch(self.reader, units).await
     }
 
     async fn open(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body> {
-        self.plenty()?.open(self.reader, object, data, range).await
+        self.plenty(false)?.open(self.reader, object, data, range).await
     }
 
     async fn digests(&self, ask: DigestAsk) -> Result<Vec<Digest>> {
