@@ -86,7 +86,7 @@ pub async fn list(face: &Face, req: S3Request<ListBucketsInput>) -> S3Result<S3R
         asked => convert::limit(asked, "max-buckets", BUCKETS_MAX)?,
     };
     let after = req.input.continuation_token.as_deref().map(Token::read).transpose()?;
-    let all = face.site.buckets().await.map_err(error::from_site)?;
+    let all = face.site.listed_buckets().await.map_err(error::from_site)?;
     let wanted = |info: &BucketInfo| {
         let name = info.name.as_str();
         caller.sees(name, &info.owner)

@@ -16,8 +16,13 @@ use crate::status::{Commit, CommitError, Revision, Stored};
 const PAGE_ROWS: usize = 1_000;
 
 impl Site {
-    /// Makes a bucket.
+    /// Makes a bucket, unless one is known here or to whoever may know better: made twice, the later would take the owner and
+    /// the registers of the first away everywhere.
     pub async fn create_bucket(&self, bucket: &BucketName, owner: &str, region: &str) -> Result<BucketInfo> {
+        match self.known_bucket(bucket).await {
+            Ok(_) | Err(Error::NoSuchBucket) => {}
+            Err(err) => return Err(err),
+        }
         let _change = self.inner.bucket_changes.lock(bucket).await;
         for _ in 0..CONFLICTS_MAX {
             let stored = self.inner.status.get::<Buckets>(bucket).await?;
@@ -54,7 +59,13 @@ impl Site {
         Ok(info(bucket, &self.known_bucket(bucket).await?.row))
     }
 
-    /// Every bucket, in byte order.
+    /// Every bucket there is, as clients may be told.
+    pub async fn listed_buckets(&self) -> Result<Vec<BucketInfo>> {
+        self.require_established()?;
+        self.buckets().await
+    }
+
+    /// Every bucket that is here, in byte order.
     pub async fn buckets(&self) -> Result<Vec<BucketInfo>> {
         let mut all = Vec::new();
         let mut after = None;

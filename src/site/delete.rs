@@ -6,7 +6,7 @@ use super::settle::{UNSETTLED_MAX, Unsettled};
 use super::types::{Deleted, WriteConditions};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::model::{Event, Location, ObjectId, Record, Slot, State, Unit, Vector, WriteId};
-use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling, Work};
+use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling};
 use crate::status::{Commit, CommitError};
 
 impl Site {
@@ -19,6 +19,7 @@ impl Site {
     }
 
     async fn delete_locked(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<Deleted> {
+        self.known_bucket(&object.bucket).await?;
         self.learn(object, conditions).await?;
         let _key = self.inner.keys.lock(object).await;
         for _ in 0..CONFLICTS_MAX {
@@ -26,7 +27,9 @@ impl Site {
             let current = self.current(object).await?;
             precondition::write(conditions, current.as_ref().map(|stored| &stored.row))?;
             let (row, revision) = (current.as_ref().map(|stored| &stored.row), current.as_ref().map(|stored| stored.revision));
-            if row.is_none() && !self.must_bury_unknown(object).await? {
+            // Where there are others one of them may hold it, whatever is known here: an older grave here does not reach
+            // what was written there since. So may the store of a site whose rows were lost.
+            if row.is_none() && self.inner.neighbours.is_empty() && !self.is_rebuilding() {
                 return Ok(Deleted { stamp: None });
             }
             let stamp = self.inner.clock.tick(row.map(|record| record.vector.greatest()));
@@ -51,20 +54,6 @@ impl Site {
             }
         }
         Err(CommitError::Conflict.into())
-    }
-
-    /// Whether the delete of a key that is not here has to be told: where there are other sites one of them may hold it, and so
-    /// may the store of one whose rows were lost. A grave that is here already told it, unless something newer was heard of since.
-    async fn must_bury_unknown(&self, object: &ObjectId) -> Result<bool> {
-        if self.is_rebuilding() {
-            return Ok(true);
-        }
-        if self.inner.neighbours.in_scope().is_empty() {
-            return Ok(false);
-        }
-        let unit = Unit::null(object);
-        let buried = self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?.is_some();
-        Ok(!buried || self.inner.status.get::<Work>(&unit).await?.is_some())
     }
 
     /// The delete is durable already: what fails here is tried again by the settler.

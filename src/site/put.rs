@@ -30,7 +30,7 @@ impl Site {
     /// Before the body is received: what would fail anyway fails now. Nothing here is binding; landing decides again.
     pub(super) async fn refuse_early(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<()> {
         self.refuse_when_behind(UNSETTLED_MAX)?;
-        self.bucket_row(&object.bucket).await?;
+        self.known_bucket(&object.bucket).await?;
         if *conditions == WriteConditions::default() {
             return Ok(());
         }
