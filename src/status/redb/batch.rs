@@ -8,7 +8,7 @@ use super::encode::{Header, decode};
 use super::journal::{ARCHIVED, RawRow};
 use super::migrate::{meta_key, meta_row, name};
 use super::read::{Range, definition};
-use crate::model::{Event, News, ObjectId, Seq, SiteNumber, Telling};
+use crate::model::{Event, News, ObjectId, Seq, SiteNumber, Slot, Telling};
 use crate::status::cache::Change;
 use crate::status::commit::{Expect, Write};
 use crate::status::tables::{
@@ -90,11 +90,13 @@ pub(super) struct Batch<'t> {
 }
 
 /// What becomes of the tellings of the units that a commit writes.
-struct Fate<'a> {
-    /// The seq they carry from now on; `None` keeps the one they have.
-    seq: Option<Seq>,
-    /// To these nothing told before counts any more.
-    void: &'a [SiteNumber],
+enum Fate<'a> {
+    /// They carry this seq from now on, and to these sites nothing told before counts any more.
+    Told { seq: Seq, void: &'a [SiteNumber] },
+    /// Another site's state takes their place: who of these sites was owed the one before is owed this one, under its seq.
+    Superseded { known: &'a [SiteNumber] },
+    /// They stand as they did.
+    Kept,
 }
 
 impl<'t> Batch<'t> {
@@ -115,9 +117,9 @@ impl<'t> Batch<'t> {
         self.counts = self.counts.after(commit);
         let told = Seq(first.0 + commit.events.len() as u64 - 1);
         let fate = match (commit.events.is_empty(), commit.supersedes) {
-            (false, _) => Fate { seq: Some(told), void: &commit.audience.known },
-            (true, true) => Fate { seq: Some(Seq(0)), void: &commit.audience.known },
-            (true, false) => Fate { seq: None, void: &[] },
+            (false, _) => Fate::Told { seq: told, void: &commit.audience.known },
+            (true, true) => Fate::Superseded { known: &commit.audience.known },
+            (true, false) => Fate::Kept,
         };
         for write in &mut commit.writes {
             self.write(write, &fate)?;
@@ -240,14 +242,44 @@ impl<'t> Batch<'t> {
         if !OF_UNITS.contains(&write.table) {
             return Ok(Seq(0));
         }
-        if let (Some(seq), true) = (fate.seq, fate.void.is_empty()) {
-            return Ok(seq);
+        match fate {
+            Fate::Told { seq, void: [] } => Ok(*seq),
+            Fate::Told { seq, void } => {
+                let before = self.seq_in(write.table, &write.key)?;
+                for site in void.iter().filter(|_| before > Seq(0)) {
+                    self.remove(Pending::INDEX, &(*site, before).to_bytes())?;
+                }
+                Ok(*seq)
+            }
+            // What goes has none.
+            Fate::Superseded { .. } if write.row.is_none() => Ok(Seq(0)),
+            Fate::Superseded { known } => self.still_owed(write, known),
+            Fate::Kept => self.seq_in(write.table, &write.key),
         }
-        let before = self.header(write.table, &write.key)?.map_or(Seq(0), |header| header.seq);
-        for site in fate.void.iter().filter(|_| before > Seq(0)) {
-            self.remove(Pending::INDEX, &(*site, before).to_bytes())?;
+    }
+
+    /// The seq under which somebody is still owed the unit, whether as an object or as its grave: one of the two rows gives
+    /// way to the other. 0 where nobody is, so that it was told by no seq of ours.
+    fn still_owed(&mut self, write: &Write, known: &[SiteNumber]) -> Result<Seq, ::redb::Error> {
+        let other = match write.table {
+            Objects::INDEX => ObjectId::from_bytes(&write.key).map(|id| (Graves::INDEX, (id, Slot::Null).to_bytes())),
+            Graves::INDEX => <(ObjectId, Slot)>::from_bytes(&write.key).map(|(id, _)| (Objects::INDEX, id.to_bytes())),
+            _ => None,
+        };
+        let mut before = self.seq_in(write.table, &write.key)?;
+        if let Some((table, key)) = other {
+            before = before.max(self.seq_in(table, &key)?);
         }
-        Ok(fate.seq.unwrap_or(before))
+        for site in known.iter().filter(|_| before > Seq(0)) {
+            if self.table(Pending::INDEX)?.get(&*(*site, before).to_bytes())?.is_some() {
+                return Ok(before);
+            }
+        }
+        Ok(Seq(0))
+    }
+
+    fn seq_in(&mut self, table: usize, key: &[u8]) -> Result<Seq, ::redb::Error> {
+        Ok(self.header(table, key)?.map_or(Seq(0), |header| header.seq))
     }
 
     fn remove(&mut self, table: usize, key: &[u8]) -> Result<(), ::redb::Error> {
