@@ -3,7 +3,7 @@
 
 use super::Site;
 use super::error::Result;
-use crate::model::{ObjectId, Seq, Slot, Stamp, Told, Unit};
+use crate::model::{ObjectId, Seq, SiteNumber, Slot, Stamp, Told, Unit};
 use crate::status::tables::{Checkpoints, Dirty, Grave, Graves, Pending, Work};
 use crate::status::{Commit, CommitError, Page, Stored};
 
@@ -59,11 +59,16 @@ impl Site {
         self.inner.clock.wall_ms().saturating_sub(grave.row.stamp.ms()) > GRAVE_KEPT_MS
     }
 
-    /// Whether whoever told of it says that everybody has settled past it, in words that miss nothing it told.
+    /// Whether everybody has settled past it: past its telling here, if it was told here, too; and whoever told of it first
+    /// says so in words that miss nothing it told.
     fn has_served(&self, grave: &Stored<Grave>, own_mark: Seq) -> bool {
+        let teller = grave.row.told.map_or(self.inner.id.number, |told| told.site);
+        if grave.seq > own_mark || self.may_bring_back(teller) {
+            return false;
+        }
         let own_life = self.inner.status.facts().incarnation;
         match grave.row.told {
-            None => grave.seq <= own_mark,
+            None => true,
             Some(Told { site, incarnation, seq }) if site == self.inner.id.number => incarnation == own_life && seq <= own_mark,
             Some(Told { site, incarnation, seq }) => self.inner.neighbours.get(site).is_some_and(|teller| {
                 let seen = teller.seen();
@@ -71,6 +76,16 @@ impl Site {
                 heads.is_some_and(|heads| seen.received.is_some_and(|received| received >= (incarnation, heads.seq)))
             }),
         }
+    }
+
+    /// Whether somebody whose objects come here hears nothing of deletes from here: without its grave an object would come
+    /// back from there by the next comparison.
+    fn may_bring_back(&self, teller: SiteNumber) -> bool {
+        let told = self.inner.neighbours.in_scope();
+        self.inner.neighbours.iter().any(|one| {
+            let number = one.id.number;
+            number != teller && !told.contains(&number) && one.seen().heads.is_none_or(|heads| heads.tells)
+        })
     }
 
     /// Drops graves of one bucket in one commit: a bucket may see more deletes in a second than commits that wait for each
