@@ -8,9 +8,9 @@ use async_trait::async_trait;
 
 use super::wire::{Payload, Unreadable};
 use super::{Bus, Delivery};
-use crate::model::{Incarnation, SiteId, Telling};
+use crate::model::{Incarnation, Seq, SiteId, Telling};
 use crate::replicate::{Bell, absorb_hints};
-use crate::site::Site;
+use crate::site::{SeenNeighbour as Seen, Site};
 use crate::status::tables::Poison;
 use crate::status::{Commit, Page};
 use crate::tasks::{Step, Worker};
@@ -36,15 +36,13 @@ impl Listener {
         Self { site, bus, origin, bell, name }
     }
 
-    /// The tellings of this life of the origin that are not known through the log already.
+    /// The tellings of this life of the origin that concern this site and are not known through the log already.
     async fn read(&self, deliveries: &[Box<dyn Delivery>]) -> Result<Vec<Telling>, String> {
-        let received = self.site.neighbours().get(self.origin.number).and_then(|neighbour| neighbour.seen().received);
+        let seen = self.site.neighbours().get(self.origin.number).map(|neighbour| neighbour.seen()).unwrap_or_default();
         let mut tellings = Vec::new();
         for delivery in deliveries {
             match Payload::read(delivery.payload()).and_then(|payload| Ok((payload.telling()?, payload))) {
-                Ok((telling, payload)) if self.is_news(&payload, received.map(|(life, seq)| (life, seq.0))) => {
-                    tellings.push(telling)
-                }
+                Ok((telling, payload)) if self.is_news(&payload, &seen) => tellings.push(telling),
                 Ok(_) => {}
                 Err(why) => self.put_aside(delivery.payload(), &why).await?,
             }
@@ -52,9 +50,12 @@ impl Listener {
         Ok(tellings)
     }
 
-    fn is_news(&self, payload: &Payload, received: Option<(Incarnation, u64)>) -> bool {
+    /// The bus carries to everybody what the origin tells some, and goes on while a person stopped the traffic.
+    fn is_news(&self, payload: &Payload, seen: &Seen) -> bool {
         let (site, life) = payload.origin();
-        site == self.origin.number && received.is_none_or(|(known, seq)| life > known || (life == known && payload.seq > seq))
+        let tells_us = seen.heads.as_ref().is_some_and(|heads| heads.tells) && !seen.is_paused();
+        let is_unknown = |(known, seq): (Incarnation, Seq)| life > known || (life == known && payload.seq > seq.0);
+        site == self.origin.number && tells_us && seen.received.is_none_or(is_unknown)
     }
 
     async fn put_aside(&self, payload: &[u8], why: &Unreadable) -> Result<(), String> {

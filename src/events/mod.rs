@@ -52,7 +52,8 @@ pub trait Bus: Debug + Send + Sync + 'static {
 
 /// The workers that tell and hear over a bus.
 pub fn workers(site: &Site, bus: &Arc<dyn Bus>, bell: &Bell) -> Vec<Box<dyn Worker>> {
-    let mut workers: Vec<Box<dyn Worker>> = vec![Box::new(publish::Publisher::new(site.clone(), bus.clone()))];
+    let publisher = publish::Publisher::new(site.clone(), bus.clone(), publish::BEHIND_MAX);
+    let mut workers: Vec<Box<dyn Worker>> = vec![Box::new(publisher)];
     for neighbour in site.neighbours().iter() {
         workers.push(Box::new(hear::Listener::new(site.clone(), bus.clone(), neighbour.id.clone(), bell.clone())));
     }

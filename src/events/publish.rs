@@ -17,7 +17,9 @@ use crate::tasks::{Step, Worker};
 /// Messages published at once.
 const BATCH_MAX: usize = 256;
 /// How far the outbox may fall behind what was told: older rows are dropped, since the log tells the same.
-const BEHIND_MAX: u64 = 1_000_000;
+pub(super) const BEHIND_MAX: u64 = 1_000_000;
+/// Rows dropped at once.
+const GIVE_UP_ROWS: usize = 1_000;
 
 /// Publishes what this site told.
 #[derive(Debug)]
@@ -25,12 +27,13 @@ pub(super) struct Publisher {
     site: Site,
     bus: Arc<dyn Bus>,
     told: tokio::sync::watch::Receiver<Seq>,
+    behind_max: u64,
 }
 
 impl Publisher {
-    pub fn new(site: Site, bus: Arc<dyn Bus>) -> Self {
+    pub fn new(site: Site, bus: Arc<dyn Bus>, behind_max: u64) -> Self {
         let told = site.status().told();
-        Self { site, bus, told }
+        Self { site, bus, told, behind_max }
     }
 
     fn message(&self, seq: Seq, event: &Event) -> Message {
@@ -45,13 +48,16 @@ impl Publisher {
     }
 
     /// A bus that is away for long does not fill the disk.
-    async fn give_up_old(&self, rows: &[(Seq, Stored<Event>)]) -> Result<(), String> {
-        let last = self.told.borrow().0;
-        let old = rows.iter().take_while(|(seq, _)| seq.0 + BEHIND_MAX < last).count();
-        if old > 0 {
-            self.drop_rows(&rows[..old]).await?;
+    async fn give_up_old(&self) -> Result<(), String> {
+        loop {
+            let last = self.told.borrow().0;
+            let page: Page<Outbox> = self.site.status().page(&(), None, GIVE_UP_ROWS).await.map_err(|err| err.to_string())?;
+            let old = page.rows.iter().take_while(|(seq, _)| seq.0 + self.behind_max < last).count();
+            if old == 0 {
+                return Ok(());
+            }
+            self.drop_rows(&page.rows[..old]).await?;
         }
-        Ok(())
     }
 }
 
@@ -74,7 +80,7 @@ impl Worker for Publisher {
                 Ok(Step::Worked)
             }
             Err(err) => {
-                self.give_up_old(&page.rows).await?;
+                self.give_up_old().await?;
                 Err(err.to_string())
             }
         }

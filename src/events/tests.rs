@@ -64,7 +64,7 @@ async fn the_outbox_empties_into_the_bus_and_waits_while_that_is_down() {
         put(&site, key, key).await;
     }
     let shared: Arc<dyn Bus> = bus.clone();
-    let mut publisher = publish::Publisher::new(site.clone(), shared);
+    let mut publisher = publish::Publisher::new(site.clone(), shared, publish::BEHIND_MAX);
     assert!(publisher.step().await.is_err());
     assert_eq!(rows::<Outbox>(&site).await, 4);
     bus.down.store(false, Ordering::SeqCst);
@@ -73,6 +73,55 @@ async fn the_outbox_empties_into_the_bus_and_waits_while_that_is_down() {
     let told: Vec<_> = bus.messages.lock().unwrap().iter().map(|message| message.id.clone()).collect();
     assert_eq!(told.len(), 4, "each once: {told:?}");
     assert_eq!(get(&site, "a").await.unwrap(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_bus_is_down_the_outbox_stays_within_its_bound() {
+    let bus = Arc::new(Held::default());
+    bus.down.store(true, Ordering::SeqCst);
+    let site = with_bucket(crate::site::testing::site_with_neighbour("other", SiteNumber(2)).await).await;
+    for key in 0..700 {
+        put(&site, &key.to_string(), "x").await;
+    }
+    let mut publisher = publish::Publisher::new(site.clone(), bus, 10);
+    assert!(publisher.step().await.is_err());
+    assert_eq!(rows::<Outbox>(&site).await, 11);
+}
+
+/// The other site says whether it tells this one what is written there.
+fn says_that_it_tells(site: &Site, tells: bool) {
+    let heads = crate::peer::Heads {
+        protocol: crate::peer::PROTOCOL,
+        site: SiteNumber(2),
+        name: "other".into(),
+        incarnation: crate::model::Incarnation(1),
+        state: crate::peer::SiteState::Active,
+        seq: crate::model::Seq(7),
+        settled: crate::model::Seq(0),
+        clock_ms: 0,
+        received: None,
+        tells,
+    };
+    site.neighbours().get(SiteNumber(2)).unwrap().heard(heads, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_site_does_not_tell_this_one_is_not_followed_though_the_bus_carries_it() {
+    let bus = Arc::new(Held::default());
+    let site = with_bucket(crate::site::testing::site_with_neighbour("other", SiteNumber(2)).await).await;
+    let origin = SiteId { name: "other".into(), number: SiteNumber(2) };
+    let event = crate::model::Event {
+        unit: crate::model::Unit::null(&crate::site::testing::object("k")),
+        vector: crate::model::Vector::of(crate::model::Stamp::from_bytes([0; 16])),
+    };
+    let payload = wire::Payload::of(&origin, crate::model::Incarnation(1), crate::model::Seq(7), &event).bytes();
+    let mut listener = hear::Listener::new(site.clone(), bus.clone(), origin, Bell::default());
+    for (tells, work) in [(false, 0), (true, 1)] {
+        says_that_it_tells(&site, tells);
+        bus.messages.lock().unwrap().push_back(Message { subject: "s".into(), id: "i".into(), payload: payload.clone().into() });
+        listener.step().await.unwrap();
+        assert_eq!(rows::<crate::status::tables::Work>(&site).await, work);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,8 +143,9 @@ async fn what_is_heard_becomes_work_and_what_cannot_be_read_is_put_aside() {
     for payload in [good.clone(), b"junk".to_vec(), good] {
         bus.messages.lock().unwrap().push_back(Message { subject: "s".into(), id: "i".into(), payload: payload.into() });
     }
-    let shared: Arc<dyn Bus> = bus;
+    let shared: Arc<dyn Bus> = bus.clone();
     let mut listener = hear::Listener::new(site.clone(), shared, origin, Bell::default());
+    says_that_it_tells(&site, true);
     listener.step().await.unwrap();
     let work = site.status().get::<crate::status::tables::Work>(&event.unit).await.unwrap().unwrap();
     assert_eq!((work.row.want, work.row.sources.clone()), (event.vector, vec![SiteNumber(2)]));
