@@ -96,8 +96,7 @@ impl Follower {
 
     /// Up to where its present life is known here. A life not heard of before begins at nothing.
     async fn received(&self, heads: &Heads) -> Result<Seq, String> {
-        if let Some((incarnation, seq)) = self.neighbour.seen().received.filter(|(life, _)| *life == heads.incarnation) {
-            debug_assert_eq!(incarnation, heads.incarnation);
+        if let Some((_, seq)) = self.neighbour.seen().received.filter(|(life, _)| *life == heads.incarnation) {
             return Ok(seq);
         }
         let key = (self.neighbour.id.number, heads.incarnation);
@@ -137,6 +136,8 @@ impl Follower {
             let ask = LogAsk { site: self.site.id().number, after, received, entries_max: ENTRIES_MAX };
             let page = timeout(HEARTBEAT + PATIENCE, self.neighbour.peer.log(ask)).await;
             let page = page.map_err(|_| "no answer in time".to_owned())?.map_err(|err| err.to_string())?;
+            // Of all there is to read it sends a page at a time, and no heartbeat meanwhile.
+            self.neighbour.answered();
             if page.incarnation != heads.incarnation {
                 return Err("it began a new life while its log was read".into());
             }
@@ -194,5 +195,85 @@ impl Worker for Follower {
 
     fn pause_max(&self) -> Duration {
         HEARTBEAT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+    use crate::backend::{Body, memory::Memory};
+    use crate::clock::{Clock, SystemClock};
+    use crate::model::{BucketName, News, ObjectId, SiteId, SiteNumber, Stamp, Telling, Unit, Vector};
+    use crate::peer::{Digest, DigestAsk, Fetched, KeyRange, LogPage, PROTOCOL, Peer, Result, RowsPage, SiteState};
+    use crate::site::{Neighbours, Parts, Scope, testing};
+    use crate::status::Options;
+
+    /// Its log has so many pages of one entry, each of which takes a second.
+    #[derive(Debug)]
+    struct Long(u64);
+
+    #[async_trait]
+    impl Peer for Long {
+        async fn heads(&self, _: Heads, _: Duration) -> Result<Heads> {
+            Ok(Heads {
+                protocol: PROTOCOL,
+                site: SiteNumber(2),
+                name: "long".into(),
+                incarnation: Incarnation(1),
+                state: SiteState::Active,
+                seq: Seq(self.0),
+                settled: Seq(0),
+                clock_ms: 0,
+                received: None,
+                tells: true,
+            })
+        }
+
+        async fn log(&self, ask: LogAsk) -> Result<LogPage> {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let (seq, unit) = (Seq(ask.after.0 + 1), Unit::Bucket(BucketName::new("bucket").unwrap()));
+            let telling = Telling { unit, vector: Vector::of(Stamp::from_bytes([0; 16])), news: News::Applied };
+            Ok(LogPage { incarnation: Incarnation(1), entries: vec![(seq, telling)], through: seq, more: seq.0 < self.0 })
+        }
+
+        async fn fetch(&self, _: &[Unit]) -> Result<Vec<Fetched>> {
+            unreachable!("nothing is to be fetched")
+        }
+
+        async fn open(&self, _: &ObjectId, _: Stamp, _: Range<u64>) -> Result<Body> {
+            unreachable!("nothing is to be fetched")
+        }
+
+        async fn digests(&self, _: DigestAsk) -> Result<Vec<Digest>> {
+            unreachable!("nothing is compared")
+        }
+
+        async fn rows(&self, _: &BucketName, _: KeyRange, _: usize) -> Result<RowsPage> {
+            unreachable!("nothing is compared")
+        }
+
+        async fn buckets(&self) -> Result<Vec<BucketName>> {
+            unreachable!("nothing is compared")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_site_whose_long_log_is_read_is_not_taken_for_unreachable() {
+        let id = |name: &str, number| SiteId { name: name.into(), number: SiteNumber(number) };
+        let neighbours = Neighbours::new(vec![(id("long", 2), Arc::new(Long(20)) as Arc<dyn Peer>)], Scope::Nobody, false);
+        let status = testing::status(Options::default());
+        let clock = Clock::new(Arc::new(SystemClock), SiteNumber(1), status.facts().incarnation, 0);
+        let backend = Arc::new(Memory::new());
+        let site = Site::open(Parts { id: id("one", 1), backend, status, clock, neighbours }).await.unwrap().0;
+        let neighbour = site.neighbours().get(SiteNumber(2)).unwrap().clone();
+        let mut follower = Follower::new(site, neighbour.clone(), Bell::default());
+        let following = tokio::spawn(async move { follower.step().await });
+        for _ in 0..15 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(neighbour.standing(), Standing::Behind);
+        }
+        following.await.unwrap().unwrap();
     }
 }

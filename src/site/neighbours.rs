@@ -161,6 +161,11 @@ impl Neighbour {
         seen.note_level();
     }
 
+    /// It answered something else than a heartbeat.
+    pub fn answered(&self) {
+        self.lock().at = Some(Instant::now());
+    }
+
     /// It did not answer.
     pub fn missed(&self, error: String) {
         self.lock().error = Some(error);
