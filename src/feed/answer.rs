@@ -7,7 +7,9 @@ use tokio::time::timeout;
 
 use crate::backend::Body;
 use crate::model::{BucketName, ObjectId, Replica, Seq, SiteNumber, Stamp, Telling, Unit};
-use crate::peer::{Digest, DigestAsk, Error, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, Result, RowsPage};
+use crate::peer::{
+    Digest, DigestAsk, Error, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, Result, RowsPage, SMALL_BYTES_MAX,
+};
 use crate::reconcile;
 use crate::replicate::heads_for;
 use crate::site::{self, Site};
@@ -20,8 +22,6 @@ const ENTRIES_MAX: usize = 1_000;
 const UNITS_MAX: usize = 256;
 /// Ranges of one request, at the most: each is read and hashed.
 const RANGES_MAX: usize = 256;
-/// Bytes of a body that comes along with its record, at the most.
-const SMALL_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of all bodies of one answer, at the most.
 const BODIES_BYTES_MAX: u64 = 4 << 20;
 /// Longest time a heartbeat is held back.
@@ -67,7 +67,8 @@ impl Feed {
         Ok(())
     }
 
-    /// A site that is paused here hears nothing of this one, and takes it for unreachable.
+    /// A site that is paused here reads nothing of this one, and takes it for unreachable. One that is not may read
+    /// everything: a bucket that is told to some sites only may have to come back from any of them.
     fn refuse_paused(&self, reader: SiteNumber) -> Result<()> {
         match self.site.neighbours().get(reader) {
             Some(neighbour) if neighbour.seen().is_paused() => {
@@ -118,6 +119,9 @@ impl Feed {
             return Err(Error::Refused(format!("{} units were asked for at once, {UNITS_MAX} are allowed", units.len())));
         }
         let (mut all, mut room) = (Vec::with_capacity(units.len()), BODIES_BYTES_MAX);
+        // Of what was not written lately the rows are read at once.
+        let objects: Vec<ObjectId> = units.iter().filter_map(Unit::object).cloned().collect();
+        self.site.status().objects(&objects).await.map_err(here)?;
         for unit in units {
             let replica = self.site.replica(unit).await.map_err(here)?;
             let bytes = self.small_bytes(unit, &replica, room).await;

@@ -196,6 +196,28 @@ async fn faults_of_the_reader_are_refused_with_the_same_words_as_in_one_process(
 }
 
 #[tokio::test]
+async fn a_site_that_is_paused_reads_nothing() {
+    let paris = paris().await;
+    put(&paris.site, "a", "1").await;
+    let (data, berlin) = (data_of(&paris, "a").await, paris.berlin());
+    let neighbour = paris.site.neighbours().get(BERLIN).unwrap().clone();
+    paris.site.pause(&neighbour, None).await.unwrap();
+    let ask = || DigestAsk { bucket: bucket(), ranges: vec![KeyRange::ALL], graves_from_ms: 0 };
+    let refused = [
+        berlin.heads(mine(None), SOON).await.unwrap_err(),
+        berlin.log(log_after(Seq(0), Incarnation(1))).await.unwrap_err(),
+        berlin.fetch(&[Unit::null(&object("a"))]).await.unwrap_err(),
+        berlin.open(&object("a"), data, 0..1).await.unwrap_err(),
+        berlin.digests(ask()).await.unwrap_err(),
+        berlin.rows(&bucket(), KeyRange::ALL, 10).await.unwrap_err(),
+        berlin.buckets().await.unwrap_err(),
+    ];
+    assert!(refused.iter().all(|err| matches!(err, Error::Refused(text) if text.contains("paused"))), "{refused:?}");
+    paris.site.resume(&neighbour).await.unwrap();
+    assert_eq!(berlin.buckets().await.unwrap(), [bucket()]);
+}
+
+#[tokio::test]
 async fn a_wrong_token_is_refused_and_told_nothing_more() {
     let paris = paris().await;
     for verb in ["heads", "log", "fetch", "open", "digests", "rows", "buckets", "nothing"] {
