@@ -7,6 +7,7 @@ mod address;
 mod client;
 mod error;
 pub mod http;
+mod whole;
 mod wire;
 
 use std::fmt::Debug;
@@ -19,7 +20,8 @@ pub use address::{Address, NotAnAddress};
 pub use client::{Client, NotAToken, check_token};
 pub use error::{Error, Result};
 pub use wire::{
-    Digest, DigestAsk, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, RangeAsk, RowDigest, RowsPage, SiteState,
+    Digest, DigestAsk, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, RangeAsk, RowDigest, RowsPage, SMALL_BYTES_MAX,
+    SiteState,
 };
 
 use crate::backend::Body;

@@ -8,6 +8,9 @@ use crate::model::{BucketName, Incarnation, Key, Replica, Seq, SiteId, SiteNumbe
 /// Version of everything in this file. Sites of different versions say so at the handshake and wait.
 pub const PROTOCOL: u32 = 1;
 
+/// Bytes of a body that comes along with its record, at the most.
+pub const SMALL_BYTES_MAX: u64 = 64 * 1024;
+
 /// How a site stands, from the point of view of the one it speaks to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heads {
@@ -69,6 +72,7 @@ pub struct LogPage {
 pub struct Fetched {
     pub replica: Replica,
     /// The bytes of a small object that has any.
+    #[serde(with = "super::whole")]
     pub bytes: Option<Vec<u8>>,
 }
 
