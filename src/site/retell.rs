@@ -17,33 +17,49 @@ pub enum Retold {
     Unknown,
 }
 
+/// A unit as it is, to be written once more.
+pub(super) struct Rewritten {
+    /// Under which it was told.
+    pub seq: Seq,
+    pub vector: Vector,
+    pub commit: Commit,
+}
+
 impl Site {
     /// Owes a unit to `to` again, as it is here now. Nothing of the unit changes but the seq it was told under.
     pub async fn retell(&self, unit: &Unit, to: SiteNumber) -> Result<Retold> {
         for _ in 0..CONFLICTS_MAX {
-            let Some((seq, vector, commit)) = self.rewritten(unit).await? else { return Ok(Retold::Unknown) };
-            let owed = self.owed(unit, seq).await?;
-            if owed.contains(&to) {
+            let Some(told) = self.rewritten(unit).await? else { return Ok(Retold::Unknown) };
+            if self.owed(unit, told.seq).await?.contains(&to) {
                 return Ok(Retold::AlreadyOwed);
             }
-            // A receipt is looked up under the seq of the row: whoever is still owed it under the old one is told again too.
-            let neighbours = self.neighbours();
-            let owed = owed.into_iter().chain([to]).collect();
-            let audience = Audience { owed, known: neighbours.numbers(), bus: neighbours.bus };
-            let commit = commit.tell(Event { unit: unit.clone(), vector }).to(audience);
-            match self.inner.status.commit(commit).await {
-                Ok(_) => {
-                    if let Unit::Bucket(bucket) = unit {
-                        self.forget_bucket(bucket);
-                    }
-                    tracing::debug!(stamp = %vector.data, %unit, site = to.0, "told again");
-                    return Ok(Retold::Told);
-                }
-                Err(CommitError::Conflict) => self.count_conflict(unit.bucket()),
-                Err(err) => return Err(err.into()),
+            if self.told_to(unit, told, &[to]).await? {
+                return Ok(Retold::Told);
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// Commits that a unit is told to these sites as it is; not if it changed meanwhile.
+    pub(super) async fn told_to(&self, unit: &Unit, told: Rewritten, to: &[SiteNumber]) -> Result<bool> {
+        // A receipt is looked up under the seq of the row: whoever is still owed it under the old one is told again too.
+        let mut owed = self.owed(unit, told.seq).await?;
+        owed.extend(to.iter().filter(|site| !owed.contains(site)).copied().collect::<Vec<_>>());
+        let event = Event { unit: unit.clone(), vector: told.vector };
+        match self.inner.status.commit(told.commit.tell(event).to(Audience { owed, ..self.audience() })).await {
+            Ok(_) => {
+                if let Unit::Bucket(bucket) = unit {
+                    self.forget_bucket(bucket);
+                }
+                tracing::debug!(stamp = %told.vector.data, %unit, ?to, "told again");
+                Ok(true)
+            }
+            Err(CommitError::Conflict) => {
+                self.count_conflict(unit.bucket());
+                Ok(false)
+            }
+            Err(err) => Err(err.into()),
+        }
     }
 
     /// Which sites are owed the state of a unit that was told under `seq`.
@@ -61,14 +77,15 @@ impl Site {
         Ok(owed)
     }
 
-    /// The seq and vector of a unit, and a commit that writes its row as it is.
-    pub(super) async fn rewritten(&self, unit: &Unit) -> Result<Option<(Seq, Vector, Commit)>> {
+    /// A commit that writes a unit's row as it is.
+    pub(super) async fn rewritten(&self, unit: &Unit) -> Result<Option<Rewritten>> {
         match unit {
             Unit::Bucket(bucket) => {
                 let stored = self.inner.status.get::<Buckets>(bucket).await?;
                 Ok(stored.map(|stored| {
-                    let commit = Commit::new().expect::<Buckets>(bucket, Some(stored.revision));
-                    (stored.seq, Vector::of(stored.row.greatest()), commit.put::<Buckets>(bucket, &stored.row))
+                    let commit =
+                        Commit::new().expect::<Buckets>(bucket, Some(stored.revision)).put::<Buckets>(bucket, &stored.row);
+                    Rewritten { seq: stored.seq, vector: Vector::of(stored.row.greatest()), commit }
                 }))
             }
             Unit::Object { object, slot: Slot::Null } => self.rewritten_object(object).await,
@@ -76,16 +93,16 @@ impl Site {
         }
     }
 
-    async fn rewritten_object(&self, object: &ObjectId) -> Result<Option<(Seq, Vector, Commit)>> {
+    async fn rewritten_object(&self, object: &ObjectId) -> Result<Option<Rewritten>> {
         if let Some(stored) = self.current(object).await? {
-            let commit = Commit::new().expect::<Objects>(object, Some(stored.revision));
-            return Ok(Some((stored.seq, stored.row.vector, commit.put::<Objects>(object, &stored.row))));
+            let commit = Commit::new().expect::<Objects>(object, Some(stored.revision)).put::<Objects>(object, &stored.row);
+            return Ok(Some(Rewritten { seq: stored.seq, vector: stored.row.vector, commit }));
         }
         let slot = (object.clone(), Slot::Null);
         let grave = self.inner.status.get::<Graves>(&slot).await?;
         Ok(grave.map(|grave| {
             let commit = Commit::new().expect::<Objects>(object, None).expect::<Graves>(&slot, Some(grave.revision));
-            (grave.seq, Vector::of(grave.row.stamp), commit.put::<Graves>(&slot, &grave.row))
+            Rewritten { seq: grave.seq, vector: Vector::of(grave.row.stamp), commit: commit.put::<Graves>(&slot, &grave.row) }
         }))
     }
 }

@@ -2,9 +2,9 @@
 
 use super::error::{Error, Result};
 use super::{CONFLICTS_MAX, Site};
-use crate::model::{Event, SiteNumber, Slot, State, Unit};
+use crate::model::{SiteNumber, Slot, State, Unit};
 use crate::status::tables::Failed;
-use crate::status::{Audience, Commit, CommitError};
+use crate::status::{Commit, CommitError};
 
 /// What telling a unit again came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,26 +24,11 @@ impl Site {
             if self.lacks_bytes(unit).await? {
                 return Ok(ToldAgain::NoBytes);
             }
-            let Some((seq, vector, commit)) = self.rewritten(unit).await? else { return Ok(ToldAgain::Unknown) };
-            // Receipts are looked up under the seq of the row: whoever is still owed it under the old one is told again too.
-            let mut owed = self.owed(unit, seq).await?;
-            owed.extend(to);
-            owed.sort_unstable();
-            owed.dedup();
-            let audience = Audience { owed, ..self.audience() };
-            let event = Event { unit: unit.clone(), vector };
+            let Some(mut told) = self.rewritten(unit).await? else { return Ok(ToldAgain::Unknown) };
             let forget = |commit: Commit, site: &SiteNumber| commit.delete::<Failed>(&(*site, unit.clone()));
-            let commit = to.iter().fold(commit.tell(event).to(audience), forget);
-            match self.inner.status.commit(commit).await {
-                Ok(_) => {
-                    if let Unit::Bucket(bucket) = unit {
-                        self.forget_bucket(bucket);
-                    }
-                    tracing::debug!(stamp = %vector.data, %unit, "told again");
-                    return Ok(ToldAgain::Queued);
-                }
-                Err(CommitError::Conflict) => self.count_conflict(unit.bucket()),
-                Err(err) => return Err(err.into()),
+            told.commit = to.iter().fold(told.commit, forget);
+            if self.told_to(unit, told, to).await? {
+                return Ok(ToldAgain::Queued);
             }
         }
         Err(Error::from(CommitError::Conflict))
