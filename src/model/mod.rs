@@ -23,6 +23,6 @@ pub use object::{BucketName, Key, NameError, ObjectId, Slot, Unit};
 pub use record::{Binding, Location, Record, StagingFile, State};
 pub use replica::{Here, LiveReplica, Replica, Told};
 pub use site_id::{Incarnation, NotAWriteId, Seq, SiteId, SiteNumber, WriteId};
-pub use stamp::{NotAStamp, Stamp, StampParts};
+pub use stamp::{AHEAD_MS_MAX, NotAStamp, Stamp, StampParts};
 pub use token::Token;
 pub use vector::Vector;

@@ -175,6 +175,14 @@ impl Unit {
         Self::Object { object: object.clone(), slot: Slot::Null }
     }
 
+    /// The object it is of; none of a bucket.
+    pub fn object(&self) -> Option<&ObjectId> {
+        match self {
+            Self::Object { object, .. } => Some(object),
+            Self::Bucket(_) => None,
+        }
+    }
+
     /// The bucket it is, or is in.
     pub fn bucket(&self) -> &BucketName {
         match self {

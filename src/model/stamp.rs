@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::base32;
 use super::site_id::{Incarnation, SiteNumber};
 
+/// How far ahead of ours another site's clock may be before its stamps wait (protocol §2), milliseconds.
+pub const AHEAD_MS_MAX: u64 = 5_000;
+
 /// When a value was written, in an order every site agrees on.
 ///
 /// Sixteen bytes, `ms:48 | tick:16 | site:16 | incarnation:32 | rank:8 | 0:8`, compared as bytes. Its text, 26

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Event, News, Seq, SiteNumber, Stamp, Telling, Unit, Vector};
+use crate::model::{AHEAD_MS_MAX, Event, News, Seq, SiteNumber, Telling, Unit, Vector};
 use crate::peer::LogPage;
-use crate::site::{AHEAD_MS_MAX, Error, Result, Site};
+use crate::site::{Error, Result, Site};
 use crate::status::tables::{Due, Failed, Failure, Hint, Pending, Received, Work};
 use crate::status::{Commit, CommitError};
 
@@ -34,9 +34,11 @@ pub async fn absorb(site: &Site, from: SiteNumber, page: &LogPage) -> Result<boo
     Err(Error::from(CommitError::Conflict))
 }
 
-/// Takes in hints that came another way than through the log. They are worth no receipt by themselves.
+/// Takes in hints that came another way than through the log. They are worth no receipt by themselves, and one from the
+/// future nothing at all: if it is true the log tells the same, and if it is not no state would ever reach it.
 pub async fn absorb_hints(site: &Site, from: SiteNumber, tellings: &[Telling]) -> Result<bool> {
-    let wanted = wanted(tellings.iter().map(|telling| (telling, false)));
+    let present = tellings.iter().filter(|telling| site.ahead_ms(&telling.vector) <= AHEAD_MS_MAX);
+    let wanted = wanted(present.map(|telling| (telling, false)));
     for _ in 0..TRIES_MAX {
         let commit = upsert(site, from, &wanted, None, Commit::new()).await?;
         if commit.is_empty() {
@@ -81,9 +83,13 @@ async fn upsert(
     mut commit: Commit,
 ) -> Result<Commit> {
     let now_ms = site.clock().wall_ms();
-    for (unit, want) in wanted {
-        let stored = site.status().get::<Work>(unit).await?;
-        if stored.is_none() && site.reaches(unit, &want.vector).await? {
+    let units: Vec<Unit> = wanted.keys().cloned().collect();
+    let works = site.status().get_many::<Work>(&units).await?;
+    let unknown = wanted.iter().zip(&works).filter(|(_, work)| work.is_none());
+    let wants: Vec<_> = unknown.map(|((unit, want), _)| (unit.clone(), want.vector)).collect();
+    let mut reached = site.reaches_all(&wants).await?.into_iter();
+    for ((unit, want), stored) in wanted.iter().zip(works) {
+        if stored.is_none() && reached.next().unwrap_or_default() {
             let event = Event { unit: unit.clone(), vector: want.vector };
             commit = answer.iter().fold(commit, |commit, answer| commit.answer(from, event.clone(), answer.clone()));
             continue;
@@ -101,19 +107,19 @@ async fn upsert(
         planted!(ReceiptOnDelivery => {
             commit = commit.answer(from, Event { unit: unit.clone(), vector: want.vector }, News::Applied);
         });
-        commit = observed(site, want.vector.greatest(), commit);
+        commit = observed(site, &want.vector, commit);
     }
     Ok(commit)
 }
 
 /// Stamps drawn from now on are greater than what was heard of, so that a write here is not lost against one that its
 /// client may have seen. A stamp from the future does not turn this clock.
-fn observed(site: &Site, stamp: Stamp, commit: Commit) -> Commit {
-    if stamp.ms() > site.clock().wall_ms() + AHEAD_MS_MAX {
+fn observed(site: &Site, vector: &Vector, commit: Commit) -> Commit {
+    if site.ahead_ms(vector) > AHEAD_MS_MAX {
         return commit;
     }
-    site.clock().observe(stamp);
-    commit.seen(stamp)
+    site.clock().observe(vector.greatest());
+    commit.seen(vector.greatest())
 }
 
 fn hint(before: Option<&Hint>, from: SiteNumber, want: Wanted, now_ms: u64) -> Hint {
@@ -132,34 +138,36 @@ fn hint(before: Option<&Hint>, from: SiteNumber, want: Wanted, now_ms: u64) -> H
     hint
 }
 
-/// What the other site answered to what this one told it: a receipt ends what it is owed, a refusal is noted.
+/// What the other site answered to what this one told it: a receipt ends what it is owed, a refusal of that is noted.
 async fn answers(site: &Site, from: SiteNumber, entries: &[(Seq, Telling)], mut commit: Commit) -> Result<Commit> {
-    for (_, telling) in entries {
-        match &telling.news {
-            News::Mutated => {}
-            News::Applied => commit = receipt(site, from, telling, commit).await?,
-            News::Refused(reason) => {
+    let answers = entries.iter().map(|(_, telling)| telling).filter(|telling| telling.news != News::Mutated);
+    let units: Vec<Unit> = answers.clone().map(|telling| telling.unit.clone()).collect();
+    let owed = site.owed_to(from, &units).await?;
+    // In a page that refuses something there may be a receipt of it too.
+    let is_troubled = site.status().troubled(from) > 0 || answers.clone().any(|telling| matches!(telling.news, News::Refused(_)));
+    for (telling, owed) in answers.zip(owed) {
+        let key = (from, telling.unit.clone());
+        match (&telling.news, owed) {
+            (News::Refused(reason), Some(_)) => {
                 let failure = Failure { vector: telling.vector, reason: reason.clone() };
-                commit = commit.put::<Failed>(&(from, telling.unit.clone()), &failure);
+                commit = commit.put::<Failed>(&key, &failure);
+            }
+            // It has all it was owed: what it refused is what another site told.
+            (News::Refused(_), None) | (News::Mutated, _) => {}
+            (News::Applied, owed) => {
+                commit = if is_troubled { commit.delete::<Failed>(&key) } else { commit };
+                let settled = owed.filter(|(_, vector)| telling.vector >= *vector || planted!(ReceiptNotCompared));
+                commit = settled.iter().fold(commit, |commit, (seq, _)| commit.delete::<Pending>(&(from, *seq)));
             }
         }
     }
     Ok(commit)
 }
 
-async fn receipt(site: &Site, from: SiteNumber, telling: &Telling, commit: Commit) -> Result<Commit> {
-    let commit = commit.delete::<Failed>(&(from, telling.unit.clone()));
-    let Some(seq) = site.told_under(&telling.unit).await? else { return Ok(commit) };
-    let owed = site.status().get::<Pending>(&(from, seq)).await?;
-    let settled = owed
-        .is_some_and(|owed| owed.row.unit == telling.unit && (telling.vector >= owed.row.vector || planted!(ReceiptNotCompared)));
-    Ok(if settled { commit.delete::<Pending>(&(from, seq)) } else { commit })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BucketName, Incarnation, StampParts};
+    use crate::model::{BucketName, Incarnation, Stamp, StampParts};
 
     fn vector(ms: u64) -> Vector {
         let parts = StampParts { ms, tick: 0, site: SiteNumber(1), incarnation: Incarnation(1), rank: 0 };

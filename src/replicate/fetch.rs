@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use tokio::time::timeout;
 
-use crate::backend::Body;
-use crate::model::{Replica, Unit};
-use crate::peer::{Error as PeerError, Fetched, Peer};
-use crate::site::{Applied, Error, Site};
+use crate::model::{LiveReplica, Replica, Unit};
+use crate::peer::{Error as PeerError, Fetched, Peer, SMALL_BYTES_MAX};
+use crate::site::{Applied, Error, Incoming, Site};
 
 /// For a batch of small units to come.
 const FETCH_PATIENCE: Duration = Duration::from_secs(30);
-/// Units of a batch that are applied side by side: their commits meet in few transactions.
+/// For a bucket that an object needs.
+const BUCKET_PATIENCE: Duration = Duration::from_secs(10);
+/// Objects of a batch that wait for their bucket side by side.
 const SIDE_BY_SIDE: usize = 32;
 
 /// Why a unit did not get here.
@@ -21,7 +23,7 @@ const SIDE_BY_SIDE: usize = 32;
 pub enum Missed {
     /// Nobody who has it answers: not asked.
     Unreachable,
-    /// A read is bringing it already.
+    /// A read, or another transfer, is to bring it.
     Underway,
     /// Trying again may help.
     ForNow(String),
@@ -29,75 +31,116 @@ pub enum Missed {
     ForGood(String),
 }
 
-/// Fetches units from a peer and applies each. Answers in the order of `units`.
-pub async fn fetch(site: &Site, peer: &Arc<dyn Peer>, units: Vec<Unit>) -> Vec<(Unit, Result<(), Missed>)> {
-    let fetched = match timeout(FETCH_PATIENCE, peer.fetch(&units)).await {
-        Ok(Ok(fetched)) if fetched.len() == units.len() => fetched,
-        Ok(Ok(fetched)) => return all_missed(units, &format!("{} answers came", fetched.len())),
-        Ok(Err(err)) => return all_missed(units, &err.to_string()),
-        Err(_) => return all_missed(units, "no answer in time"),
-    };
-    let applied = futures::stream::iter(units.into_iter().zip(fetched)).map(|(unit, fetched)| async move {
-        let outcome = bring(site, peer, &unit, fetched).await;
-        (unit, outcome)
+/// What became of a unit that was fetched.
+#[derive(Debug)]
+pub enum Brought {
+    Here,
+    /// All but its bytes, which are too many to come along with others.
+    Record(Box<LiveReplica>),
+}
+
+/// Of each unit.
+pub type Outcomes = Vec<(Unit, Result<Brought, Missed>)>;
+
+/// Fetches units from a peer and applies them.
+pub async fn fetch(site: Site, peer: Arc<dyn Peer>, units: Vec<Unit>) -> Outcomes {
+    let (mut outcomes, mut left) = (Vec::with_capacity(units.len()), units);
+    loop {
+        let asked = left.len();
+        let (decided, crowded_out) = match fetched(&*peer, &left).await {
+            Ok(fetched) => applied(&site, &peer, left, fetched).await,
+            Err(reason) => (left.into_iter().map(|unit| (unit, Err(Missed::ForNow(reason.clone())))).collect(), Vec::new()),
+        };
+        outcomes.extend(decided);
+        // Bodies are small one by one, and were too many for one answer.
+        let comes_along = crowded_out.len() < asked;
+        if crowded_out.is_empty() || !comes_along {
+            outcomes.extend(crowded_out.into_iter().map(|(unit, live)| (unit, Ok(Brought::Record(live)))));
+            return outcomes;
+        }
+        left = crowded_out.into_iter().map(|(unit, _)| unit).collect();
+    }
+}
+
+async fn fetched(peer: &dyn Peer, units: &[Unit]) -> Result<Vec<Fetched>, String> {
+    match timeout(FETCH_PATIENCE, peer.fetch(units)).await {
+        Ok(Ok(fetched)) if fetched.len() == units.len() => Ok(fetched),
+        Ok(Ok(fetched)) => Err(format!("{} answers came", fetched.len())),
+        Ok(Err(err)) => Err(err.to_string()),
+        Err(_) => Err("no answer in time".into()),
+    }
+}
+
+/// Applies what was fetched. Beside the outcomes: small objects whose bytes did not come along.
+async fn applied(
+    site: &Site,
+    peer: &Arc<dyn Peer>,
+    units: Vec<Unit>,
+    fetched: Vec<Fetched>,
+) -> (Outcomes, Vec<(Unit, Box<LiveReplica>)>) {
+    let mut incoming = Vec::with_capacity(units.len());
+    for (unit, Fetched { replica, bytes }) in units.into_iter().zip(fetched) {
+        #[cfg(test)]
+        let replica = as_planted(site, &unit, replica).await;
+        incoming.push(Incoming { unit, replica, bytes: bytes.map(Bytes::from) });
+    }
+    let applied = site.apply_all(incoming.clone()).await;
+    let brought = futures::stream::iter(incoming.into_iter().zip(applied)).map(|(incoming, applied)| async move {
+        let unit = incoming.unit.clone();
+        (unit, brought(site, peer, incoming, applied).await)
     });
-    applied.buffered(SIDE_BY_SIDE).collect().await
-}
-
-fn all_missed(units: Vec<Unit>, reason: &str) -> Vec<(Unit, Result<(), Missed>)> {
-    units.into_iter().map(|unit| (unit, Err(Missed::ForNow(reason.to_owned())))).collect()
-}
-
-/// Applies what was fetched, with its bytes and after its bucket, where it needs them.
-async fn bring(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit, fetched: Fetched) -> Result<(), Missed> {
-    let Fetched { replica, bytes } = fetched;
-    #[cfg(test)]
-    let replica = as_planted(site, unit, replica).await;
-    let body = bytes.map(|bytes| Body::from(bytes::Bytes::from(bytes)));
-    match apply(site, unit, &replica, body).await? {
-        Applied::Reached(_) => Ok(()),
-        Applied::Unknown => Err(Missed::ForNow("the site that told of it knows nothing of it any more".into())),
-        Applied::NeedsBytes => with_bytes(site, peer, unit, &replica).await,
-        Applied::NeedsBucket => with_bucket(site, peer, unit).await,
+    let (mut outcomes, mut crowded_out) = (Vec::new(), Vec::new());
+    for (unit, outcome) in brought.buffered(SIDE_BY_SIDE).collect::<Vec<_>>().await {
+        match outcome {
+            Ok(Brought::Record(live)) if live.identity.size <= SMALL_BYTES_MAX => crowded_out.push((unit, live)),
+            outcome => outcomes.push((unit, outcome)),
+        }
     }
+    (outcomes, crowded_out)
 }
 
-async fn with_bytes(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit, replica: &Replica) -> Result<(), Missed> {
-    let (Unit::Object { object, .. }, Replica::Live(live)) = (unit, replica) else {
-        return Err(Missed::ForNow("it needs bytes and is no object".into()));
+async fn brought(
+    site: &Site,
+    peer: &Arc<dyn Peer>,
+    incoming: Incoming,
+    applied: Result<Applied, Error>,
+) -> Result<Brought, Missed> {
+    let replica = incoming.replica.clone();
+    let applied = match applied {
+        Ok(Applied::NeedsBucket) => site.apply_with_bucket(&**peer, incoming, BUCKET_PATIENCE).await,
+        applied => applied,
     };
-    if !live.has_bytes {
-        return Err(Missed::ForNow("the site that told of it lost its bytes".into()));
+    match (applied.map_err(missed)?, replica) {
+        (Applied::Reached(_), _) => Ok(Brought::Here),
+        (Applied::NeedsBytes, Replica::Live(live)) if live.has_bytes => Ok(Brought::Record(live)),
+        (Applied::NeedsBytes, Replica::Live(_)) => Err(Missed::ForNow("the site that told of it lost its bytes".into())),
+        (Applied::Unknown, _) => Err(Missed::ForNow("the site that told of it knows nothing of it any more".into())),
+        (other, _) => Err(Missed::ForNow(format!("it changed while it came ({other:?})"))),
     }
-    let body = peer.open(object, live.vector.data, 0..live.identity.size).await.map_err(for_now)?;
-    match apply(site, unit, replica, Some(body)).await? {
-        Applied::Reached(_) => Ok(()),
+}
+
+/// Brings the bytes of an object whose record was fetched.
+pub async fn fetch_bytes(site: Site, peer: Arc<dyn Peer>, unit: Unit, live: Box<LiveReplica>) -> Outcomes {
+    let outcome = bytes(&site, &peer, &unit, live).await;
+    vec![(unit, outcome)]
+}
+
+async fn bytes(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit, live: Box<LiveReplica>) -> Result<Brought, Missed> {
+    let Unit::Object { object, .. } = unit else { return Err(Missed::ForNow("it needs bytes and is no object".into())) };
+    let opened = peer.open(object, live.vector.data, 0..live.identity.size).await;
+    let body = opened.map_err(|err: PeerError| Missed::ForNow(err.to_string()))?;
+    match site.apply(unit, Replica::Live(live), Some(body)).await.map_err(missed)? {
+        Applied::Reached(_) => Ok(Brought::Here),
         Applied::NeedsBucket => Err(Missed::ForNow("its bucket went while its bytes came".into())),
         other => Err(Missed::ForNow(format!("it changed while its bytes came ({other:?})"))),
     }
 }
 
-/// The bucket first, then the object as it is by then.
-async fn with_bucket(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit) -> Result<(), Missed> {
-    let bucket = Unit::Bucket(unit.bucket().clone());
-    let fetched = peer.fetch(&[bucket.clone(), unit.clone()]).await.map_err(for_now)?;
-    let Ok([found, again]) = <[Fetched; 2]>::try_from(fetched) else {
-        return Err(Missed::ForNow("its bucket was not told".into()));
-    };
-    apply(site, &bucket, &found.replica, None).await?;
-    let body = again.bytes.map(|bytes| Body::from(bytes::Bytes::from(bytes)));
-    match apply(site, unit, &again.replica, body).await? {
-        Applied::Reached(_) => Ok(()),
-        Applied::NeedsBytes => with_bytes(site, peer, unit, &again.replica).await,
-        other => Err(Missed::ForNow(format!("its bucket came, and it did not ({other:?})"))),
-    }
-}
-
-async fn apply(site: &Site, unit: &Unit, replica: &Replica, body: Option<Body>) -> Result<Applied, Missed> {
-    site.apply(unit, replica.clone(), body).await.map_err(|err| match err {
+fn missed(err: Error) -> Missed {
+    match err {
         err @ (Error::UnstorableName(_) | Error::EntityTooLarge { .. } | Error::Name(_)) => Missed::ForGood(err.to_string()),
         err => Missed::ForNow(err.to_string()),
-    })
+    }
 }
 
 /// What was told in place of what was fetched, where a test wants that.
@@ -113,8 +156,4 @@ async fn as_planted(site: &Site, unit: &Unit, replica: Replica) -> Replica {
         }
         (replica, _) => replica,
     }
-}
-
-fn for_now(err: PeerError) -> Missed {
-    Missed::ForNow(err.to_string())
 }

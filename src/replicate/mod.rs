@@ -7,6 +7,7 @@ mod follow;
 mod greet;
 mod heads;
 mod open;
+mod put_off;
 mod retry;
 mod work;
 

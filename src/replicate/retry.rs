@@ -2,7 +2,7 @@
 //! bounded steps, since there may be a million of it.
 
 use crate::model::{BucketName, SiteNumber, Unit};
-use crate::site::{Result, Site};
+use crate::site::{Result, Site, ToldAgain};
 use crate::status::tables::{Due, Failed, Hint, Work};
 use crate::status::{Commit, CommitError, Page};
 
@@ -42,14 +42,24 @@ impl Which {
 
 /// Makes work after `after` due at once, as if it had never failed. Ring the bell after the last step.
 pub async fn retry_work(site: &Site, which: &Which, after: Option<&Unit>) -> Result<Retried<Unit>> {
+    let now_ms = site.clock().wall_ms();
+    let told_by = |hint: &Hint| which.site.is_none_or(|site| hint.sources.contains(&site));
+    let anew = |hint: &Hint| Hint { due_ms: now_ms.min(hint.due_ms), tries: 0, ..hint.clone() };
+    make_due(site, after, |unit, hint| (which.takes(unit) && told_by(hint)).then(|| anew(hint))).await
+}
+
+/// Changes a page of work after `after`, as far as `changed` says how.
+pub(super) async fn make_due(
+    site: &Site,
+    after: Option<&Unit>,
+    changed: impl Fn(&Unit, &Hint) -> Option<Hint>,
+) -> Result<Retried<Unit>> {
     for _ in 0..TRIES_MAX {
         let page: Page<Work> = site.status().page(&(), after, ROWS_MAX).await?;
         let next = page.more.then(|| page.rows.last().map(|(unit, _)| unit.clone())).flatten();
-        let now_ms = site.clock().wall_ms();
-        let told_by = |hint: &Hint| which.site.is_none_or(|site| hint.sources.contains(&site));
         let (mut commit, mut units) = (Commit::new(), 0);
-        for (unit, stored) in page.rows.iter().filter(|(unit, stored)| which.takes(unit) && told_by(&stored.row)) {
-            let hint = Hint { due_ms: now_ms.min(stored.row.due_ms), tries: 0, ..stored.row.clone() };
+        for (unit, stored) in &page.rows {
+            let Some(hint) = changed(unit, &stored.row) else { continue };
             commit = commit
                 .expect::<Work>(unit, Some(stored.revision))
                 .delete::<Due>(&(stored.row.due_ms, unit.clone()))
@@ -82,8 +92,7 @@ pub async fn retell_failed(
     };
     let mut units = 0;
     for ((target, unit), _) in page.rows.iter().filter(|((_, unit), _)| which.takes(unit)) {
-        site.tell_again(unit, &[*target]).await?;
-        units += 1;
+        units += u64::from(site.tell_again(unit, &[*target]).await? == ToldAgain::Queued);
     }
     Ok(Retried { units, next: page.more.then(|| page.rows.last().map(|(key, _)| key.clone())).flatten() })
 }

@@ -1,36 +1,34 @@
-//! Working off what other sites told: due units are fetched in batches, from a site that has them and answers.
+//! Working off what other sites told: due units are fetched in batches, from a site that has them and answers, and large
+//! bodies beside them. Each site has so many ways of its own that no other waits behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::Bell;
-use super::fetch::{Missed, fetch};
-use crate::model::{Event, News, SiteNumber, Unit};
-use crate::peer::Peer;
+use super::fetch::{Brought, Missed, Outcomes, fetch, fetch_bytes};
+use super::put_off::PuttingOff;
+use super::retry::make_due;
+use crate::model::{LiveReplica, SiteNumber, Unit};
 use crate::site::{Neighbour, Site, Standing};
 use crate::status::tables::{Due, Hint, Work};
-use crate::status::{Commit, CommitError, Page, Revision};
+use crate::status::{Page, Revision};
 use crate::tasks::{Step, Worker};
 
-/// Due units taken up by one step.
-const STEP_UNITS_MAX: usize = 512;
+/// Due units looked through for a site that is free, and whose own wait behind very many of others.
+const FAR_LOOK_UNITS: usize = 10_000;
+/// Between two such looks, milliseconds.
+const FAR_LOOK_EVERY_MS: u64 = 2_000;
 /// Units of one request.
-const BATCH_UNITS_MAX: usize = 64;
-/// Requests side by side.
-const BATCHES_SIDE_BY_SIDE: usize = 4;
-/// The first pause after a failure, and the longest, milliseconds (protocol §7).
-const PAUSE_FLOOR_MS: u64 = 1_000;
-const PAUSE_CEILING_MS: u64 = 15 * 60_000;
-/// After so many failures, about an hour and a half, whoever told of it hears that it failed.
-const TRIES_BEFORE_REFUSAL: u32 = 15;
-/// How often what failed is tried again, milliseconds.
-const REFUSED_PAUSE_MS: u64 = 6 * 3_600_000;
-/// Between two looks whether a site that has it answers again, which counts as no try, milliseconds.
-const UNREACHABLE_PAUSE_MS: u64 = 5_000;
+const BATCH_UNITS_MAX: usize = 128;
+/// Requests and large bodies side by side, of one site each.
+const BATCHES_MAX: usize = 4;
+const BODIES_MAX: usize = 4;
+/// Large bodies of one site that wait for their turn; more are put off.
+const WAITING_MAX: usize = 64;
 /// Longest sleep: what became due otherwise is found.
 const NAP_MAX: Duration = Duration::from_secs(10);
 
@@ -42,147 +40,252 @@ pub fn is_given_up(hint: &Hint, now_ms: u64) -> bool {
 /// Units to ask a site for, each with the revision of its work.
 type Asked = Vec<(Unit, Revision)>;
 
+/// What is on its way from one site.
+#[derive(Debug, Default)]
+struct Ways {
+    batches: usize,
+    bodies: usize,
+    /// Bodies that wait for one to end.
+    waiting: VecDeque<(Unit, Revision, Box<LiveReplica>)>,
+}
+
+/// A request or a body on its way.
+#[derive(Debug)]
+struct Trip {
+    source: SiteNumber,
+    asked: Asked,
+    is_body: bool,
+}
+
+type Ended = Result<(Id, Outcomes), JoinError>;
+
 /// Fetches what is due.
 #[derive(Debug)]
 pub(super) struct Fetcher {
     site: Site,
     bell: Bell,
-    /// State of the jitter between tries.
-    random: u64,
+    putting_off: PuttingOff,
+    ways: BTreeMap<SiteNumber, Ways>,
+    trips: HashMap<Id, Trip>,
+    running: JoinSet<Outcomes>,
+    /// Found while it waited.
+    ended: Vec<Ended>,
+    /// Every unit on its way, or waiting for one.
+    underway: BTreeSet<Unit>,
+    /// Sites that did not answer when they were last looked at.
+    silent: BTreeSet<SiteNumber>,
+    /// Sites that answer again, and up to which unit what they told was made due.
+    hurrying: BTreeMap<SiteNumber, Option<Unit>>,
     /// When the next unit is due, milliseconds since 1970, as last seen.
     next_ms: Option<u64>,
+    far_look_ms: u64,
 }
 
 impl Fetcher {
     pub fn new(site: Site, bell: Bell, seed: u64) -> Self {
-        Self { site, bell, random: seed, next_ms: None }
+        Self {
+            putting_off: PuttingOff::new(site.clone(), seed),
+            ways: BTreeMap::new(),
+            trips: HashMap::new(),
+            running: JoinSet::new(),
+            ended: Vec::new(),
+            underway: BTreeSet::new(),
+            silent: site.neighbours().numbers().into_iter().collect(),
+            hurrying: BTreeMap::new(),
+            next_ms: None,
+            far_look_ms: 0,
+            site,
+            bell,
+        }
     }
 
-    /// Due units by the site to ask. Those that are here already are acknowledged instead.
-    async fn due(&mut self) -> Result<BTreeMap<SiteNumber, Asked>, String> {
-        let now_ms = self.site.clock().wall_ms();
-        let page: Page<Due> = self.site.status().page(&(), None, STEP_UNITS_MAX).await.map_err(|err| err.to_string())?;
-        let mut by_source: BTreeMap<SiteNumber, Asked> = BTreeMap::new();
-        self.next_ms = None;
-        for ((due_ms, unit), _) in page.rows {
-            if due_ms > now_ms {
-                self.next_ms = Some(due_ms);
-                break;
-            }
-            let Some(hint) = self.site.status().get::<Work>(&unit).await.map_err(|err| err.to_string())? else { continue };
-            if self.site.reaches(&unit, &hint.row.want).await.map_err(|err| err.to_string())? {
-                self.site.acknowledge(&unit).await.map_err(|err| err.to_string())?;
-                continue;
-            }
-            if self.site.is_restoring(&unit) {
-                self.missed(&unit, &Missed::Underway).await?;
-                continue;
-            }
-            match self.source(&hint.row) {
-                Some(source) => by_source.entry(source.id.number).or_default().push((unit, hint.revision)),
-                None => self.missed(&unit, &Missed::Unreachable).await?,
+    /// Looks who answers. The first answer after a silence makes everything due that this site told (protocol §7).
+    fn listen(&mut self) {
+        for neighbour in self.site.neighbours().iter() {
+            let number = neighbour.id.number;
+            if neighbour.standing() == Standing::Unreachable {
+                self.silent.insert(number);
+            } else if self.silent.remove(&number) {
+                self.hurrying.insert(number, None);
             }
         }
-        Ok(by_source)
+    }
+
+    /// A bounded piece of that.
+    async fn hurry(&mut self) -> Result<bool, String> {
+        let Some((site, after)) = self.hurrying.pop_first() else { return Ok(false) };
+        let now_ms = self.site.clock().wall_ms();
+        let late = |hint: &Hint| hint.due_ms > now_ms && hint.sources.contains(&site);
+        let due = |_: &Unit, hint: &Hint| late(hint).then(|| Hint { due_ms: now_ms, ..hint.clone() });
+        let step = make_due(&self.site, after.as_ref(), due).await.map_err(|err| err.to_string())?;
+        if let Some(next) = step.next {
+            self.hurrying.insert(site, Some(next));
+        }
+        Ok(true)
+    }
+
+    /// Takes note of what ended.
+    async fn reap(&mut self) -> Result<bool, String> {
+        while let Some(ended) = self.running.try_join_next_with_id() {
+            self.ended.push(ended);
+        }
+        let worked = !self.ended.is_empty();
+        for ended in std::mem::take(&mut self.ended) {
+            self.end(ended).await?;
+        }
+        Ok(worked)
+    }
+
+    async fn end(&mut self, ended: Ended) -> Result<(), String> {
+        let (id, outcomes) = match ended {
+            Ok((id, outcomes)) => (id, outcomes),
+            Err(err) => (err.id(), Vec::new()),
+        };
+        let Some(trip) = self.trips.remove(&id) else { return Ok(()) };
+        let ways = self.ways.entry(trip.source).or_default();
+        *(if trip.is_body { &mut ways.bodies } else { &mut ways.batches }) -= 1;
+        let mut outcomes: BTreeMap<Unit, Result<Brought, Missed>> = outcomes.into_iter().collect();
+        let (mut missed, mut brought) = (Vec::new(), Vec::new());
+        for (unit, revision) in trip.asked {
+            match outcomes.remove(&unit) {
+                Some(Ok(Brought::Record(live))) if ways.waiting.len() < WAITING_MAX => {
+                    ways.waiting.push_back((unit, revision, live));
+                    continue;
+                }
+                Some(Ok(Brought::Record(_))) => missed.push((unit.clone(), Missed::Underway)),
+                Some(Ok(Brought::Here)) => brought.push((unit.clone(), revision)),
+                Some(Err(why)) => missed.push((unit.clone(), why)),
+                None => missed.push((unit.clone(), Missed::ForNow("its transfer stopped half-way".into()))),
+            }
+            self.underway.remove(&unit);
+        }
+        missed.extend(self.not_enough(brought).await?);
+        self.putting_off.put_off(missed).await
+    }
+
+    /// What was fetched may be less than another site told of: then it is tried later, and there. Asking again at once
+    /// would go on without a pause until that other site can be reached.
+    async fn not_enough(&self, brought: Asked) -> Result<Vec<(Unit, Missed)>, String> {
+        let units: Vec<Unit> = brought.iter().map(|(unit, _)| unit.clone()).collect();
+        let works = self.site.status().get_many::<Work>(&units).await.map_err(|err| err.to_string())?;
+        let stands =
+            brought.into_iter().zip(works).filter(|((_, asked), work)| work.as_ref().is_some_and(|work| work.revision == *asked));
+        let why = || Missed::ForNow("the site that was asked does not have all that was told of it yet".into());
+        Ok(stands.map(|((unit, _), _)| (unit, why())).collect())
+    }
+
+    /// Sends for bodies that wait, as far as there are ways.
+    fn send_for_bodies(&mut self) {
+        for (source, ways) in &mut self.ways {
+            let Some(neighbour) = self.site.neighbours().get(*source) else { continue };
+            while ways.bodies < BODIES_MAX
+                && let Some((unit, revision, live)) = ways.waiting.pop_front()
+            {
+                ways.bodies += 1;
+                let trip = Trip { source: *source, asked: vec![(unit.clone(), revision)], is_body: true };
+                let task = self.running.spawn(fetch_bytes(self.site.clone(), neighbour.peer.clone(), unit, live));
+                self.trips.insert(task.id(), trip);
+            }
+        }
+    }
+
+    /// Sends for what is due and not under way.
+    async fn send(&mut self) -> Result<bool, String> {
+        self.send_for_bodies();
+        let mut free = self.free();
+        if free.is_empty() {
+            return Ok(false);
+        }
+        let units_max = free.values().sum::<usize>();
+        let (more, mut worked) = self.send_some(self.underway.len() + units_max, &mut free).await?;
+        let now_ms = self.site.clock().wall_ms();
+        let is_left_out = free.values().any(|free| *free == BATCHES_MAX * BATCH_UNITS_MAX);
+        if more && is_left_out && now_ms >= self.far_look_ms {
+            self.far_look_ms = now_ms + FAR_LOOK_EVERY_MS;
+            worked |= self.send_some(FAR_LOOK_UNITS, &mut free).await?.1;
+        }
+        Ok(worked)
+    }
+
+    /// How many units may be asked of each site that answers.
+    fn free(&self) -> BTreeMap<SiteNumber, usize> {
+        let numbers = self.site.neighbours().numbers().into_iter().filter(|site| !self.silent.contains(site));
+        let batches = |site: &SiteNumber| BATCHES_MAX - self.ways.get(site).map_or(0, |ways| ways.batches);
+        numbers.map(|site| (site, batches(&site) * BATCH_UNITS_MAX)).filter(|(_, free)| *free > 0).collect()
+    }
+
+    /// The same for the first so many due units. Answers whether more are due, and whether there was anything to do.
+    async fn send_some(&mut self, units_max: usize, free: &mut BTreeMap<SiteNumber, usize>) -> Result<(bool, bool), String> {
+        let (due, more) = self.due(units_max).await?;
+        let (mut by_source, mut missed): (BTreeMap<SiteNumber, Vec<_>>, Vec<_>) = Default::default();
+        for (unit, revision, hint) in due {
+            match self.source(&hint).map(|source| source.id.number) {
+                _ if self.site.is_restoring(&unit) => missed.push((unit, Missed::Underway)),
+                None => missed.push((unit, Missed::Unreachable)),
+                Some(source) => {
+                    if let Some(free) = free.get_mut(&source).filter(|free| **free > 0) {
+                        *free -= 1;
+                        by_source.entry(source).or_default().push((unit, revision, hint));
+                    }
+                }
+            }
+        }
+        let mut worked = !missed.is_empty();
+        self.putting_off.put_off(missed).await?;
+        for (source, chosen) in by_source {
+            worked = true;
+            let open = self.open(chosen).await?;
+            self.send_to(source, &open);
+        }
+        Ok((more, worked))
+    }
+
+    fn send_to(&mut self, source: SiteNumber, asked: &[(Unit, Revision)]) {
+        let Some(neighbour) = self.site.neighbours().get(source) else { return };
+        for batch in asked.chunks(BATCH_UNITS_MAX) {
+            self.ways.entry(source).or_default().batches += 1;
+            let units: Vec<Unit> = batch.iter().map(|(unit, _)| unit.clone()).collect();
+            self.underway.extend(units.iter().cloned());
+            let task = self.running.spawn(fetch(self.site.clone(), neighbour.peer.clone(), units));
+            self.trips.insert(task.id(), Trip { source, asked: batch.to_vec(), is_body: false });
+        }
+    }
+
+    /// Due units that are not under way, and whether there are more than were looked at.
+    async fn due(&mut self, units_max: usize) -> Result<(Vec<(Unit, Revision, Hint)>, bool), String> {
+        let now_ms = self.site.clock().wall_ms();
+        let status = self.site.status();
+        let page: Page<Due> = status.page(&(), None, units_max).await.map_err(|err| err.to_string())?;
+        self.next_ms = page.rows.iter().map(|((due_ms, _), _)| *due_ms).find(|due_ms| *due_ms > now_ms);
+        let more = page.more && self.next_ms.is_none();
+        let due = page.rows.into_iter().take_while(|((due_ms, _), _)| *due_ms <= now_ms).map(|((_, unit), _)| unit);
+        let units: Vec<Unit> = due.filter(|unit| !self.underway.contains(unit)).collect();
+        let works = status.get_many::<Work>(&units).await.map_err(|err| err.to_string())?;
+        let due = units.into_iter().zip(works).filter_map(|(unit, work)| work.map(|work| (unit, work.revision, work.row)));
+        Ok((due.collect(), more))
+    }
+
+    /// Those that are not here yet. The others are acknowledged.
+    async fn open(&self, due: Vec<(Unit, Revision, Hint)>) -> Result<Asked, String> {
+        let wants: Vec<_> = due.iter().map(|(unit, _, hint)| (unit.clone(), hint.want)).collect();
+        let reached = self.site.reaches_all(&wants).await.map_err(|err| err.to_string())?;
+        let mut open = Vec::new();
+        for ((unit, revision, _), reached) in due.into_iter().zip(reached) {
+            match reached {
+                true => self.site.acknowledge(&unit).await.map_err(|err| err.to_string())?,
+                false => open.push((unit, revision)),
+            }
+        }
+        Ok(open)
     }
 
     /// A site that told of it and answers, another one at each try.
     fn source(&self, hint: &Hint) -> Option<&Arc<Neighbour>> {
         let neighbours = self.site.neighbours();
-        let answering: Vec<_> = hint
-            .sources
-            .iter()
-            .filter_map(|source| neighbours.get(*source))
-            .filter(|neighbour| neighbour.standing() != Standing::Unreachable)
-            .collect();
+        let told = hint.sources.iter().filter(|source| !self.silent.contains(source));
+        let answering: Vec<_> = told.filter_map(|source| neighbours.get(*source)).collect();
         (!answering.is_empty()).then(|| answering[hint.tries as usize % answering.len()])
     }
-
-    fn nobody_answers(&self) -> bool {
-        self.site.neighbours().iter().all(|neighbour| neighbour.standing() == Standing::Unreachable)
-    }
-
-    async fn work_off(&mut self, by_source: BTreeMap<SiteNumber, Asked>) -> Result<(), String> {
-        let mut fetches = Vec::new();
-        for (source, units) in &by_source {
-            let Some(neighbour) = self.site.neighbours().get(*source) else { continue };
-            for batch in units.chunks(BATCH_UNITS_MAX) {
-                let batch = batch.iter().map(|(unit, _)| unit.clone()).collect();
-                fetches.push(fetch_owned(self.site.clone(), neighbour.peer.clone(), batch));
-            }
-        }
-        let mut fetched = futures::stream::iter(fetches).buffered(BATCHES_SIDE_BY_SIDE);
-        let mut missed = Vec::new();
-        while let Some(batch) = fetched.next().await {
-            missed.extend(batch.into_iter().filter_map(|(unit, outcome)| Some((unit, outcome.err()?))));
-        }
-        drop(fetched);
-        let failed: BTreeSet<Unit> = missed.iter().map(|(unit, _)| unit.clone()).collect();
-        for (unit, why) in missed {
-            self.missed(&unit, &why).await?;
-        }
-        for (unit, revision) in by_source.into_values().flatten().filter(|(unit, _)| !failed.contains(unit)) {
-            self.not_enough(&unit, revision).await?;
-        }
-        Ok(())
-    }
-
-    /// What was fetched may be less than another site told of: then it is tried later, and there. Asking again at once
-    /// would go on without a pause until that other site can be reached.
-    async fn not_enough(&mut self, unit: &Unit, asked: Revision) -> Result<(), String> {
-        let work = self.site.status().get::<Work>(unit).await.map_err(|err| err.to_string())?;
-        if work.is_some_and(|work| work.revision == asked) {
-            let why = Missed::ForNow("the site that was asked does not have all that was told of it yet".into());
-            self.missed(unit, &why).await?;
-        }
-        Ok(())
-    }
-
-    /// Puts a unit off; one that fails too long or for good is told to whoever waits for it.
-    async fn missed(&mut self, unit: &Unit, why: &Missed) -> Result<(), String> {
-        let Some(stored) = self.site.status().get::<Work>(unit).await.map_err(|err| err.to_string())? else { return Ok(()) };
-        let (before, now_ms) = (&stored.row, self.site.clock().wall_ms());
-        let (reason, tries, for_good) = match why {
-            Missed::Unreachable => ("no site that has it can be reached", before.tries, false),
-            Missed::Underway => ("a read is bringing it", before.tries, false),
-            Missed::ForNow(reason) => (&**reason, before.tries + 1, before.tries + 1 >= TRIES_BEFORE_REFUSAL),
-            Missed::ForGood(reason) => (&**reason, before.tries + 1, true),
-        };
-        let pause_ms = match why {
-            Missed::Unreachable | Missed::Underway => UNREACHABLE_PAUSE_MS,
-            _ if for_good => REFUSED_PAUSE_MS,
-            _ => self.pause_ms(before.tries),
-        };
-        let hint = Hint { due_ms: now_ms + pause_ms, tries, error: Some(reason.to_owned()), ..before.clone() };
-        let mut commit = Commit::new()
-            .expect::<Work>(unit, Some(stored.revision))
-            .delete::<Due>(&(before.due_ms, unit.clone()))
-            .put::<Work>(unit, &hint)
-            .put::<Due>(&(hint.due_ms, unit.clone()), &());
-        if for_good {
-            tracing::warn!(%unit, reason, tries = hint.tries, "a unit of another site cannot be had; it is tried again in six hours, or on demand");
-            let event = Event { unit: unit.clone(), vector: hint.want };
-            let refuse =
-                |commit: Commit, site: &SiteNumber| commit.answer(*site, event.clone(), News::Refused(reason.to_owned()));
-            commit = hint.sources.iter().fold(commit, refuse);
-        }
-        match self.site.status().commit(commit).await {
-            // Wanted anew meanwhile: it is due at once.
-            Ok(_) | Err(CommitError::Conflict) => Ok(()),
-            Err(err) => Err(err.to_string()),
-        }
-    }
-
-    /// Between half and the whole of a length that doubles with each try.
-    fn pause_ms(&mut self, tries: u32) -> u64 {
-        let longest = PAUSE_FLOOR_MS.saturating_mul(1 << tries.min(20)).min(PAUSE_CEILING_MS);
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        longest / 2 + (self.random >> 33) % (longest / 2).max(1)
-    }
-}
-
-async fn fetch_owned(site: Site, peer: Arc<dyn Peer>, units: Vec<Unit>) -> Vec<(Unit, Result<(), Missed>)> {
-    fetch(&site, &peer, units).await
 }
 
 #[async_trait]
@@ -192,22 +295,23 @@ impl Worker for Fetcher {
     }
 
     async fn step(&mut self) -> Result<Step, String> {
-        if self.nobody_answers() {
-            // Nothing is put off meanwhile: the first heartbeat rings, and all of it is due.
-            self.next_ms = None;
-            return Ok(Step::Idle);
-        }
-        let by_source = self.due().await?;
-        if by_source.is_empty() {
-            return Ok(Step::Idle);
-        }
-        self.work_off(by_source).await?;
-        Ok(Step::Worked)
+        self.listen();
+        let mut worked = self.reap().await?;
+        worked |= self.hurry().await?;
+        // While nobody answers nothing is put off: the first heartbeat rings, and all of it is due.
+        self.next_ms = None;
+        worked |= self.send().await?;
+        Ok(if worked { Step::Worked } else { Step::Idle })
     }
 
     async fn wait(&mut self) {
         let now_ms = self.site.clock().wall_ms();
         let nap = self.next_ms.map_or(NAP_MAX, |due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)).min(NAP_MAX));
-        let _ = tokio::time::timeout(nap, self.bell.rung()).await;
+        tokio::select! {
+            biased;
+            Some(ended) = self.running.join_next_with_id() => self.ended.push(ended),
+            () = self.bell.rung() => {}
+            () = tokio::time::sleep(nap) => {}
+        }
     }
 }

@@ -11,14 +11,11 @@ use super::types::{Claims, Upload};
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{Body, Kept, PutOptions};
 use crate::model::{
-    BucketName, Decision, Event, Here, LiveReplica, News, ObjectId, Record, Replica, Slot, Stamp, State, Unit, Vector, WriteId,
-    decide,
+    AHEAD_MS_MAX, Decision, Event, Here, LiveReplica, News, ObjectId, Record, Replica, SiteNumber, Slot, Stamp, State, Unit,
+    Vector, WriteId, decide,
 };
-use crate::status::tables::{Buckets, Conflicts, Due, Grave, Graves, Objects, Versions, Work};
+use crate::status::tables::{Buckets, Conflicts, Due, Grave, Graves, Hint, Objects, Work};
 use crate::status::{Commit, CommitError, Stored};
-
-/// How far ahead of ours another site's clock may be before its stamps wait (protocol §2), milliseconds.
-pub const AHEAD_MS_MAX: u64 = 5_000;
 
 /// What applying a unit came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +56,13 @@ impl Known {
         )
     }
 
-    /// Whether an object is here, with bytes or without.
-    pub fn is_live(&self) -> bool {
-        self.current.is_some()
+    /// Whether an object is here with its bytes.
+    pub fn has_bytes(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.row.state != State::Wanted)
+    }
+
+    pub fn current(&self) -> Option<&Record> {
+        self.current.as_ref().map(|current| &current.row)
     }
 
     pub fn here(&self) -> Here<'_> {
@@ -99,13 +100,18 @@ impl Site {
     }
 
     /// What has a stamp from the future waits, lest one bad clock freeze a key for everybody.
-    fn refuse_future(&self, vector: &Vector) -> Result<()> {
-        let ahead_ms = vector.greatest().ms().saturating_sub(self.inner.clock.wall_ms());
+    pub(super) fn refuse_future(&self, vector: &Vector) -> Result<()> {
+        let ahead_ms = self.ahead_ms(vector);
         if ahead_ms <= AHEAD_MS_MAX || planted!(FutureStamps) {
             return Ok(());
         }
         let reason = format!("its stamp is {ahead_ms} ms ahead of the clock here, more than {AHEAD_MS_MAX}");
         Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) })
+    }
+
+    /// How far a vector is ahead of the clock here.
+    pub fn ahead_ms(&self, vector: &Vector) -> u64 {
+        vector.greatest().ms().saturating_sub(self.inner.clock.wall_ms())
     }
 
     pub(super) async fn known(&self, object: &ObjectId) -> Result<Known> {
@@ -115,6 +121,16 @@ impl Site {
             None => self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?,
         };
         Ok(Known { current, grave })
+    }
+
+    /// The same of many objects, with few look-ups.
+    pub(super) async fn known_all(&self, objects: &[ObjectId]) -> Result<Vec<Known>> {
+        let current = self.inner.status.objects(objects).await?;
+        let absent = objects.iter().zip(&current).filter(|(_, current)| current.is_none());
+        let slots: Vec<_> = absent.map(|(object, _)| (object.clone(), Slot::Null)).collect();
+        let mut graves = self.inner.status.get_many::<Graves>(&slots).await?.into_iter();
+        let known = |current: Option<_>| Known { grave: if current.is_none() { graves.next().flatten() } else { None }, current };
+        Ok(current.into_iter().map(known).collect())
     }
 
     async fn apply_object(&self, object: &ObjectId, replica: Replica, body: Option<Body>, between: Between) -> Result<Applied> {
@@ -144,7 +160,7 @@ impl Site {
     }
 
     /// Brings a replica's bytes to the store. What is not what the other site says it is leaves nothing behind.
-    async fn stage_replica(&self, object: &ObjectId, live: &LiveReplica, body: Body) -> Result<Kept> {
+    pub(super) async fn stage_replica(&self, object: &ObjectId, live: &LiveReplica, body: Body) -> Result<Kept> {
         let put = PutOptions { size: Some(live.identity.size), modified_ms: live.vector.data.ms() };
         let (body, receipt) = digest::verified(Upload { body, claims: Claims::default() });
         let kept = self.inner.backend.put(object, body, put).await?;
@@ -157,7 +173,7 @@ impl Site {
         Err(Error::Internal(format!("the bytes of {object} that came are not those of its record")))
     }
 
-    async fn apply_locked(
+    pub(super) async fn apply_locked(
         &self,
         object: &ObjectId,
         replica: &Replica,
@@ -184,16 +200,10 @@ impl Site {
         for _ in 0..CONFLICTS_MAX {
             let known = self.known(object).await?;
             let write = self.inner.writes.next();
-            let planned = match between.decide(known.here(), replica) {
-                Decision::Keep => Planned::nothing(known.here().vector()),
-                Decision::Merge(vector) => merged(object, &known, replica, vector),
-                // Older when the bytes were asked for: it changed meanwhile.
-                _ if matches!(replica, Replica::Live(_)) && staged.is_none() => return Ok(Applied::NeedsBytes),
-                Decision::Take { conflict } => self.taken(object, &known, replica, staged.as_ref(), write, conflict),
-                Decision::Fill(vector) => self.filled(object, &known, replica, staged.as_ref(), write, vector),
-            };
+            let decision = between.decide(known.here(), replica);
+            let mut planned = self.plan(object, &known, replica, staged.as_ref(), decision, write);
             let Some(reached) = planned.reached else { return Ok(Applied::NeedsBytes) };
-            let commit = self.guard(object, &known, replica, planned.commit).await?;
+            let commit = self.guard(object, &known, replica, std::mem::take(&mut planned.commit)).await?;
             let Some(commit) = commit else { return Ok(Applied::NeedsBucket) };
             let commit = self.end_work(&unit, &reached, commit).await?;
             if commit.is_empty() {
@@ -201,7 +211,7 @@ impl Site {
             }
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
-                    self.applied(object, &known, planned.change, staged, write).await;
+                    self.applied(object, &known, planned, staged, write).await;
                     return Ok(Applied::Reached(reached));
                 }
                 Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
@@ -230,84 +240,68 @@ impl Site {
         }
     }
 
-    /// The other site's state in place of what is here.
-    fn taken(
+    /// What is to be done about a replica, whose bytes are staged where it brings any.
+    pub(super) fn plan(
         &self,
         object: &ObjectId,
         known: &Known,
         replica: &Replica,
         staged: Option<&Kept>,
+        decision: Decision,
         write: WriteId,
-        conflict: bool,
     ) -> Planned {
         let current = known.current.as_ref().map(|current| &current.row);
-        let supersede = |vector: Vector| Commit::new().supersedes(self.inner.neighbours.numbers()).seen(vector.greatest());
-        let (mut commit, reached, change) = match (replica, staged) {
-            (Replica::Live(live), Some(kept)) => {
+        let supersede = Commit::new().supersedes(self.inner.neighbours.numbers());
+        match (decision, replica, staged) {
+            (Decision::Keep, ..) => Planned::nothing(known.here().vector()),
+            (Decision::Merge(vector), Replica::Live(live), _) => merged(object, known, live, vector),
+            (Decision::Take { conflict }, Replica::Live(live), Some(kept)) => {
                 let record = replica_record(live, live.vector, kept, write);
-                let commit =
-                    replacing(supersede(live.vector), object, Replacing { record: &record, part_map: &live.part_map, current });
-                (commit, live.vector, Change::Written(Box::new(record)))
+                brought(supersede, object, current, live, record).instead_of(object, current.filter(|_| conflict))
             }
-            (Replica::Grave { stamp, base, told }, _) => {
+            (Decision::Take { conflict }, Replica::Grave { stamp, base, told }, _) => {
                 let grave = Grave { stamp: *stamp, base: *base, told: *told };
-                let vector = Vector::of(*stamp);
-                (super::delete::buried(supersede(vector), object, current, &grave, write), vector, Change::Buried)
+                let commit = super::delete::buried(supersede.seen(*stamp), object, current, &grave, write);
+                let planned = Planned { commit, reached: Some(Vector::of(*stamp)), change: Change::Buried, lost: None };
+                planned.instead_of(object, current.filter(|_| conflict))
             }
-            _ => return Planned::nothing(None),
-        };
-        if let Some(lost) = current.filter(|_| conflict) {
-            commit = commit.put::<Conflicts>(&(object.clone(), Slot::Null), &lost.vector);
-            self.inner.counters.lost_conflicts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            tracing::info!(stamp = %reached.data, lost = %lost.vector.data, %object, "a write lost against one that had not seen it");
+            // The bytes of a record that lacked them.
+            (Decision::Fill(vector), Replica::Live(live), Some(kept)) => {
+                let mut record = replica_record(live, vector, kept, write);
+                if let Some(here) = current.filter(|here| here.vector.tags > live.vector.tags) {
+                    record.identity.tags.clone_from(&here.identity.tags);
+                }
+                brought(Commit::new(), object, current, live, record)
+            }
+            // Older when the bytes were asked for: it changed meanwhile.
+            _ => Planned::nothing(None),
         }
-        Planned { commit, reached: Some(reached), change }
     }
 
-    /// The bytes of a record that lacked them.
-    fn filled(
-        &self,
-        object: &ObjectId,
-        known: &Known,
-        replica: &Replica,
-        staged: Option<&Kept>,
-        write: WriteId,
-        vector: Vector,
-    ) -> Planned {
-        let (Some(current), Replica::Live(live), Some(kept)) = (&known.current, replica, staged) else {
-            return Planned::nothing(None);
-        };
-        let mut record = replica_record(live, vector, kept, write);
-        if current.row.vector.tags > live.vector.tags {
-            record.identity.tags.clone_from(&current.row.identity.tags);
-        }
-        let commit = Commit::new().seen(vector.greatest());
-        let commit =
-            replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current: Some(&current.row) });
-        Planned { commit, reached: Some(vector), change: Change::Written(Box::new(record)) }
-    }
-
-    /// Ends the work that wanted this unit, if it is reached, and writes a receipt to everyone who told of it.
+    /// Ends the work that wanted this unit, as far as it is reached.
     pub(super) async fn end_work(&self, unit: &Unit, reached: &Vector, commit: Commit) -> Result<Commit> {
         if self.inner.neighbours.is_empty() {
             return Ok(commit);
         }
-        let Some(work) = self.inner.status.get::<Work>(unit).await? else { return Ok(commit) };
-        if work.row.want.partial_cmp(reached).is_none_or(std::cmp::Ordering::is_gt) {
-            return Ok(commit);
-        }
-        let commit =
-            commit.expect::<Work>(unit, Some(work.revision)).delete::<Work>(unit).delete::<Due>(&(work.row.due_ms, unit.clone()));
-        Ok(work
-            .row
-            .sources
-            .iter()
-            .fold(commit, |commit, source| commit.answer(*source, Event { unit: unit.clone(), vector: *reached }, News::Applied)))
+        let work = self.inner.status.get::<Work>(unit).await?;
+        Ok(work_ended(work.as_ref(), unit, reached, commit))
     }
 
     /// After the commit, still under the key lock: bytes come to their name, or go.
-    async fn applied(&self, object: &ObjectId, known: &Known, change: Change, staged: &mut Option<Kept>, write: WriteId) {
-        match change {
+    pub(super) async fn applied(
+        &self,
+        object: &ObjectId,
+        known: &Known,
+        planned: Planned,
+        staged: &mut Option<Kept>,
+        write: WriteId,
+    ) {
+        if let Some(lost) = planned.lost {
+            self.inner.counters.lost_conflicts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let stamp = planned.reached.map_or(lost.data, |reached| reached.data);
+            tracing::info!(%stamp, lost = %lost.data, %object, "a write lost against one that had not seen it");
+        }
+        match planned.change {
             Change::Written(record) => {
                 *staged = None;
                 self.publish(object, &record).await;
@@ -322,70 +316,32 @@ impl Site {
             Change::None => {}
         }
     }
+}
 
-    /// A bucket: the later of making and deleting, and every register for itself.
-    async fn apply_bucket(&self, bucket: &BucketName, there: &crate::model::Bucket) -> Result<Applied> {
-        let (site, bucket, there) = (self.clone(), bucket.clone(), there.clone());
-        self.unstoppable(async move { site.apply_bucket_now(&bucket, &there).await }).await
-    }
-
-    async fn apply_bucket_now(&self, bucket: &BucketName, there: &crate::model::Bucket) -> Result<Applied> {
-        let _change = self.inner.bucket_changes.lock(bucket).await;
-        for _ in 0..CONFLICTS_MAX {
-            let stored = self.inner.status.get::<Buckets>(bucket).await?;
-            let before = stored.as_ref().map(|stored| &stored.row);
-            let merged = before.map_or_else(|| there.clone(), |here| here.merge(there));
-            let dies = before.is_some_and(crate::model::Bucket::is_live) && !merged.is_live();
-            if dies && self.holds_anything(bucket).await? {
-                return self.revive_bucket(bucket, &merged, stored.map(|stored| stored.revision)).await;
-            }
-            if merged.is_live() {
-                if before.is_some_and(|before| !before.is_live()) {
-                    self.abort_uploads_of(bucket).await?;
-                }
-                self.inner.backend.create_bucket(bucket).await?;
-            }
-            let reached = Vector::of(merged.greatest());
-            let mut commit =
-                Commit::new().seen(reached.greatest()).expect::<Buckets>(bucket, stored.as_ref().map(|row| row.revision));
-            if before != Some(&merged) {
-                commit = commit.put::<Buckets>(bucket, &merged);
-            }
-            if dies {
-                // A PUT depends on the bucket's row and does not change it: one may have come since it was looked.
-                commit = commit.expect_empty::<Objects>(bucket).expect_empty::<Versions>(bucket);
-            }
-            let commit = self.end_work(&Unit::Bucket(bucket.clone()), &reached, commit).await?;
-            match self.inner.status.commit(commit).await {
-                Ok(_) => {
-                    self.forget_bucket(bucket);
-                    if dies {
-                        self.bury_bucket(bucket).await;
-                    }
-                    return Ok(Applied::Reached(reached));
-                }
-                Err(CommitError::Conflict) => self.count_conflict(bucket),
-                Err(err) => return Err(err.into()),
-            }
+/// Ends the work that wanted a unit, if it is reached, and writes a receipt to everyone who told of it. Where one of them
+/// told of more, the work stays, and the others hear once how far it came.
+pub(super) fn work_ended(work: Option<&Stored<Hint>>, unit: &Unit, reached: &Vector, commit: Commit) -> Commit {
+    let Some(work) = work else { return commit };
+    let commit = match work.row.want <= *reached {
+        true => {
+            commit.expect::<Work>(unit, Some(work.revision)).delete::<Work>(unit).delete::<Due>(&(work.row.due_ms, unit.clone()))
         }
-        Err(CommitError::Conflict.into())
-    }
-
-    /// What a bucket deleted elsewhere leaves here.
-    async fn bury_bucket(&self, bucket: &BucketName) {
-        if let Err(err) = self.inner.backend.delete_bucket(bucket).await {
-            tracing::warn!(%bucket, error = %err, "a bucket deleted elsewhere could not be removed from the store");
-        }
-        self.abort_uploads_of_dead(bucket).await;
-    }
+        false if commit.is_empty() => return commit,
+        false => commit,
+    };
+    let event = Event { unit: unit.clone(), vector: *reached };
+    let receipt = |commit: Commit, source: &SiteNumber| commit.answer(*source, event.clone(), News::Applied);
+    work.row.sources.iter().fold(commit, receipt)
 }
 
 /// What one commit is to do, and what follows it in the store.
-struct Planned {
-    commit: Commit,
+pub(super) struct Planned {
+    pub commit: Commit,
     /// `None`: it cannot be reached without bytes.
-    reached: Option<Vector>,
+    pub reached: Option<Vector>,
     change: Change,
+    /// What loses against a write that had not seen it.
+    lost: Option<Vector>,
 }
 
 enum Change {
@@ -396,7 +352,7 @@ enum Change {
 
 /// What another site's state is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Between {
+pub(super) enum Between {
     /// Another state of the unit: the later wins.
     States,
     /// Another content under the same stamps: that of the other site is right.
@@ -404,7 +360,7 @@ enum Between {
 }
 
 impl Between {
-    fn decide(self, here: Here<'_>, there: &Replica) -> Decision {
+    pub fn decide(self, here: Here<'_>, there: &Replica) -> Decision {
         match (self, here, there) {
             (Self::Contents, Here::Live(record), Replica::Live(live)) if live.has_bytes && record.vector == live.vector => {
                 Decision::Fill(live.vector)
@@ -417,16 +373,31 @@ impl Between {
 
 impl Planned {
     fn nothing(reached: Option<Vector>) -> Self {
-        Self { commit: Commit::new(), reached, change: Change::None }
+        Self { commit: Commit::new(), reached, change: Change::None, lost: None }
+    }
+
+    /// Keeps the vector of what loses in a conflict, for people who ask.
+    fn instead_of(self, object: &ObjectId, lost: Option<&Record>) -> Self {
+        let Some(lost) = lost else { return self };
+        let commit = self.commit.put::<Conflicts>(&(object.clone(), Slot::Null), &lost.vector);
+        Self { commit, lost: Some(lost.vector), ..self }
     }
 }
 
+/// A record whose bytes came.
+fn brought(commit: Commit, object: &ObjectId, current: Option<&Record>, live: &LiveReplica, record: Record) -> Planned {
+    let commit = commit.seen(record.vector.greatest());
+    let commit = replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current });
+    Planned { commit, reached: Some(record.vector), change: Change::Written(Box::new(record)), lost: None }
+}
+
 /// The same data: each register is that of the later write.
-fn merged(object: &ObjectId, known: &Known, replica: &Replica, vector: Vector) -> Planned {
-    let (Some(current), Replica::Live(live)) = (&known.current, replica) else { return Planned::nothing(None) };
+fn merged(object: &ObjectId, known: &Known, live: &LiveReplica, vector: Vector) -> Planned {
+    let Some(current) = &known.current else { return Planned::nothing(None) };
     let record = Record { vector, identity: registers_of(&current.row, live), ..current.row.clone() };
     let reached = Here::Live(&record).vector();
-    Planned { commit: Commit::new().seen(vector.greatest()).put::<Objects>(object, &record), reached, change: Change::None }
+    let commit = Commit::new().seen(vector.greatest()).put::<Objects>(object, &record);
+    Planned { commit, reached, change: Change::None, lost: None }
 }
 
 /// The identity here with the registers of whoever wrote them later.

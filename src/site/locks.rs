@@ -39,6 +39,14 @@ impl<K: Hash + Eq + Clone> KeyLocks<K> {
         &self.shards[hash as usize % SHARDS]
     }
 
+    /// The key, if nobody holds it.
+    pub fn try_lock(self: &Arc<Self>, key: &K) -> Option<KeyGuard<K>> {
+        let mut guard = KeyGuard { locks: self.clone(), key: key.clone(), held: None };
+        let lock = self.shard(key).lock().expect("nothing panics under a shard").entry(key.clone()).or_default().clone();
+        guard.held = Some(lock.try_lock_owned().ok()?);
+        Some(guard)
+    }
+
     /// Waits for the key. Waiters are served in the order they came.
     pub async fn lock(self: &Arc<Self>, key: &K) -> KeyGuard<K> {
         let mut guard = KeyGuard { locks: self.clone(), key: key.clone(), held: None };

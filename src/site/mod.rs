@@ -4,6 +4,7 @@
 
 mod absence;
 mod apply;
+mod apply_bucket;
 mod buckets;
 mod claim;
 mod complete;
@@ -40,6 +41,7 @@ mod tell_again;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod together;
 mod types;
 mod uploads;
 mod wait;
@@ -48,7 +50,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub use apply::{AHEAD_MS_MAX, Applied};
+pub use apply::Applied;
 pub use digest::checksum;
 pub use error::{Error, Result};
 pub use explain::{Explanation, Found, Told};
@@ -60,6 +62,7 @@ pub use replicas::Replication;
 pub use retell::Retold;
 pub use scrub::Scrubbed;
 pub use tell_again::ToldAgain;
+pub use together::Incoming;
 pub use types::*;
 pub use wait::Enough;
 

@@ -19,7 +19,7 @@ use super::apply::Applied;
 use super::error::{Error, Result};
 use super::land::{Replacing, replacing};
 use super::types::Seen;
-use super::{CONFLICTS_MAX, Neighbour, Site, Standing};
+use super::{CONFLICTS_MAX, Incoming, Neighbour, Site, Standing};
 use crate::backend::{Body, BodyError};
 use crate::model::{
     Binding, Decision, LiveReplica, Location, ObjectId, Record, Replica, SiteNumber, Stamp, State, Unit, Vector, decide,
@@ -88,19 +88,25 @@ impl Site {
     /// Asks a site for a unit and takes what it has, with the bytes of small objects. An error says why it is not known.
     pub(super) async fn ask(&self, neighbour: &Neighbour, unit: &Unit, patience: Duration) -> Result<Answer, String> {
         let Fetched { replica, bytes } = fetched(&*neighbour.peer, unit, patience).await?;
-        let body = || bytes.clone().map(|bytes| Body::from(Bytes::from(bytes)));
-        let mut applied = self.apply(unit, replica.clone(), body()).await;
+        let incoming = Incoming { unit: unit.clone(), replica: replica.clone(), bytes: bytes.map(Bytes::from) };
+        let mut applied = self.apply(unit, replica.clone(), incoming.body()).await;
         if let Ok(Applied::NeedsBucket) = applied {
-            let bucket = Unit::Bucket(unit.bucket().clone());
-            let found = fetched(&*neighbour.peer, &bucket, patience).await?;
-            self.apply(&bucket, found.replica, None).await.map_err(|err| err.to_string())?;
-            applied = self.apply(unit, replica.clone(), body()).await;
+            applied = self.apply_with_bucket(&*neighbour.peer, incoming, patience).await;
         }
         match (applied.map_err(|err| err.to_string())?, replica) {
             (Applied::NeedsBytes, Replica::Live(live)) => Ok(Answer::Record(live)),
             (Applied::NeedsBucket, _) => Err("its bucket is not known there".into()),
             _ => Ok(Answer::Settled),
         }
+    }
+
+    /// Applies a unit after its bucket, which was not known here.
+    pub async fn apply_with_bucket(&self, peer: &dyn Peer, incoming: Incoming, patience: Duration) -> Result<Applied> {
+        let bucket = Unit::Bucket(incoming.unit.bucket().clone());
+        let found = fetched(peer, &bucket, patience).await.map_err(not_sent)?;
+        self.apply(&bucket, found.replica, None).await?;
+        let body = incoming.body();
+        self.apply(&incoming.unit, incoming.replica, body).await
     }
 
     /// Notes an answer about a unit that is not here: a record whose bytes did not come along is kept without them.
@@ -111,19 +117,21 @@ impl Site {
         noted.await.map_err(|err| err.to_string())
     }
 
-    /// Its record at once, its bytes as work: who reads it meanwhile is served by the site that has them.
+    /// Its record at once, its bytes as work: who reads it meanwhile is served by the site that has them. It may take the
+    /// place of a record whose bytes are missing too.
     async fn note_wanted(&self, object: &ObjectId, live: &LiveReplica, from: SiteNumber) -> Result<()> {
         let _key = self.inner.keys.lock(object).await;
         let replica = Replica::Live(Box::new(live.clone()));
         for _ in 0..CONFLICTS_MAX {
             let known = self.known(object).await?;
             let is_taken = matches!(decide(known.here(), &replica), Decision::Take { .. });
-            if !is_taken || known.is_live() {
+            if !is_taken || known.has_bytes() {
                 return Ok(());
             }
             let record = wanted_record(live, self.inner.writes.next());
             let commit = Commit::new().supersedes(self.inner.neighbours.numbers()).seen(live.vector.greatest());
-            let commit = replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current: None });
+            let current = known.current();
+            let commit = replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current });
             let Some(commit) = self.guard(object, &known, &replica, commit).await? else { return Ok(()) };
             let commit = self.with_work(object, live.vector, &[from], HEAD_START_MS, commit).await?;
             match self.inner.status.commit(commit).await {
@@ -208,7 +216,7 @@ impl Site {
     async fn source(&self, object: &ObjectId, record: &Stored<Record>) -> Result<Source> {
         let (unit, data) = (Unit::null(object), record.row.vector.data);
         let mut unasked = Vec::new();
-        let mut is_newer_there = false;
+        let mut newer: Option<(SiteNumber, Box<LiveReplica>)> = None;
         for neighbour in self.inner.neighbours.iter() {
             if neighbour.standing() == Standing::Unreachable {
                 unasked.push(neighbour.id.name.as_str());
@@ -218,7 +226,10 @@ impl Site {
                 Ok(Answer::Record(live)) if live.vector.data == data && live.has_bytes => {
                     return Ok(Source::Peer(Arc::clone(neighbour), live));
                 }
-                Ok(Answer::Record(live)) => is_newer_there |= live.vector.data > data,
+                Ok(Answer::Record(live)) if live.vector.data > data && live.has_bytes => {
+                    newer = Some((neighbour.id.number, live))
+                }
+                Ok(Answer::Record(_)) => {}
                 Ok(Answer::Settled) => {
                     let now = self.current(object).await?;
                     if now.is_none_or(|now| now.revision != record.revision) {
@@ -231,7 +242,11 @@ impl Site {
                 }
             }
         }
-        Err(no_source(is_newer_there, &unasked))
+        let Some((site, live)) = newer else { return Err(no_source(&unasked)) };
+        // What replaced it elsewhere is known now: that is what is read instead.
+        self.noted(&unit, site, Ok(Answer::Record(live))).await.map_err(not_sent)?;
+        let now = self.current(object).await?;
+        if now.is_none_or(|now| now.revision != record.revision) { Ok(Source::Here) } else { Err(no_source(&unasked)) }
     }
 
     /// What the store was given, as far as the client keeps up, and then the rest.
@@ -306,14 +321,11 @@ fn not_sent(reason: String) -> Error {
     }
 }
 
-fn no_source(is_newer_there: bool, unasked: &[&str]) -> Error {
-    let reason = match (is_newer_there, unasked) {
-        (true, _) => "the bytes are missing here, and what replaced them elsewhere is on its way".to_owned(),
-        (false, []) => return Error::Lost,
-        (false, unasked) => {
-            format!("the bytes are missing here and may be at sites that cannot be asked: {}", unasked.join(", "))
-        }
-    };
+fn no_source(unasked: &[&str]) -> Error {
+    if unasked.is_empty() {
+        return Error::Lost;
+    }
+    let reason = format!("the bytes are missing here and may be at sites that cannot be asked: {}", unasked.join(", "));
     Error::Unavailable { reason, retry_after: Duration::from_secs(1) }
 }
 
@@ -427,8 +439,7 @@ mod tests {
 
     #[test]
     fn bytes_that_nobody_has_are_lost_only_if_everybody_was_asked() {
-        assert!(matches!(no_source(false, &[]), Error::Lost));
-        assert!(matches!(no_source(false, &["berlin"]), Error::Unavailable { .. }));
-        assert!(matches!(no_source(true, &[]), Error::Unavailable { .. }));
+        assert!(matches!(no_source(&[]), Error::Lost));
+        assert!(matches!(no_source(&["berlin"]), Error::Unavailable { .. }));
     }
 }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::Site;
 use super::error::{Error, Result};
 use crate::backend::{self, Body};
-use crate::model::{LiveReplica, ObjectId, PartEntry, Parts, Replica, Seq, SiteNumber, Slot, Stamp, State, Told, Unit, Vector};
+use crate::model::{
+    LiveReplica, ObjectId, PartEntry, Parts, Replica, Seq, SiteNumber, Slot, Stamp, State, Telling, Told, Unit, Vector,
+};
 use crate::status::tables::{Buckets, Dirty, Failed, Grave, Graves, Pending};
 use crate::status::{Commit, CommitError, Stored};
 
@@ -87,12 +89,37 @@ impl Site {
         Ok(seq.filter(|seq| *seq > Seq(0)))
     }
 
+    /// What `site` is still owed of units that were told it, with few look-ups: for each the row and its key.
+    pub async fn owed_to(&self, site: SiteNumber, units: &[Unit]) -> Result<Vec<Option<(Seq, Vector)>>> {
+        let mut seqs = Vec::with_capacity(units.len());
+        for unit in units {
+            // Of what was written here lately, which is what receipts are about, the row cache has most.
+            seqs.push(self.told_under(unit).await?.unwrap_or_default());
+        }
+        let keys: Vec<_> = seqs.iter().map(|seq| (site, *seq)).collect();
+        let owed = self.inner.status.get_many::<Pending>(&keys).await?.into_iter();
+        let row = |((unit, seq), owed): ((&Unit, Seq), Option<Stored<Telling>>)| {
+            owed.filter(|owed| owed.row.unit == *unit).map(|owed| (seq, owed.row.vector))
+        };
+        Ok(units.iter().zip(seqs).zip(owed).map(row).collect())
+    }
+
     /// Whether the state of an object here is at least `want`. Of a bucket nobody can tell from stamps alone: its registers
     /// are merged one by one.
     pub async fn reaches(&self, unit: &Unit, want: &Vector) -> Result<bool> {
         let Unit::Object { object, .. } = unit else { return Ok(false) };
         let known = self.known(object).await?;
         Ok(known.here().reaches(want))
+    }
+
+    /// The same of many units, with few look-ups.
+    pub async fn reaches_all(&self, wants: &[(Unit, Vector)]) -> Result<Vec<bool>> {
+        let objects: Vec<_> = wants.iter().filter_map(|(unit, _)| unit.object()).cloned().collect();
+        let mut known = self.known_all(&objects).await?.into_iter();
+        let reaches = |(unit, want): &(Unit, Vector)| {
+            unit.object().is_some() && known.next().is_some_and(|known| known.here().reaches(want))
+        };
+        Ok(wants.iter().map(reaches).collect())
     }
 
     /// Ends the work on a unit that is here already, with receipts.

@@ -5,7 +5,7 @@ use super::{ReadError, Revision, Table};
 use crate::model::{BucketName, Event, News, Seq, SiteNumber, Stamp, Telling};
 
 /// Row changes that become durable together, if everything expected still holds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Commit {
     pub(super) expect: Vec<Expect>,
     pub(super) writes: Vec<Write>,
@@ -13,7 +13,7 @@ pub struct Commit {
     /// Told to one site each; not followed, so rows do not carry their seq.
     pub(super) receipts: Vec<(SiteNumber, Telling)>,
     pub(super) audience: Audience,
-    /// What the units written here were told of before is void, and nothing takes its place.
+    /// Another site's state takes the place of the units written.
     pub(super) supersedes: bool,
     pub(super) clock_ms: u64,
     /// Whether it may use the room that is held back.
@@ -32,7 +32,7 @@ pub struct Audience {
 }
 
 /// A condition, checked inside the transaction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Expect {
     /// The row is at this revision, or absent.
     Row { table: usize, key: Vec<u8>, revision: Option<Revision> },
@@ -41,7 +41,7 @@ pub(super) enum Expect {
 }
 
 /// A row to put (payload without its header, which the writer adds) or to delete.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Write {
     pub table: usize,
     pub key: Vec<u8>,
@@ -146,8 +146,8 @@ impl Commit {
         self
     }
 
-    /// Another site's state takes the place of the units written: what was owed of them to `known` is void, since whoever
-    /// wrote that state tells of it.
+    /// Another site's state takes the place of the units written. Who of `known` was owed the one before hears of this one,
+    /// since whoever wrote it need not tell everybody; where nobody was, it is told under no seq.
     #[must_use]
     pub fn supersedes(mut self, known: Vec<SiteNumber>) -> Self {
         self.audience.known = known;
@@ -159,6 +159,17 @@ impl Commit {
     #[must_use]
     pub fn seen(mut self, stamp: Stamp) -> Self {
         self.clock_ms = self.clock_ms.max(stamp.ms());
+        self
+    }
+
+    /// This and another, which tells nothing, in one: all of it happens, or none.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        debug_assert!(other.events.is_empty(), "rows carry the seq of one event, and would carry another's");
+        self.expect.extend(other.expect);
+        self.writes.extend(other.writes);
+        self.receipts.extend(other.receipts);
+        self.clock_ms = self.clock_ms.max(other.clock_ms);
         self
     }
 

@@ -30,12 +30,14 @@ use crate::status::{Options, Status};
 
 /// How the other site behaves towards this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manners {
+pub enum Manners {
     Answers,
     /// Takes the question and never answers.
     Hangs,
     /// Answers about records, and sends no bytes of large ones.
     KeepsBytes,
+    /// Begins to send large bodies, and goes no further.
+    Stalls,
 }
 
 /// The other site, counted.
@@ -76,6 +78,9 @@ impl Peer for Watched {
         if *self.manners.lock().unwrap() == Manners::KeepsBytes {
             return Err(PeerError::Unreachable("it keeps its bytes".into()));
         }
+        if *self.manners.lock().unwrap() == Manners::Stalls {
+            return Ok(Body::new(Some(range.end - range.start), futures::stream::pending()));
+        }
         let body = self.site.open(object, data, range).await?;
         let bytes = body.collect(64 << 20).await.unwrap();
         // As they come over a network: in pieces, each after a while.
@@ -103,10 +108,10 @@ impl Peer for Watched {
 const THERE: SiteNumber = SiteNumber(1);
 
 /// This site, and the one that may know better.
-struct Pair {
-    here: Site,
+pub struct Pair {
+    pub here: Site,
     store: Arc<Memory>,
-    there: Site,
+    pub there: Site,
     peer: Arc<Watched>,
 }
 
@@ -121,7 +126,7 @@ async fn open(number: u16, store: Arc<Memory>, neighbours: Neighbours) -> Site {
 
 impl Pair {
     /// Both know the bucket, and this one is caught up.
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let pair = Self::without_bucket().await;
         let bucket = Unit::Bucket(object("x").bucket);
         let known = pair.there.replica(&bucket).await.unwrap();
@@ -129,7 +134,7 @@ impl Pair {
         pair
     }
 
-    async fn without_bucket() -> Self {
+    pub async fn without_bucket() -> Self {
         let there = with_bucket(open(1, Arc::default(), Neighbours::default()).await).await;
         let site = Local::new(there.clone(), SiteNumber(2));
         let peer = Arc::new(Watched { site, asked: 0.into(), opened: 0.into(), manners: Mutex::new(Manners::Answers) });
@@ -152,11 +157,11 @@ impl Pair {
         self.here.establish().await.unwrap();
     }
 
-    async fn is_caught_up(&self) {
+    pub async fn is_caught_up(&self) {
         self.heard(true).await;
     }
 
-    async fn is_behind(&self) {
+    pub async fn is_behind(&self) {
         self.heard(false).await;
     }
 
@@ -164,12 +169,12 @@ impl Pair {
         self.here.neighbours().get(THERE).unwrap().missed("cut off".into());
     }
 
-    fn is(&self, manners: Manners) {
+    pub fn is(&self, manners: Manners) {
         *self.peer.manners.lock().unwrap() = manners;
     }
 
     /// Tells this site of a key, which it does not follow.
-    async fn hints(&self, key: &str) {
+    pub async fn hints(&self, key: &str) {
         let unit = Unit::null(&object(key));
         let vector = self.there.replica(&unit).await.unwrap().vector().unwrap();
         let telling = crate::model::Telling { unit, vector, news: crate::model::News::Mutated };
@@ -201,7 +206,7 @@ impl Pair {
         self.here.get(&object(key), select, &ReadConditions::default()).await
     }
 
-    async fn is_present(&self, key: &str) -> bool {
+    pub async fn is_present(&self, key: &str) -> bool {
         let seen = self.here.head(&object(key), Selection::All, &ReadConditions::default()).await.unwrap();
         seen.record.row.state == crate::model::State::Present
     }

@@ -4,6 +4,7 @@
 mod absence;
 mod client;
 mod clock;
+mod following;
 mod gate;
 mod headers;
 mod ledger;

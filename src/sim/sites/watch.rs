@@ -23,7 +23,7 @@ use crate::status::tables::{Buckets, Graves, Objects, Pending, Received, Work};
 use crate::status::{Page, Status, Stored, Table, TableKey};
 
 /// A stamp that is further ahead of a site's clock than the site allows; its clock may jump back by so much meanwhile.
-const AHEAD_MS_MAX: u64 = crate::site::AHEAD_MS_MAX + 5_000;
+const AHEAD_MS_MAX: u64 = crate::model::AHEAD_MS_MAX + 5_000;
 
 /// What a unit is at a site.
 #[derive(Clone, Debug)]

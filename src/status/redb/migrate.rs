@@ -4,7 +4,7 @@ use ::redb::{Database, ReadableDatabase, TableError, TableHandle, WriteTransacti
 
 use super::encode::{Header, decode};
 use super::read::definition;
-use crate::model::{Incarnation, Seq};
+use crate::model::{AHEAD_MS_MAX, Incarnation, Seq};
 use crate::status::tables::{Meta, NAMES};
 use crate::status::{Revision, Table, TableKey};
 
@@ -13,9 +13,6 @@ pub(super) const SCHEMA: u64 = 2;
 
 /// Greatest start: it has 24 bits in a write id.
 const START_MAX: u64 = (1 << 24) - 1;
-
-/// How far ahead of ours another site's clock may be, milliseconds (protocol §2).
-const SKEW_MS_MAX: u64 = 5_000;
 
 /// Rows of `meta`. On disk for ever.
 pub(super) mod name {
@@ -80,7 +77,7 @@ pub(super) fn prepare(db: &Database, now_s: u32, new_life: Option<NewLife>) -> R
     let mut facts = Facts { start: before.start + 1, ..before };
     if let Some(life) = new_life.filter(|life| life.incarnation > facts.incarnation) {
         // Stamps of the life before may be ahead of this clock by as much as others let a clock be.
-        let clock_ms = facts.clock_ms.max(life.clock_ms) + SKEW_MS_MAX;
+        let clock_ms = facts.clock_ms.max(life.clock_ms) + AHEAD_MS_MAX;
         (facts.incarnation, facts.clock_ms) = (life.incarnation, clock_ms);
         facts.seq = facts.seq.max(life.seq);
     }

@@ -157,6 +157,27 @@ impl Status {
         self.read(move |shared| Ok(Snapshot::of(&shared.db)?.get::<T>(&key)?.map(|read| read.stored))).await
     }
 
+    /// The rows of many keys, in their order, of one moment: one hop for all of them.
+    pub async fn get_many<T: Table>(&self, keys: &[T::Key]) -> Result<Vec<Option<Stored<T::Row>>>, ReadError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<_> = keys.iter().map(T::Key::to_bytes).collect();
+        self.read(move |shared| Snapshot::of(&shared.db)?.get_many::<T>(&keys)).await
+    }
+
+    /// The current records of many objects, in their order.
+    pub async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Known>, ReadError> {
+        let mut known: Vec<Option<Known>> = ids.iter().map(|id| self.0.shared.cache.get(id)).collect();
+        let unknown: Vec<ObjectId> =
+            ids.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(id, _)| id.clone()).collect();
+        if !unknown.is_empty() {
+            let found = self.read(move |shared| unknown.iter().map(|id| read_object(shared, id)).collect::<Result<Vec<_>, _>>());
+            known.iter_mut().filter(|known| known.is_none()).zip(found.await?).for_each(|(known, found)| *known = Some(found));
+        }
+        Ok(known.into_iter().map(|known| known.expect("it was found, or read")).collect())
+    }
+
     /// The current record of an object, from the row cache where it is there.
     pub async fn object(&self, id: &ObjectId) -> Result<Option<Arc<Stored<Record>>>, ReadError> {
         if let Some(known) = self.0.shared.cache.get(id) {

@@ -55,6 +55,13 @@ impl Snapshot {
         Ok(Some(Read { stored: decode::<T>(bytes)?, bytes: bytes.len() }))
     }
 
+    /// The rows of encoded keys, in their order.
+    pub fn get_many<T: Table>(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Stored<T::Row>>>, ReadError> {
+        let rows = self.rows::<T>()?;
+        let get = |key: &Vec<u8>| rows.get(&**key).map_err(engine)?.map(|row| decode::<T>(row.value())).transpose();
+        keys.iter().map(get).collect()
+    }
+
     /// Rows of a table: the engine keeps their number.
     pub fn len<T: Table>(&self) -> Result<u64, ReadError> {
         self.rows::<T>()?.len().map_err(engine)

@@ -1,0 +1,66 @@
+//! Another site's state of a bucket: the one way in for buckets, as `apply` is for objects.
+
+use super::apply::Applied;
+use super::error::Result;
+use super::{CONFLICTS_MAX, Site};
+use crate::model::{Bucket, BucketName, Unit, Vector};
+use crate::status::tables::{Buckets, Objects, Versions};
+use crate::status::{Commit, CommitError};
+
+impl Site {
+    /// A bucket: the later of making and deleting, and every register for itself.
+    pub(super) async fn apply_bucket(&self, bucket: &BucketName, there: &Bucket) -> Result<Applied> {
+        let (site, bucket, there) = (self.clone(), bucket.clone(), there.clone());
+        self.unstoppable(async move { site.apply_bucket_now(&bucket, &there).await }).await
+    }
+
+    async fn apply_bucket_now(&self, bucket: &BucketName, there: &Bucket) -> Result<Applied> {
+        let _change = self.inner.bucket_changes.lock(bucket).await;
+        for _ in 0..CONFLICTS_MAX {
+            let stored = self.inner.status.get::<Buckets>(bucket).await?;
+            let before = stored.as_ref().map(|stored| &stored.row);
+            let merged = before.map_or_else(|| there.clone(), |here| here.merge(there));
+            let dies = before.is_some_and(Bucket::is_live) && !merged.is_live();
+            if dies && self.holds_anything(bucket).await? {
+                return self.revive_bucket(bucket, &merged, stored.map(|stored| stored.revision)).await;
+            }
+            if merged.is_live() {
+                if before.is_some_and(|before| !before.is_live()) {
+                    self.abort_uploads_of(bucket).await?;
+                }
+                self.inner.backend.create_bucket(bucket).await?;
+            }
+            let reached = Vector::of(merged.greatest());
+            let mut commit =
+                Commit::new().seen(reached.greatest()).expect::<Buckets>(bucket, stored.as_ref().map(|row| row.revision));
+            if before != Some(&merged) {
+                commit = commit.put::<Buckets>(bucket, &merged);
+            }
+            if dies {
+                // A PUT depends on the bucket's row and does not change it: one may have come since it was looked.
+                commit = commit.expect_empty::<Objects>(bucket).expect_empty::<Versions>(bucket);
+            }
+            let commit = self.end_work(&Unit::Bucket(bucket.clone()), &reached, commit).await?;
+            match self.inner.status.commit(commit).await {
+                Ok(_) => {
+                    self.forget_bucket(bucket);
+                    if dies {
+                        self.bury_bucket(bucket).await;
+                    }
+                    return Ok(Applied::Reached(reached));
+                }
+                Err(CommitError::Conflict) => self.count_conflict(bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// What a bucket deleted elsewhere leaves here.
+    async fn bury_bucket(&self, bucket: &BucketName) {
+        if let Err(err) = self.inner.backend.delete_bucket(bucket).await {
+            tracing::warn!(%bucket, error = %err, "a bucket deleted elsewhere could not be removed from the store");
+        }
+        self.abort_uploads_of_dead(bucket).await;
+    }
+}
