@@ -101,6 +101,7 @@ fn says_that_it_tells(site: &Site, tells: bool) {
         clock_ms: 0,
         received: None,
         tells,
+        dirty: false,
     };
     site.neighbours().get(SiteNumber(2)).unwrap().heard(heads, 0);
 }

@@ -202,7 +202,7 @@ async fn a_site_that_is_paused_reads_nothing() {
     let (data, berlin) = (data_of(&paris, "a").await, paris.berlin());
     let neighbour = paris.site.neighbours().get(BERLIN).unwrap().clone();
     paris.site.pause(&neighbour, None).await.unwrap();
-    let ask = || DigestAsk { bucket: bucket(), ranges: vec![KeyRange::ALL], graves_from_ms: 0 };
+    let ask = || DigestAsk { bucket: bucket(), ranges: Vec::new(), graves_from_ms: 0 };
     let refused = [
         berlin.heads(mine(None), SOON).await.unwrap_err(),
         berlin.log(log_after(Seq(0), Incarnation(1))).await.unwrap_err(),

@@ -149,7 +149,7 @@ mod tests {
 
     fn facts(incarnation: u32, seq: u64, revision: u64) -> Facts {
         let (incarnation, seq, revision) = (Incarnation(incarnation), Seq(seq), Revision(revision));
-        Facts { incarnation, start: 2, clock_ms: 0, seq, revision, established: incarnation }
+        Facts { incarnation, start: 2, clock_ms: 0, seq, revision, established: incarnation, outlived: None }
     }
 
     #[test]

@@ -67,10 +67,14 @@ impl Follower {
         let was_silent = self.neighbour.standing() == Standing::Unreachable;
         let mine =
             heads_for(&self.site, self.neighbour.id.number).await.map_err(|err| Error::Unreachable(format!("here: {err}")))?;
+        let known = mine.received;
         let asked = timeout(HEARTBEAT + PATIENCE, self.neighbour.peer.heads(mine, HEARTBEAT)).await;
         let heads = asked.map_err(|_| Error::Unreachable("no answer in time".into()))??;
         heads.check(&self.neighbour.id)?;
-        self.refuse_rolled_back(&heads)?;
+        self.refuse_rolled_back(&heads).await?;
+        if known.is_some_and(|(life, seq)| life == heads.incarnation && heads.seq < seq) {
+            return Err(Error::Refused("its store is older than what it told: it has to be restarted, in a new life".into()));
+        }
         let offset = i64::try_from(heads.clock_ms).unwrap_or(i64::MAX) - i64::try_from(self.site.clock().wall_ms()).unwrap_or(0);
         self.neighbour.heard(heads.clone(), offset);
         if was_silent {
@@ -81,16 +85,26 @@ impl Follower {
         Ok(heads)
     }
 
-    /// A neighbour that was told more than this store remembers would drop what is told now as repeats.
-    fn refuse_rolled_back(&self, heads: &Heads) -> Result<(), Error> {
+    /// A neighbour that was told more than this store remembers would drop what is told now as repeats: this store came
+    /// back from a snapshot, while nobody could be asked. Nothing is written any more, and the next start begins a new life.
+    async fn refuse_rolled_back(&self, heads: &Heads) -> Result<(), Error> {
         let own = (self.site.status().facts().incarnation, *self.site.status().told().borrow());
         match heads.received.filter(|known| *known > own) {
             None => Ok(()),
-            Some((life, seq)) => Err(Error::Refused(format!(
-                "it knows more of this site (life {}, seq {}) than this site's store does: the store is older than what it told; \
-                 restart this site, so that it begins a new life",
-                life.0, seq.0
-            ))),
+            Some(known @ (life, seq)) => {
+                // Once: afterwards it takes no commits.
+                if self.site.status().outlived(known).await.is_ok() {
+                    tracing::error!(
+                        peer = %self.neighbour.id.name, life = life.0, seq = seq.0,
+                        "another site knows more of this one than its store does, which came back from a snapshot: it takes no writes until it is restarted"
+                    );
+                }
+                Err(Error::Refused(format!(
+                    "it knows more of this site (life {}, seq {}) than this site's store does: the store is older than what it \
+                     told; restart this site, so that it begins a new life",
+                    life.0, seq.0
+                )))
+            }
         }
     }
 
@@ -208,11 +222,13 @@ mod tests {
     use crate::model::{BucketName, News, ObjectId, SiteId, SiteNumber, Stamp, Telling, Unit, Vector};
     use crate::peer::{Digest, DigestAsk, Fetched, KeyRange, LogPage, PROTOCOL, Peer, Result, RowsPage, SiteState};
     use crate::site::{Neighbours, Parts, Scope, testing};
-    use crate::status::Options;
+    use crate::status::redb::forgetful::{Forgetful, Power};
+    use crate::status::tables::Meta;
+    use crate::status::{Options, Status};
 
-    /// Its log has so many pages of one entry, each of which takes a second.
+    /// Its log has so many pages of one entry, each of which takes a second; and what it knows of this site.
     #[derive(Debug)]
-    struct Long(u64);
+    struct Long(u64, Option<(Incarnation, Seq)>);
 
     #[async_trait]
     impl Peer for Long {
@@ -226,8 +242,9 @@ mod tests {
                 seq: Seq(self.0),
                 settled: Seq(0),
                 clock_ms: 0,
-                received: None,
+                received: self.1,
                 tells: true,
+                dirty: false,
             })
         }
 
@@ -259,21 +276,49 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_site_whose_long_log_is_read_is_not_taken_for_unreachable() {
+    /// A site on this status store that follows the other one.
+    async fn follower(status: Status, other: Long) -> (Follower, Arc<Neighbour>) {
         let id = |name: &str, number| SiteId { name: name.into(), number: SiteNumber(number) };
-        let neighbours = Neighbours::new(vec![(id("long", 2), Arc::new(Long(20)) as Arc<dyn Peer>)], Scope::Nobody, false);
-        let status = testing::status(Options::default());
+        let neighbours = Neighbours::new(vec![(id("long", 2), Arc::new(other) as Arc<dyn Peer>)], Scope::Nobody, false);
         let clock = Clock::new(Arc::new(SystemClock), SiteNumber(1), status.facts().incarnation, 0);
         let backend = Arc::new(Memory::new());
         let site = Site::open(Parts { id: id("one", 1), backend, status, clock, neighbours }).await.unwrap().0;
         let neighbour = site.neighbours().get(SiteNumber(2)).unwrap().clone();
-        let mut follower = Follower::new(site, neighbour.clone(), Bell::default());
+        (Follower::new(site, neighbour.clone(), Bell::default()), neighbour)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_site_whose_long_log_is_read_is_not_taken_for_unreachable() {
+        let (mut follower, neighbour) = follower(testing::status(Options::default()), Long(20, None)).await;
         let following = tokio::spawn(async move { follower.step().await });
         for _ in 0..15 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(neighbour.standing(), Standing::Behind);
         }
         following.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_older_than_what_it_told_takes_no_writes_and_remembers_why() {
+        let disk = Forgetful::new(Power::on());
+        let status = Status::open_inline(disk.clone(), &Options::default()).unwrap();
+        let known = (status.facts().incarnation, Seq(99));
+        let (mut follower, neighbour) = follower(status.clone(), Long(0, Some(known))).await;
+        assert!(follower.step().await.is_err());
+        assert_eq!(neighbour.standing(), Standing::Unreachable);
+        assert!(!status.healthy());
+        assert!(status.commit(Commit::new().put::<Meta>(&"any".into(), &1)).await.is_err());
+        drop((follower, status));
+        let again = Status::open_inline(disk.crash(0), &Options::default()).unwrap();
+        assert_eq!(again.facts().outlived, Some(known));
+        assert!(again.healthy());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_neighbour_that_forgot_what_it_told_is_not_believed() {
+        let (mut follower, neighbour) = follower(testing::status(Options::default()), Long(5, None)).await;
+        neighbour.received(Incarnation(1), Seq(6));
+        assert!(follower.step().await.is_err());
+        assert_eq!(neighbour.standing(), Standing::Unreachable);
     }
 }

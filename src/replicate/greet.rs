@@ -47,6 +47,7 @@ async fn ask(neighbour: &Neighbour, mine: Heads, now_ms: u64) -> Option<(Incarna
 /// The life that a site must begin, if the one it is in is over or the others know more of it than it does: greater than
 /// any that is known of it.
 pub fn next_life(facts: &Facts, is_over: bool, known: Option<(Incarnation, Seq)>, now_s: u32) -> Option<Incarnation> {
+    let known = known.max(facts.outlived);
     let know_more = known.is_some_and(|known| known > (facts.incarnation, facts.seq));
     let last = known.map_or(facts.incarnation, |(known, _)| known.max(facts.incarnation));
     (is_over || know_more).then(|| Incarnation(now_s.max(last.0 + 1)))
@@ -58,8 +59,8 @@ mod tests {
     use crate::status::Revision;
 
     fn facts(incarnation: u32, seq: u64) -> Facts {
-        let incarnation = Incarnation(incarnation);
-        Facts { incarnation, start: 1, clock_ms: 0, seq: Seq(seq), revision: Revision(0), established: incarnation }
+        let (incarnation, seq, revision) = (Incarnation(incarnation), Seq(seq), Revision(0));
+        Facts { incarnation, start: 1, clock_ms: 0, seq, revision, established: incarnation, outlived: None }
     }
 
     #[test]
@@ -70,6 +71,8 @@ mod tests {
         assert_eq!(next_life(&facts(10, 7), false, known(9, 99), 50), None);
         assert_eq!(next_life(&facts(10, 7), false, known(10, 8), 50), Some(Incarnation(50)));
         assert_eq!(next_life(&facts(10, 7), false, known(60, 1), 50), Some(Incarnation(61)));
+        let told_before = Facts { outlived: known(10, 8), ..facts(10, 7) };
+        assert_eq!(next_life(&told_before, false, None, 50), Some(Incarnation(50)), "although nobody can be asked now");
     }
 
     #[test]

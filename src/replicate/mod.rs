@@ -19,8 +19,8 @@ pub use absorb::absorb_hints;
 pub use greet::{greet, next_life};
 pub use heads::heads_for;
 pub use open::{Error, Opening, open_status};
+pub use put_off::is_given_up;
 pub use retry::{Retried, Which, retell_failed, retry_work};
-pub use work::is_given_up;
 
 use crate::site::Site;
 use crate::tasks::Worker;

@@ -18,6 +18,11 @@ const UNDERWAY_PAUSE_MS: u64 = 5_000;
 /// Units of one commit.
 const UNITS_MAX: usize = 256;
 
+/// Whether a unit failed for good or for so long that it is tried only now and then: nothing should wait for it.
+pub fn is_given_up(hint: &Hint, now_ms: u64) -> bool {
+    hint.due_ms > now_ms + PAUSE_CEILING_MS
+}
+
 /// Puts units off.
 #[derive(Debug)]
 pub(super) struct PuttingOff {

@@ -32,11 +32,6 @@ const WAITING_MAX: usize = 64;
 /// Longest sleep: what became due otherwise is found.
 const NAP_MAX: Duration = Duration::from_secs(10);
 
-/// Whether a unit failed for good or for so long that it is tried only now and then: nothing should wait for it.
-pub fn is_given_up(hint: &Hint, now_ms: u64) -> bool {
-    hint.due_ms > now_ms + PAUSE_CEILING_MS
-}
-
 /// Units to ask a site for, each with the revision of its work.
 type Asked = Vec<(Unit, Revision)>;
 

@@ -23,6 +23,8 @@ pub(super) mod name {
     pub const INCARNATION: &str = "incarnation";
     pub const START: &str = "start";
     pub const ESTABLISHED: &str = "established";
+    pub const OUTLIVED_LIFE: &str = "outlived.life";
+    pub const OUTLIVED_SEQ: &str = "outlived.seq";
 }
 
 /// What was true when the store was opened.
@@ -39,6 +41,8 @@ pub struct Facts {
     pub revision: Revision,
     /// The last life in which it came to have all that there is: in a later one an absence proves nothing yet.
     pub established: Incarnation,
+    /// A life and seq of this site that another one knew, and this store did not.
+    pub outlived: Option<(Incarnation, Seq)>,
 }
 
 /// A life to begin, and what the ones before it are known to have come to.
@@ -91,7 +95,8 @@ pub(super) fn prepare(db: &Database, now_s: u32, new_life: Option<NewLife>) -> R
 /// A new store. Its incarnation is the second it was made in, so that one made later has a greater one.
 fn unopened(now_s: u32) -> Facts {
     let incarnation = Incarnation(now_s.max(1));
-    Facts { incarnation, start: 0, clock_ms: 0, seq: Seq(0), revision: Revision(0), established: Incarnation(0) }
+    let (seq, revision, established) = (Seq(0), Revision(0), Incarnation(0));
+    Facts { incarnation, start: 0, clock_ms: 0, seq, revision, established, outlived: None }
 }
 
 /// `None`: the store is new.
@@ -110,6 +115,8 @@ fn read_facts(db: &Database) -> Result<Option<Facts>, Refused> {
     let incarnation = Incarnation(narrow(name::INCARNATION)?);
     // A store from before there was this row belonged to a lone site, which has all that there is.
     let established = optional(&meta, name::ESTABLISHED)?.map(|life| Incarnation(u32::try_from(life).unwrap_or_default()));
+    let outlived_life = optional(&meta, name::OUTLIVED_LIFE)?.and_then(|life| u32::try_from(life).ok());
+    let outlived_seq = optional(&meta, name::OUTLIVED_SEQ)?;
     Ok(Some(Facts {
         incarnation,
         established: established.unwrap_or(incarnation),
@@ -117,6 +124,7 @@ fn read_facts(db: &Database) -> Result<Option<Facts>, Refused> {
         clock_ms: number(&meta, name::CLOCK_MS)?,
         seq: Seq(number(&meta, name::SEQ)?),
         revision: Revision(number(&meta, name::REVISION)?),
+        outlived: outlived_life.zip(outlived_seq).map(|(life, seq)| (Incarnation(life), Seq(seq))),
     }))
 }
 

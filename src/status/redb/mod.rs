@@ -37,7 +37,7 @@ pub use stats::Stats;
 use super::cache::Known;
 use super::tables::{Meta, Objects};
 use super::{Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Revision, Stored, Table, TableKey};
-use crate::model::{ObjectId, Record, Seq, SiteNumber};
+use crate::model::{Incarnation, ObjectId, Record, Seq, SiteNumber};
 use read::{Range, Snapshot};
 use writer::{Shared, Writer, WriterState};
 
@@ -279,6 +279,18 @@ impl Status {
             return pace::commit(self, pace, commit).await;
         }
         self.0.writer.commit(commit).await
+    }
+
+    /// Takes no writes any more: another site knows more of this one than is here, so that seqs and stamps would be given
+    /// out again. The next start finds it and begins a life after that one.
+    pub async fn outlived(&self, (life, seq): (Incarnation, Seq)) -> Result<(), CommitError> {
+        let rows = [(migrate::name::OUTLIVED_LIFE, u64::from(life.0)), (migrate::name::OUTLIVED_SEQ, seq.0)];
+        let commit = rows.iter().fold(Commit::new().frees(), |commit, (name, row)| commit.put::<Meta>(&(*name).to_owned(), row));
+        self.commit(commit).await?;
+        let reason = "another site knows more of this one than its status store does: a restart begins a new life";
+        // Where it failed before, that says enough.
+        let _ = self.0.shared.failed.set(reason.into());
+        Ok(())
     }
 
     /// The last seq that is durable, and every one after it.
