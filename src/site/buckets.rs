@@ -20,7 +20,8 @@ impl Site {
     /// the registers of the first away everywhere.
     pub async fn create_bucket(&self, bucket: &BucketName, owner: &str, region: &str) -> Result<BucketInfo> {
         match self.known_bucket(bucket).await {
-            Ok(_) | Err(Error::NoSuchBucket) => {}
+            // Who cannot be asked keeps nobody from writing, not even a site that is still to learn what there is.
+            Ok(_) | Err(Error::NoSuchBucket | Error::Unavailable { .. }) => {}
             Err(err) => return Err(err),
         }
         let _change = self.inner.bucket_changes.lock(bucket).await;
