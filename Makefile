@@ -7,6 +7,8 @@ BINARY      := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/anybucket)
 N           ?= $(if $(filter sim,$(MAKECMDGOALS)),1000,25)
 # Faults of `make chaos`; a few of them in `make test`.
 FAULTS      ?= $(if $(filter chaos,$(MAKECMDGOALS)),60,10)
+# Histories: fast, and every assertion holds. What they lean on is compiled as for `cargo test`.
+SIM_FLAGS   := $(FLAGS) --config 'profile.dev.package.anybucket.opt-level=1' --lib -- --ignored --nocapture
 # The first seed of `make sim` and `make faults`.
 FROM        ?= 1
 # Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
@@ -40,10 +42,10 @@ unit: ## cargo test
 	$(CARGO) test $(FLAGS)
 
 sim: ## N histories of several sites from the seed FROM on, every promise checked; a failure prints the seed that replays it
-	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_N=$(N) $(CARGO) test $(FLAGS) --profile sim --lib -- --ignored --nocapture histories_by_the_seed
+	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_N=$(N) $(CARGO) test $(SIM_FLAGS) histories_by_the_seed
 
 faults: ## how many such histories it takes to find each rule that tests switch off
-	ANYBUCKET_SIM_FROM=$(FROM) $(CARGO) test $(FLAGS) --profile sim --lib -- --ignored --nocapture every_planted_fault
+	ANYBUCKET_SIM_FROM=$(FROM) $(CARGO) test $(SIM_FLAGS) every_planted_fault
 
 crashes: ## every crash, failing call and hang-up of the scripted histories, not a sample: some 20 minutes
 	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 --skip sim::sites sim:: s3::tests::model

@@ -51,11 +51,35 @@ pub enum Fault {
     ClockForgotten,
     /// §12: graves leave by age.
     GraveByAge,
+    /// §12: a grave leaves while something is on its way to its unit.
+    GraveInFlight,
+    /// §12: what was told with the least stamp, not under the least seq, says how far everything is settled.
+    SettledByStamp,
+    /// §12: a mark counts although not all that was told before it is known.
+    ServedBeforeThrough,
+    /// §2, §4: tags get the stamp of the data.
+    OneStampForAll,
+    /// §2: a store that came back from a snapshot gives its seqs out again.
+    SeqsReissued,
+    /// §7: what comes over the bus moves the mark, past everything that did not.
+    HoleNotAsked,
+    /// §8: a site that is ahead is not asked for what is not here.
+    BehindNotAsked,
+    /// §8: a site that cannot be reached is not named.
+    UnreachableUnnamed,
+    /// §8: a site that gets its data back takes an absence for a fact.
+    RestoringDenies,
+    /// §8: a site that gets its data back lists what it has so far.
+    RestoringLists,
+    /// §8: a condition on a key that is not here is decided without asking anybody.
+    ConditionUnasked,
+    /// §8: a read does not wait for the stamp that it names.
+    MinStampIgnored,
 }
 
 #[cfg(test)]
 impl Fault {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 25] = [
         Self::EventsOwnVector,
         Self::LastToArriveWins,
         Self::DeleteWithoutGrave,
@@ -69,6 +93,18 @@ impl Fault {
         Self::FutureStamps,
         Self::ClockForgotten,
         Self::GraveByAge,
+        Self::GraveInFlight,
+        Self::SettledByStamp,
+        Self::ServedBeforeThrough,
+        Self::OneStampForAll,
+        Self::SeqsReissued,
+        Self::HoleNotAsked,
+        Self::BehindNotAsked,
+        Self::UnreachableUnnamed,
+        Self::RestoringDenies,
+        Self::RestoringLists,
+        Self::ConditionUnasked,
+        Self::MinStampIgnored,
     ];
 }
 

@@ -65,6 +65,17 @@ impl Memory {
         self.held.lock().expect("no code panics while it holds the store")
     }
 
+    /// Spoils the bytes under a plain name, as a disk does that says nothing of it. Answers under which binding.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, object: &ObjectId) -> Option<Binding> {
+        let mut held = self.held();
+        let blob = held.buckets.get_mut(&object.bucket)?.get_mut(&object.key)?;
+        let mut bytes = blob.bytes.to_vec();
+        *bytes.first_mut()? ^= 1;
+        blob.bytes = bytes.into();
+        Some(blob.binding.clone())
+    }
+
     fn stage(&self, bytes: Bytes, put: &PutOptions) -> Kept {
         let mut held = self.held();
         held.last += 1;

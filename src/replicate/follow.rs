@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout};
 
 use super::absorb::absorb;
 use super::{Bell, heads_for};
-use crate::model::{Incarnation, Seq};
+use crate::model::{Incarnation, Seq, SiteNumber};
 use crate::peer::{Error, Heads, LogAsk};
 use crate::site::{Neighbour, Site, Standing};
-use crate::status::Commit;
 use crate::status::tables::{Member, Members, Received};
+use crate::status::{Commit, CommitError, Stored};
 use crate::tasks::{Step, Worker};
 
 /// How long a heartbeat is held back while there is nothing to tell (protocol §7).
@@ -24,6 +24,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Entries of the log asked for at once.
 const ENTRIES_MAX: usize = 1_000;
+/// How often the meeting with a site is noted again that met other commits.
+const TRIES_MAX: usize = 16;
 /// Everything still owed to us is read again after this, then after twice that, and so on (the sweep of protocol §7).
 const SWEEP_FLOOR: Duration = Duration::from_secs(60);
 const SWEEP_CEILING: Duration = Duration::from_secs(15 * 60);
@@ -124,22 +126,47 @@ impl Follower {
     /// Notes in which of its lives the site is now.
     async fn meet(&self, incarnation: Incarnation) -> Result<(), String> {
         let id = &self.neighbour.id;
-        let known = self.site.status().get::<Members>(&id.number).await.map_err(|err| err.to_string())?;
-        let before = known.map(|stored| stored.row);
-        if before.as_ref().is_some_and(|member| member.incarnation == incarnation) {
-            return Ok(());
+        for _ in 0..TRIES_MAX {
+            let known = self.member(id.number).await?;
+            let before = known.as_ref().map(|stored| stored.row.clone());
+            if before.as_ref().is_some_and(|member| member.incarnation == incarnation) {
+                return Ok(());
+            }
+            let epoch = before.as_ref().map_or(1, |member| member.epoch + 1);
+            self.neighbour.began_anew();
+            let member = Member { name: id.name.clone(), incarnation, epoch, mirror: false };
+            let mut commit = Commit::new()
+                .expect::<Members>(&id.number, known.map(|stored| stored.revision))
+                .put::<Members>(&id.number, &member);
+            if let Some(before) = &before {
+                tracing::warn!(peer = %id.name, before = before.incarnation.0, now = incarnation.0, "a site began a new life: its data was lost or replaced");
+                // What it had receipted in its life before it may not have any more.
+                commit = self.site.doubt(id.number, commit).await.map_err(|err| err.to_string())?;
+                commit = self.untold_elsewhere(commit).await?;
+            }
+            match self.site.status().commit(commit).await {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Conflict) => {}
+                Err(err) => return Err(err.to_string()),
+            }
         }
-        let epoch = before.as_ref().map_or(1, |member| member.epoch + 1);
-        self.neighbour.began_anew();
-        let member = Member { name: id.name.clone(), incarnation, epoch, mirror: false };
-        let mut commit = Commit::new().put::<Members>(&id.number, &member);
-        if let Some(before) = before {
-            tracing::warn!(peer = %id.name, before = before.incarnation.0, now = incarnation.0, "a site began a new life: its data was lost or replaced");
-            // What it had receipted in its life before it may not have any more.
-            commit = self.site.doubt(id.number, commit).await.map_err(|err| err.to_string())?;
+        Err(CommitError::Conflict.to_string())
+    }
+
+    async fn member(&self, number: SiteNumber) -> Result<Option<Stored<Member>>, String> {
+        self.site.status().get::<Members>(&number).await.map_err(|err| err.to_string())
+    }
+
+    /// What it still owed this site went with that life, too. Whoever else has it will not tell of it, since it came from
+    /// there: each of them is compared with this site as if it had begun anew.
+    async fn untold_elsewhere(&self, mut commit: Commit) -> Result<Commit, String> {
+        let others = self.site.neighbours().numbers().into_iter().filter(|other| *other != self.neighbour.id.number);
+        for other in others {
+            let Some(known) = self.member(other).await? else { continue };
+            let member = Member { epoch: known.row.epoch + 1, ..known.row };
+            commit = commit.expect::<Members>(&other, Some(known.revision)).put::<Members>(&other, &member);
         }
-        self.site.status().commit(commit).await.map_err(|err| err.to_string())?;
-        Ok(())
+        Ok(commit)
     }
 
     /// Reads what it told after `after`, up to the end of what there is now.

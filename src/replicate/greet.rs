@@ -48,7 +48,7 @@ async fn ask(neighbour: &Neighbour, mine: Heads, now_ms: u64) -> Option<(Incarna
 /// any that is known of it.
 pub fn next_life(facts: &Facts, is_over: bool, known: Option<(Incarnation, Seq)>, now_s: u32) -> Option<Incarnation> {
     let known = known.max(facts.outlived);
-    let know_more = known.is_some_and(|known| known > (facts.incarnation, facts.seq));
+    let know_more = known.is_some_and(|known| known > (facts.incarnation, facts.seq) && !planted!(SeqsReissued));
     let last = known.map_or(facts.incarnation, |(known, _)| known.max(facts.incarnation));
     (is_over || know_more).then(|| Incarnation(now_s.max(last.0 + 1)))
 }

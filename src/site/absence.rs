@@ -67,8 +67,9 @@ fn decide(absence: &Absence<'_>) -> Course {
     let answering = |site: &SiteNumber| absence.standings.iter().any(|(one, _)| one == site) && !unasked.contains(site);
     let told: Vec<_> = absence.told_by.iter().copied().filter(answering).collect();
     let patience = if told.is_empty() { BEHIND_PATIENCE } else { TOLD_PATIENCE };
-    let behind = standing(Standing::Behind).map(|(site, _)| *site);
-    if absence.state == SiteState::Restoring {
+    let behind = standing(Standing::Behind).map(|(site, _)| *site).filter(|_| !planted!(BehindNotAsked));
+    let unasked = if planted!(UnreachableUnnamed) { Vec::new() } else { unasked };
+    if absence.state == SiteState::Restoring && !planted!(RestoringDenies) {
         let ask = behind.chain(standing(Standing::CaughtUp).map(|(site, _)| *site)).collect();
         return Course { ask, patience: TOLD_PATIENCE, unasked, strict: true };
     }
@@ -159,7 +160,7 @@ impl Site {
 
     /// Brings what others may know of an object before a conditional write of it is decided.
     pub(super) async fn learn(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<()> {
-        if *conditions == WriteConditions::default() || self.current(object).await?.is_some() {
+        if planted!(ConditionUnasked) || *conditions == WriteConditions::default() || self.current(object).await?.is_some() {
             return Ok(());
         }
         if self.inner.neighbours.is_empty() {

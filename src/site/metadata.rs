@@ -22,6 +22,9 @@ impl Site {
             let stamp = self.inner.clock.tick(Some(stored.row.vector.greatest()));
             let mut record: Record = stored.row.clone();
             record.vector = Vector { tags: Some(stamp), ..record.vector };
+            planted!(OneStampForAll => {
+                record.vector = Vector::of(stamp);
+            });
             record.identity.tags.clone_from(&tags);
             let commit = Commit::new()
                 .expect::<Buckets>(&object.bucket, Some(bucket.revision))

@@ -51,6 +51,7 @@ impl Site {
         self.require_rebuilt()?;
         match self.state() {
             SiteState::Active => Ok(()),
+            SiteState::Restoring if planted!(RestoringLists) => Ok(()),
             SiteState::Restoring => Err(Error::Unavailable { reason: self.lacking(), retry_after: RETRY_AFTER }),
         }
     }

@@ -46,6 +46,11 @@ async fn open_among(neighbours: Neighbours, backend: Arc<dyn Backend>, status: S
     Site::open(Parts { id, backend, status, clock, neighbours }).await.expect("the site opens")
 }
 
+/// Drops graves that have served, as a site does every ten minutes.
+pub async fn drop_graves(site: &Site) -> super::Result<u64> {
+    site.drop_served_graves().await
+}
+
 /// An object in the bucket that [`with_bucket`] makes.
 pub fn object(key: &str) -> ObjectId {
     ObjectId::parse("bucket", key).expect("a good name")

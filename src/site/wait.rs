@@ -85,6 +85,9 @@ impl Site {
 
     /// Returns once what is known of an object is not older than a stamp, or everything told up to it is known.
     pub async fn reach(&self, object: &ObjectId, stamp: Stamp) -> Result<()> {
+        planted!(MinStampIgnored => {
+            return Ok(());
+        });
         let deadline = Instant::now() + REACH_PATIENCE;
         let unit = Unit::null(object);
         let (mut ends, mut is_asked) = (Ends::new(), false);

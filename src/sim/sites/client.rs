@@ -1,18 +1,38 @@
 //! Clients of a simulated site: what they ask, and whether the answers are ones that the site may give.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::ledger::{Id, Kind, MARK, written_by};
 use super::life::Life;
 use super::plan::Op;
 use super::watch::{Shown, Watch, brief, crc};
 use super::world::World;
-use crate::model::{BucketName, ObjectId, SiteNumber, Stamp, State, Unit};
+use crate::model::{BucketName, ObjectId, SiteId, SiteNumber, Stamp, State, Unit};
+use crate::peer::SiteState;
 use crate::site::testing::upload;
 use crate::site::*;
+use crate::status::tables::Work;
 use crate::status::{ListEntry, ListQuery};
+
+/// After so long nobody remembers that a site did not have an object, and no answer of before is on its way.
+const REMEMBERED: Duration = Duration::from_secs(5);
+
+/// No call takes longer, however slow its site is.
+const CALL_MAX: Duration = Duration::from_secs(60);
+
+/// What a site knew when a call began.
+struct Knew {
+    object: ObjectId,
+    at: Instant,
+    /// The number of the object's state there.
+    number: usize,
+    state: SiteState,
+    others: Vec<(SiteId, Standing)>,
+}
 
 /// Whoever calls sites of one world.
 #[derive(Debug)]
@@ -60,7 +80,7 @@ impl Client {
             tokio::select! {
                 biased;
                 () = call.life.death() => {}
-                () = call.make(op) => {}
+                () = call.make_in_time(op) => {}
             }
         })
     }
@@ -73,18 +93,36 @@ impl Client {
 }
 
 impl Call {
+    /// Whatever other sites do, or do not, a call ends (I10).
+    async fn make_in_time(&self, op: Op) {
+        let began = Instant::now();
+        self.make(op).await;
+        if began.elapsed() > CALL_MAX {
+            let (site, took) = (self.number().0, began.elapsed().as_secs());
+            self.watch.violate(format!("I10: {op:?} at site {site} took {took} s"));
+        }
+    }
+
     async fn make(&self, op: Op) {
         match op {
-            Op::Put { key, size } => self.put(key, size, WriteConditions::default()).await,
+            Op::Put { key, size } => drop(self.put(key, size, WriteConditions::default()).await),
             Op::PutNew { key } => {
                 let absent = WriteConditions { if_none_match: Some(EtagCondition::Any), ..Default::default() };
-                self.put(key, 10, absent).await;
+                drop(self.put(key, 10, absent).await);
             }
             Op::PutOver { key } => {
                 let Ok(seen) = self.site.head(&object(key), Selection::All, &ReadConditions::default()).await else { return };
                 let same = Some(EtagCondition::OneOf(vec![seen.record.identity.etag.clone()]));
-                self.put(key, 10, WriteConditions { if_match: same, ..Default::default() }).await;
+                drop(self.put(key, 10, WriteConditions { if_match: same, ..Default::default() }).await);
             }
+            Op::PutMatch { key } => {
+                let knew = self.knew(&object(key));
+                let something = WriteConditions { if_match: Some(EtagCondition::Any), ..Default::default() };
+                if let Err(err) = self.put(key, 10, something).await {
+                    self.denied(&knew, &err);
+                }
+            }
+            Op::GetAtLeast { key } => self.get_at_least(key).await,
             Op::Delete { key } => self.delete(key).await,
             Op::Tag { key } => self.tag(key).await,
             Op::Copy { from, to } => self.copy(from, to).await,
@@ -118,10 +156,16 @@ impl Call {
         }
     }
 
-    async fn put(&self, key: u8, size: usize, conditions: WriteConditions) {
+    async fn put(&self, key: u8, size: usize, conditions: WriteConditions) -> Result<()> {
         let id = self.watch.begin(self.number(), Kind::Write, &object(key));
         let put = self.site.put(&object(key), upload(bytes(id, size)), description(id), conditions).await;
-        self.ended(id, put.map(|written| Some(written.stamp)));
+        let (outcome, answer) = match put {
+            Ok(written) => (Ok(Some(written.stamp)), Ok(())),
+            Err(Error::Internal(reason)) => (Err(Error::Internal(reason)), Ok(())),
+            Err(err) => (Ok(None), Err(err)),
+        };
+        self.ended(id, outcome);
+        answer
     }
 
     async fn delete(&self, key: u8) {
@@ -157,8 +201,36 @@ impl Call {
         self.ended(id, made.await.map(|written| Some(written.stamp)));
     }
 
+    /// What was acknowledged anywhere is not less here, once the site said that it reached it.
+    async fn get_at_least(&self, key: u8) {
+        let object = object(key);
+        let last = self.watch.with_ledger(|ledger| ledger.acknowledged(&object).map(|(_, stamp)| stamp).max());
+        let Some(stamp) = last else { return };
+        if self.site.reach(&object, stamp).await.is_err() {
+            return;
+        }
+        let found = self.site.head(&object, Selection::All, &ReadConditions::default()).await;
+        let (_, now) = self.watch.now(self.number(), &Unit::null(&object));
+        let vector = match &found {
+            Ok(seen) => Some(seen.record.row.vector),
+            Err(Error::NoSuchKey | Error::NoSuchKeyHere { .. }) => now.vector(),
+            Err(_) => return,
+        };
+        let (is_tag, is_there) = self.watch.with_ledger(|ledger| {
+            let of =
+                |kind| ledger.acknowledged(&object).any(|(attempt, one)| one == stamp && (attempt.kind == Kind::Tag) == kind);
+            (of(true), vector.is_some_and(|vector| vector.greatest() >= stamp))
+        });
+        // Tags lose with their data, to a state whose stamp may be less; a grave may have left.
+        if !is_tag && !is_there && !matches!((&found, &now), (Err(_), Shown::Nothing)) {
+            let site = self.number().0;
+            self.watch.violate(format!("§8: site {site} said that it reached {stamp} of {object}, and showed {vector:?}"));
+        }
+    }
+
     async fn get(&self, key: u8) {
         let (object, unit) = (object(key), Unit::null(&object(key)));
+        let knew = self.knew(&object);
         let (number, before) = self.watch.now(self.number(), &unit);
         match self.site.get(&object, Selection::All, &ReadConditions::default()).await {
             Ok(opened) => {
@@ -174,20 +246,30 @@ impl Call {
                     }
                 }
             }
-            Err(err) => self.read_failed(&object, number, &before, &err),
+            Err(err) => {
+                self.read_failed(&object, number, &before, &err);
+                self.denied(&knew, &err);
+            }
         }
     }
 
     async fn head(&self, key: u8) {
         let (object, unit) = (object(key), Unit::null(&object(key)));
+        let knew = self.knew(&object);
         let (number, before) = self.watch.now(self.number(), &unit);
         match self.site.head(&object, Selection::All, &ReadConditions::default()).await {
             Ok(seen) => self.compare(&object, number, &before, &Shown::Live(seen.record.clone())),
-            Err(err) => self.read_failed(&object, number, &before, &err),
+            Err(err) => {
+                self.read_failed(&object, number, &before, &err);
+                self.denied(&knew, &err);
+            }
         }
     }
 
     async fn list(&self) {
+        if self.site.state() == SiteState::Restoring {
+            self.watch.restores(self.number());
+        }
         let keys: Vec<_> = (0..8).map(object).collect();
         let before: Vec<_> = keys.iter().map(|object| self.watch.now(self.number(), &Unit::null(object))).collect();
         let query = ListQuery { bucket: bucket(), prefix: String::new(), delimiter: None, after: None, entries_max: 1_000 };
@@ -199,8 +281,64 @@ impl Call {
             });
             match found {
                 Some(record) => self.compare(object, *number, before, &Shown::Live(record)),
-                None => self.absent(object, *number, before),
+                None => {
+                    self.absent(object, *number, before);
+                    self.not_listed(object);
+                }
             }
+        }
+    }
+
+    /// How the others stand, and since when, as a call begins.
+    fn knew(&self, object: &ObjectId) -> Knew {
+        let others = self.site.neighbours().iter().map(|one| (one.id.clone(), one.standing())).collect();
+        let number = self.watch.now(self.number(), &Unit::null(object)).0;
+        Knew { object: object.clone(), at: Instant::now(), number, state: self.site.state(), others }
+    }
+
+    /// Who may know better is asked or named (§8): an object that another site has all the time, and had long enough for
+    /// every answer that is remembered to be forgotten, is not said to be nowhere while that site is behind or away.
+    fn denied(&self, knew: &Knew, err: &Error) {
+        let of_bucket = matches!(err, Error::NoSuchBucket);
+        let unasked: &[String] = match err {
+            Error::NoSuchKey | Error::NoSuchBucket => &[],
+            Error::NoSuchKeyHere { unasked } => unasked,
+            _ => return,
+        };
+        let since = self.watch.since(self.number(), &Unit::null(&knew.object), knew.number);
+        if since.iter().any(|shown| !matches!(shown, Shown::Nothing)) {
+            return;
+        }
+        let (site, object) = (self.number().0, &knew.object);
+        if knew.state == SiteState::Restoring && self.site.state() == SiteState::Restoring && !unasked.is_empty() {
+            self.watch.violate(format!("§8: site {site} is restoring, and said that {object} is not there"));
+        }
+        for (id, standing) in knew.others.iter().filter(|(id, _)| !unasked.contains(&id.name)) {
+            let had = self.watch.live_since(id.number, object).is_some_and(|since| since + REMEMBERED <= knew.at);
+            let now = self.site.neighbours().get(id.number).map(|one| one.standing());
+            // Of a bucket nobody is named, and one that was deleted here is gone.
+            let is_behind = (*standing, now) == (Standing::Behind, Some(Standing::Behind));
+            let bucket = Unit::Bucket(object.bucket.clone());
+            let must_ask = !of_bucket || (is_behind && matches!(self.watch.now(self.number(), &bucket).1, Shown::Nothing));
+            if had && must_ask && *standing != Standing::CaughtUp {
+                let name = &id.name;
+                self.watch
+                    .violate(format!("§8: site {site} said that {object} is nowhere; {name}, which is {standing:?}, has it"));
+            }
+        }
+    }
+
+    /// A site that lost what it had lists nothing before it is whole again (§8, §11).
+    fn not_listed(&self, object: &ObjectId) {
+        let (site, unit) = (self.number(), Unit::null(object));
+        // One that nobody told of its loss takes itself for new.
+        let had_it = self.watch.is_restored(site) && matches!(self.watch.had(site, object), Some(Shown::Live(_)));
+        let hinted = self.watch.look(self.site.status().get::<Work>(&unit)).is_ok_and(|work| work.is_some());
+        let knows_nothing = matches!(self.watch.now(site, &unit).1, Shown::Nothing);
+        let others = self.site.neighbours().numbers();
+        let is_elsewhere = others.iter().all(|other| matches!(self.watch.now(*other, &unit).1, Shown::Live(_)));
+        if had_it && knows_nothing && is_elsewhere && !(hinted && self.site.state() == SiteState::Active) {
+            self.watch.violate(format!("§8: a list of site {} is without {object}, which it lost and others have", site.0));
         }
     }
 

@@ -2,6 +2,7 @@
 //! history, and what must have been true in it.
 
 mod absence;
+mod bus;
 mod client;
 mod clock;
 mod following;

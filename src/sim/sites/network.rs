@@ -48,6 +48,8 @@ struct State {
     chance: fastrand::Rng,
     /// Requests that were answered.
     requests: u64,
+    /// Those for units or their bytes.
+    fetches: u64,
 }
 
 /// What becomes of one request.
@@ -64,7 +66,7 @@ struct Fate {
 impl Network {
     pub fn new(seed: u64) -> Self {
         let (sites, cut, chance) = (BTreeMap::new(), BTreeSet::new(), fastrand::Rng::with_seed(seed));
-        Self(Arc::new(Mutex::new(State { sites, cut, weather: Weather::default(), chance, requests: 0 })))
+        Self(Arc::new(Mutex::new(State { sites, cut, weather: Weather::default(), chance, requests: 0, fetches: 0 })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,12 +99,23 @@ impl Network {
         self.state().cut.clear();
     }
 
-    pub fn weather(&self, weather: Weather) {
-        self.state().weather = weather;
+    /// Changes the weather, and answers what it was.
+    pub fn weather(&self, weather: Weather) -> Weather {
+        std::mem::replace(&mut self.state().weather, weather)
+    }
+
+    /// Whether nothing is cut between a site and any other.
+    pub fn is_joined(&self, site: SiteNumber) -> bool {
+        self.state().cut.iter().all(|(from, to)| *from != site && *to != site)
     }
 
     pub fn requests(&self) -> u64 {
         self.state().requests
+    }
+
+    /// Requests for units or their bytes.
+    pub fn fetches(&self) -> u64 {
+        self.state().fetches
     }
 
     /// How `reader` reads `read`, in one of its lives.
@@ -241,6 +254,8 @@ impl Peer for Link {
     }
 
     async fn fetch(&self, units: &[Unit]) -> Result<Vec<Fetched>> {
+        // Buckets are compared by every run that is due, in quiet too.
+        self.network.state().fetches += u64::from(units.iter().any(|unit| matches!(unit, Unit::Object { .. })));
         let reader = self.reader.site;
         let (mut fetched, fate) = self.ask(async |feed: Feed, _| feed.fetch(reader, units).await).await?;
         if fate.broken.is_some() {
@@ -250,6 +265,7 @@ impl Peer for Link {
     }
 
     async fn open(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body> {
+        self.network.state().fetches += 1;
         let reader = self.reader.site;
         let (body, fate) = self.ask(async |feed: Feed, _| feed.open(reader, object, data, range.clone()).await).await?;
         Ok(broken(body, fate))

@@ -40,6 +40,14 @@ pub enum Op {
     Get {
         key: u8,
     },
+    /// Whatever it is, but only over something.
+    PutMatch {
+        key: u8,
+    },
+    /// Not less than the last write that anybody was told of.
+    GetAtLeast {
+        key: u8,
+    },
     Head {
         key: u8,
     },
@@ -80,6 +88,59 @@ pub enum Act {
     Advance {
         hours: u64,
     },
+    /// A site looks for rows that have served, such as old graves.
+    Expire {
+        site: SiteNumber,
+    },
+    /// A site compares itself with every other, and with its store.
+    Reconcile {
+        site: SiteNumber,
+        deep: bool,
+        dry_run: bool,
+    },
+    /// A person has a site tell another again what a key is.
+    TellAgain {
+        site: SiteNumber,
+        to: SiteNumber,
+        key: u8,
+    },
+    /// What a site published is lost, or all of it is heard again.
+    Stream {
+        site: SiteNumber,
+        again: bool,
+    },
+    /// The bus answers nobody, or again.
+    Bus {
+        down: bool,
+    },
+    /// The bytes of a key go bad at a site, if another one has them.
+    Rot {
+        site: SiteNumber,
+        key: u8,
+        how: Rot,
+    },
+    /// A site loses everything, if others have all of it; it starts again empty.
+    Wipe {
+        site: SiteNumber,
+    },
+    /// A copy is kept of what a site knows.
+    KeepCopy {
+        site: SiteNumber,
+    },
+    /// A site gets the copy back in place of what it knows, if others have all of it.
+    RollBack {
+        site: SiteNumber,
+    },
+}
+
+/// How bytes go bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rot {
+    /// They change, and nothing else does.
+    Silent,
+    /// Somebody puts others in their place.
+    Replaced,
+    Gone,
 }
 
 /// A whole history.
@@ -98,6 +159,8 @@ struct Draw {
     sites: u16,
     keys: u8,
     buckets_change: bool,
+    /// The one site whose store or knowledge may be damaged: what no other holds is not lost then.
+    frail: SiteNumber,
 }
 
 impl Plan {
@@ -106,10 +169,13 @@ impl Plan {
         let sites = [2, 2, 3, 3, 3, 4][chance.usize(..6)];
         let keys = chance.u8(1..=4);
         let buckets_change = chance.u8(..4) == 0;
-        let settings = Settings { seed, sites, conflicts: chance.u8(..4) > 0, cached_rows_max: [0, 1_000][chance.usize(..2)] };
+        let bus = [None, None, Some(0), Some(100), Some(400)][chance.usize(..5)];
+        let (conflicts, cached_rows_max) = (chance.u8(..4) > 0, [0, 1_000][chance.usize(..2)]);
+        let settings = Settings { seed, sites, conflicts, cached_rows_max, bus };
         let weather = weather(&mut chance);
         let gaits = (0..sites).map(|_| gait(&mut chance)).collect();
-        let mut draw = Draw { chance, sites, keys, buckets_change };
+        let frail = SiteNumber(chance.u16(1..=sites));
+        let mut draw = Draw { chance, sites, keys, buckets_change, frail };
         let acts = draw.acts();
         Self { settings, weather, gaits, acts }
     }
@@ -168,7 +234,9 @@ impl Draw {
             55..66 => Op::Tag { key },
             66..71 => Op::Copy { from: key, to: self.key() },
             71..75 => Op::Multipart { key },
-            75..90 => Op::Get { key },
+            75..77 => Op::PutMatch { key },
+            77..80 => Op::GetAtLeast { key },
+            80..90 => Op::Get { key },
             90..93 => Op::Head { key },
             93..96 => Op::List,
             _ if !self.buckets_change => Op::Get { key },
@@ -180,28 +248,82 @@ impl Draw {
     /// A fault, and its end after a while.
     fn fault(&mut self, acts: &mut Vec<(u64, Act)>, at_ms: u64, pause_ms: u64) {
         let until_ms = at_ms + self.chance.u64(..=pause_ms * 10);
-        let (site, other) = (self.site(), self.site());
-        match self.chance.u8(..10) {
-            0..5 => {
+        match self.chance.u8(..20) {
+            0..6 => {
+                let site = self.site();
                 acts.push((at_ms, Act::Kill { site, steps: self.chance.u64(1..40) }));
                 acts.push((until_ms + self.chance.u64(..3_000), Act::Start { site }));
             }
-            5..8 if site != other => {
-                let both = self.chance.bool();
-                for (from, to) in [(site, other), (other, site)].into_iter().take(1 + usize::from(both)) {
-                    acts.push((at_ms, Act::Cut { from, to, cut: true }));
-                    acts.push((until_ms, Act::Cut { from, to, cut: false }));
+            6..10 => self.cut(acts, at_ms, until_ms),
+            10..12 => self.skew(acts, at_ms, until_ms),
+            12 => self.damage(acts, at_ms, until_ms),
+            13 => self.bus(acts, at_ms, until_ms),
+            14 | 15 => self.age(acts, at_ms),
+            16 | 17 => {
+                let (site, deep, dry_run) = (self.site(), self.chance.bool(), self.chance.u8(..4) == 0);
+                acts.push((at_ms, Act::Reconcile { site, deep, dry_run }));
+            }
+            _ => {
+                let (site, to, key) = (self.site(), self.site(), self.key());
+                if site != to {
+                    acts.push((at_ms, Act::TellAgain { site, to, key }));
                 }
             }
-            8 | 9 => {
-                let far = self.chance.u8(..6) == 0;
-                let ms = if far { self.chance.i64(6_000..30_000) } else { self.chance.i64(-4_000..4_000) };
-                acts.push((at_ms, Act::Skew { site, ms }));
-                if self.chance.bool() {
-                    acts.push((until_ms, Act::Skew { site, ms: 0 }));
-                }
+        }
+    }
+
+    fn cut(&mut self, acts: &mut Vec<(u64, Act)>, at_ms: u64, until_ms: u64) {
+        let (site, other, both) = (self.site(), self.site(), self.chance.bool());
+        if site == other {
+            return;
+        }
+        for (from, to) in [(site, other), (other, site)].into_iter().take(1 + usize::from(both)) {
+            acts.push((at_ms, Act::Cut { from, to, cut: true }));
+            acts.push((until_ms, Act::Cut { from, to, cut: false }));
+        }
+    }
+
+    /// A clock goes wrong, and perhaps jumps back.
+    fn skew(&mut self, acts: &mut Vec<(u64, Act)>, at_ms: u64, until_ms: u64) {
+        let (site, far) = (self.site(), self.chance.u8(..6) == 0);
+        let ms = if far { self.chance.i64(6_000..30_000) } else { self.chance.i64(-4_000..4_000) };
+        acts.push((at_ms, Act::Skew { site, ms }));
+        if self.chance.bool() {
+            acts.push((until_ms, Act::Skew { site, ms: 0 }));
+        }
+    }
+
+    /// Bytes rot, or a site loses what it knows. A little later than now, so that others may have it.
+    fn damage(&mut self, acts: &mut Vec<(u64, Act)>, at_ms: u64, until_ms: u64) {
+        let (site, key) = (self.frail, self.key());
+        let how = [Rot::Silent, Rot::Replaced, Rot::Gone][self.chance.usize(..3)];
+        match self.chance.u8(..8) {
+            0..5 => acts.push((until_ms, Act::Rot { site, key, how })),
+            5 | 6 => acts.push((until_ms, Act::Wipe { site })),
+            _ => {
+                acts.push((at_ms, Act::KeepCopy { site }));
+                acts.push((until_ms, Act::RollBack { site }));
             }
-            _ => {}
+        }
+    }
+
+    fn bus(&mut self, acts: &mut Vec<(u64, Act)>, at_ms: u64, until_ms: u64) {
+        if self.chance.bool() {
+            acts.push((at_ms, Act::Bus { down: true }));
+            acts.push((until_ms, Act::Bus { down: false }));
+        } else {
+            let (site, again) = (self.site(), self.chance.bool());
+            acts.push((at_ms, Act::Stream { site, again }));
+        }
+    }
+
+    /// Time goes by for every clock, and graves are looked for.
+    fn age(&mut self, acts: &mut Vec<(u64, Act)>, at_ms: u64) {
+        let hours = [1, 20, 170, 400][self.chance.usize(..4)];
+        acts.push((at_ms, Act::Advance { hours }));
+        for site in (1..=self.sites).map(SiteNumber) {
+            let soon = self.chance.u64(..500);
+            acts.push((at_ms + soon, Act::Expire { site }));
         }
     }
 
@@ -215,6 +337,9 @@ impl Draw {
         }
         if self.chance.bool() {
             acts.push((length_ms / 2, Act::Kill { site, steps: 1 }));
+        }
+        if self.chance.bool() {
+            self.age(acts, length_ms);
         }
     }
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::client::Client;
+use super::client::{Client, object};
 use super::plan::{Act, Op, Plan};
 use super::quiet;
 use super::world::World;
-use crate::model::SiteNumber;
+use crate::model::{SiteNumber, Unit};
+use crate::reconcile::Ask;
+use crate::site::Site;
+use crate::site::testing::drop_graves;
 
 /// What a history came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +76,47 @@ async fn perform(world: &mut World, client: &Arc<Client>, calls: &mut JoinSet<()
             }
         }
         Act::Start { site } => world.start(site).await,
+        Act::Expire { site } => beside(world, calls, site, |site: Site| async move { drop(drop_graves(&site).await) }),
+        Act::TellAgain { site, to, key } => {
+            beside(
+                world,
+                calls,
+                site,
+                move |site: Site| async move { drop(site.tell_again(&Unit::null(&object(key)), &[to]).await) },
+            );
+        }
+        Act::Reconcile { site, deep, dry_run } => world.reconcile(site, Ask { deep, dry_run, ..Ask::default() }),
+        Act::Stream { site, again } => {
+            let name = world.machine(site).id.name.clone();
+            if let Some(streams) = &world.streams {
+                if again { streams.rewind(&name) } else { streams.lose(&name) }
+            }
+        }
+        Act::Bus { down } => world.streams.iter().for_each(|streams| streams.set_down(down)),
+        Act::Rot { site, key, how } => world.rot(site, &object(key), how),
+        Act::Wipe { site } => world.lose(site).await,
+        Act::KeepCopy { site } => world.keep_copy(site),
+        Act::RollBack { site } => world.roll_back(site).await,
         Act::Cut { from, to, cut } => world.network.cut_way(from, to, cut),
         Act::Advance { hours } => world.jump(Duration::from_secs(hours * 3_600)),
         Act::Skew { site, ms } => world.machine(site).clock.skew(ms),
     }
+}
+
+/// Has a site that runs do something beside everything else, until it is done or the site is dead.
+fn beside<F: Future<Output = ()> + Send + 'static>(
+    world: &World,
+    calls: &mut JoinSet<()>,
+    site: SiteNumber,
+    what: impl FnOnce(Site) -> F,
+) {
+    let Some((site, life)) = world.running(site) else { return };
+    let (done, life) = (what(site.clone()), life.clone());
+    calls.spawn(async move {
+        tokio::select! {
+            biased;
+            () = life.death() => {}
+            () = done => {}
+        }
+    });
 }

@@ -12,7 +12,10 @@ use super::plan::Op;
 use super::watch::replica;
 use super::world::World;
 use crate::model::{LiveReplica, ObjectId, Replica, Seq, SiteNumber, Stamp, Unit};
-use crate::status::tables::{Due, Failed, Outbox, Pending, Settle, Work};
+use crate::peer::SiteState;
+use crate::reconcile::Ask;
+use crate::site::{GRAVE_KEPT_MS, ReadConditions, Selection};
+use crate::status::tables::{Dirty, Due, Failed, Outbox, Pending, Settle, Work};
 use crate::status::{Page, Status, Table, TableKey};
 
 /// Two looks.
@@ -31,19 +34,33 @@ pub async fn heal(world: &mut World) {
     }
 }
 
+/// Has sites look at all of their bytes, where some were spoiled.
+fn mend(world: &World) {
+    for number in world.numbers().into_iter().filter(|number| world.watch.has_rotted(*number)) {
+        world.reconcile(number, Ask { deep: true, ..Ask::default() });
+    }
+}
+
 /// Checks everything that is promised of quiet. Answers a hash of what every site has.
 pub async fn check(world: &mut World, client: &Arc<Client>) -> u64 {
     for number in world.numbers() {
         world.start(number).await;
     }
-    if let Err(left) = rests(world).await {
+    // What is still on its way may bring spoiled bytes to where a look finds them.
+    let mut rested = rests(world).await;
+    if rested.is_ok() {
+        mend(world);
+        rested = rests(world).await;
+    }
+    if let Err(left) = rested {
         world.watch.violate(format!("I7: after {} s of quiet {left}", PATIENCE.as_secs()));
         return 0;
     }
-    let before = seqs(world);
+    let before = (seqs(world), world.network.fetches());
     world.pass(QUIET).await;
-    if seqs(world) != before {
-        world.watch.violate(format!("I8: in quiet seqs went from {before:?} to {:?}", seqs(world)));
+    let after = (seqs(world), world.network.fetches());
+    if after != before {
+        world.watch.violate(format!("I8: in quiet seqs and fetches went from {before:?} to {after:?}"));
     }
     equal(world);
     for object in (0..8).map(object) {
@@ -53,6 +70,7 @@ pub async fn check(world: &mut World, client: &Arc<Client>) -> u64 {
         world.watch.honest(number);
         for key in 0..8 {
             client.call(world, number, Op::Get { key }).await;
+            readable(world, number, key).await;
         }
     }
     hash(world)
@@ -81,6 +99,9 @@ fn left_at(world: &World, number: SiteNumber) -> Vec<String> {
     let site = world.site(number.0);
     let status = site.status();
     let mut left = Vec::new();
+    left.extend((site.state() != SiteState::Active).then(|| "to learn what the others have".to_owned()));
+    left.extend(world.is_reconciling(number).then(|| "a run to end".to_owned()));
+    left.extend(first::<Dirty>(world, status));
     left.extend(first::<Pending>(world, status));
     left.extend(first::<Work>(world, status));
     left.extend(first::<Due>(world, status));
@@ -98,13 +119,30 @@ where
     page.rows.first().map(|(key, row)| format!("{} {key:?} {:?}", T::NAME, row.row))
 }
 
+/// I2, I9: what a site lists it can be read there, every byte of it.
+async fn readable(world: &World, number: SiteNumber, key: u8) {
+    let (site, object) = (world.site(number.0), object(key));
+    if !matches!(replica(&world.watch, site, &Unit::null(&object)), Replica::Live(_)) {
+        return;
+    }
+    let wrong = match site.get(&object, Selection::All, &ReadConditions::default()).await {
+        Ok(opened) => opened.body.collect(64 << 20).await.err().map(|err| err.to_string()),
+        Err(err) => Some(err.to_string()),
+    };
+    if let Some(wrong) = wrong {
+        world.watch.violate(format!("I2: in quiet {object} cannot be read at site {}: {wrong}", number.0));
+    }
+}
+
 fn units() -> BTreeSet<Unit> {
     (0..8).map(|key| Unit::null(&object(key))).chain([Unit::Bucket(super::client::bucket())]).collect()
 }
 
-/// What must be the same everywhere: not what was replaced, which a site may not have seen.
-fn essence(replica: Replica) -> Replica {
+/// What must be the same everywhere: not what was replaced, which a site may not have seen, nor graves old enough to have
+/// left somewhere.
+fn essence(replica: Replica, now_ms: u64) -> Replica {
     match replica {
+        Replica::Grave { stamp, .. } if stamp.ms() + GRAVE_KEPT_MS < now_ms => Replica::Unknown,
         Replica::Grave { stamp, .. } => Replica::Grave { stamp, base: None, told: None },
         Replica::Live(live) => Replica::Live(Box::new(LiveReplica { base: None, ..*live })),
         other => other,
@@ -113,11 +151,12 @@ fn essence(replica: Replica) -> Replica {
 
 /// I2: every site has the same of every unit.
 fn equal(world: &World) {
+    let now_ms = world.site(1).clock().wall_ms();
     for unit in units() {
         let all: BTreeMap<SiteNumber, Replica> = world
             .numbers()
             .into_iter()
-            .map(|number| (number, essence(replica(&world.watch, world.site(number.0), &unit))))
+            .map(|number| (number, essence(replica(&world.watch, world.site(number.0), &unit), now_ms)))
             .collect();
         let mut different = all.values();
         let first = different.next().expect("there are sites");
@@ -134,7 +173,8 @@ fn equal(world: &World) {
 fn durable(world: &World, object: &ObjectId) {
     let number = world.numbers()[0];
     let vector = replica(&world.watch, world.site(number.0), &Unit::null(object)).vector();
-    let last = vector.map(|vector| vector.data);
+    // A grave that left had its time.
+    let last = vector.map(|vector| vector.data).max(world.watch.buried(object));
     let (acknowledged, doubtful): (Option<Stamp>, bool) = world.watch.with_ledger(|ledger| {
         let data = ledger.acknowledged(object).filter(|(attempt, _)| attempt.kind != Kind::Tag);
         (data.map(|(_, stamp)| stamp).max(), ledger.on(object).any(is_open_write))

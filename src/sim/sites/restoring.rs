@@ -78,3 +78,28 @@ fn a_site_with_data_goes_on_listing_when_a_new_one_joins() {
         }
     });
 }
+
+#[test]
+fn what_a_lost_site_had_told_only_some_of_gets_to_the_others() {
+    run(async {
+        let mut world = World::new(3).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        put(&one, "before", "1").await;
+        world.pass(SOON).await;
+        for number in [1, 2] {
+            world.network.cut(SiteNumber(number), SiteNumber(3), true);
+        }
+        put(&one, "a", "1").await;
+        world.pass(SOON).await;
+        world.wipe(SiteNumber(1));
+        world.start(SiteNumber(1)).await;
+        world.network.cut(SiteNumber(1), SiteNumber(3), false);
+        world.pass(Duration::from_secs(300)).await;
+        world.network.join_all();
+        world.pass(Duration::from_secs(300)).await;
+        for number in [1, 2, 3] {
+            assert_eq!(get(world.site(number), "a").await.unwrap(), "1", "site {number}");
+            assert_eq!(list(world.site(number)).await.unwrap(), 2, "site {number}");
+        }
+    });
+}

@@ -1,8 +1,12 @@
-//! Histories by the seed: a few hundred with `cargo test`, as many as one likes with `make sim N=… FROM=…`.
+//! Histories by the seed: a few dozen with `cargo test`, as many as one likes with `make sim N=… FROM=…`.
 //!
-//! `make faults` says how many histories it takes until a rule that is switched off is noticed.
+//! `make faults` says how many histories it takes until a rule that is switched off is noticed. Both use every core: each
+//! thread plays whole histories, on a runtime of its own.
 
-use std::time::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::plan::Plan;
 use super::play::{Verdict, play};
@@ -12,23 +16,41 @@ use crate::planted::{Fault, with};
 const TWICE: u64 = 100;
 /// Seeds that fail before nobody goes on.
 const FAILURES_MAX: usize = 10;
+/// Between two lines about how far it came.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 /// Plays a seed. An error says what was wrong and how to see it again.
 fn history(seed: u64) -> Result<(), String> {
     let plan = Plan::of(seed);
-    let Verdict { violations, hash } = play(&plan);
+    let Verdict { violations, hash } = played(&plan);
     let again = format!("to see it again: make sim FROM={seed} N=1");
     if let Some(first) = violations.first() {
         return Err(format!("seed {seed}: {first}\n{again}"));
     }
-    if seed.is_multiple_of(TWICE) && play(&plan).hash != hash {
+    if seed.is_multiple_of(TWICE) && played(&plan).hash != hash {
         return Err(format!("seed {seed}: two runs of it differ\n{again}"));
     }
     Ok(())
 }
 
+/// A history that panics broke an assertion of the code.
+fn played(plan: &Plan) -> Verdict {
+    let verdict = catch_unwind(AssertUnwindSafe(|| play(plan)));
+    verdict.unwrap_or_else(|_| Verdict { violations: vec!["it panicked, as printed above".into()], hash: 0 })
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
+}
+
+/// Runs `work` on as many threads as there are cores, until each has ended.
+fn on_every_core(work: impl Fn() + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..number("ANYBUCKET_SIM_THREADS", cores as u64) {
+            scope.spawn(&work);
+        }
+    });
 }
 
 #[test]
@@ -50,22 +72,32 @@ fn a_seed_is_always_the_same_history() {
 #[ignore = "as many histories as it is told: make sim"]
 fn histories_by_the_seed() {
     let (from, count) = (number("ANYBUCKET_SIM_FROM", 1), number("ANYBUCKET_SIM_N", 1_000));
-    let (began, mut failures) = (Instant::now(), 0);
-    for seed in from..from + count {
-        if count == 1 {
-            println!("{:#?}", Plan::of(seed));
-        }
-        if let Err(failure) = history(seed) {
-            println!("{failure}");
-            failures += 1;
-            assert!(failures < FAILURES_MAX, "{failures} histories from {from} to {seed} broke a promise");
-        }
-        let done = seed - from + 1;
-        if done.is_multiple_of(1_000) || done == count {
-            println!("{done} histories from {from}, {:.1} a second", done as f64 / began.elapsed().as_secs_f64());
-        }
+    if count == 1 {
+        println!("{:#?}", Plan::of(from));
     }
-    assert_eq!(failures, 0, "histories that broke a promise");
+    let (began, next, done) = (Instant::now(), AtomicU64::new(from), AtomicU64::new(0));
+    let (failures, told) = (AtomicUsize::new(0), Mutex::new(began));
+    on_every_core(|| {
+        while failures.load(Ordering::SeqCst) < FAILURES_MAX {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed >= from + count {
+                return;
+            }
+            if let Err(failure) = history(seed) {
+                println!("{failure}");
+                failures.fetch_add(1, Ordering::SeqCst);
+            }
+            let done = done.fetch_add(1, Ordering::SeqCst) + 1;
+            let mut told = told.lock().unwrap();
+            if told.elapsed() >= PROGRESS || done == count {
+                *told = Instant::now();
+                let (rate, failures) = (done as f64 / began.elapsed().as_secs_f64(), failures.load(Ordering::SeqCst));
+                println!("{done} histories from {from}, {rate:.1} a second, {failures} broke a promise");
+            }
+        }
+    });
+    let (done, failures) = (done.into_inner(), failures.into_inner());
+    assert_eq!(failures, 0, "histories that broke a promise, of {done} from {from}");
 }
 
 /// How many histories it takes to notice each planted fault.
@@ -75,16 +107,21 @@ fn every_planted_fault_is_found_by_some_history() {
     let (from, count) = (number("ANYBUCKET_SIM_FROM", 1), number("ANYBUCKET_SIM_N", 3_000));
     let find = |fault| {
         (from..from + count).find_map(|seed| {
-            let violations = with(Some(fault), || play(&Plan::of(seed))).violations;
+            let violations = with(Some(fault), || played(&Plan::of(seed))).violations;
             Some((seed, violations.into_iter().next()?))
         })
     };
-    let mut unseen = Vec::new();
-    for fault in Fault::ALL {
-        match find(fault) {
-            Some((seed, what)) => println!("{fault:?}: {} histories: {}", seed - from + 1, what.lines().next().unwrap_or("")),
-            None => unseen.push(fault),
+    let (next, unseen) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    on_every_core(|| {
+        while let Some(fault) = Fault::ALL.get(next.fetch_add(1, Ordering::SeqCst)).copied() {
+            match find(fault) {
+                Some((seed, what)) => {
+                    println!("{fault:?}: {} histories: {}", seed - from + 1, what.lines().next().unwrap_or(""));
+                }
+                None => unseen.lock().unwrap().push(fault),
+            }
         }
-    }
+    });
+    let unseen = unseen.into_inner().unwrap();
     assert!(unseen.is_empty(), "{count} histories from {from} do not show {unseen:?}");
 }

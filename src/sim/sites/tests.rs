@@ -106,7 +106,7 @@ fn a_site_that_was_killed_goes_on_where_it_was() {
 }
 
 /// Past the age of graves on every wall clock, and time enough for those who look for old ones.
-async fn eight_days(world: &World) {
+async fn eight_days(world: &mut World) {
     world.jump(Duration::from_secs(8 * 24 * 3_600));
     world.pass(Duration::from_secs(1_500)).await;
 }
@@ -119,7 +119,7 @@ async fn graves(site: &Site) -> usize {
 #[test]
 fn a_grave_leaves_everywhere_once_everybody_has_settled_past_it() {
     run(async {
-        let world = World::new(3).await;
+        let mut world = World::new(3).await;
         let one = with_bucket(world.site(1).clone()).await;
         put(&one, "a", "1").await;
         world.pass(SOON).await;
@@ -128,7 +128,7 @@ fn a_grave_leaves_everywhere_once_everybody_has_settled_past_it() {
         for number in [1, 2, 3] {
             assert_eq!(graves(world.site(number)).await, 1, "site {number}");
         }
-        eight_days(&world).await;
+        eight_days(&mut world).await;
         for number in [1, 2, 3] {
             assert_eq!(graves(world.site(number)).await, 0, "site {number}");
             assert!(world.site(number).horizon(&object("a").bucket).await.unwrap().is_some());
@@ -139,7 +139,7 @@ fn a_grave_leaves_everywhere_once_everybody_has_settled_past_it() {
 #[test]
 fn a_grave_stays_while_a_site_that_holds_the_object_is_away() {
     run(async {
-        let world = World::new(3).await;
+        let mut world = World::new(3).await;
         let one = with_bucket(world.site(1).clone()).await;
         put(&one, "a", "1").await;
         world.pass(SOON).await;
@@ -147,7 +147,7 @@ fn a_grave_stays_while_a_site_that_holds_the_object_is_away() {
             world.network.cut(SiteNumber(number), SiteNumber(3), true);
         }
         delete(&one, "a").await;
-        eight_days(&world).await;
+        eight_days(&mut world).await;
         assert_eq!((graves(&one).await, graves(world.site(2)).await), (1, 1));
         world.network.join_all();
         world.pass(Duration::from_secs(1_500)).await;

@@ -4,22 +4,23 @@
 //! (I3), one stamp means one content (I5), bytes are there before their row (rule 5), no stamp comes from the future,
 //! what was received is known (§8), and what is said to be elsewhere is there (I6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::FutureExt;
+use tokio::time::Instant;
 
 use super::ledger::{Id, Kind, Ledger, tagged_by, written_by};
 use crate::backend::memory::Memory;
 use crate::backend::{Backend, GetOptions, Place};
 use crate::model::{
-    Bucket, BucketName, Identity, Incarnation, ObjectId, Record, Replica, Seq, SiteNumber, Slot, Stamp, State, Telling, Unit,
-    Vector,
+    Binding, Bucket, BucketName, Identity, Incarnation, ObjectId, Record, Replica, Seq, SiteNumber, Slot, Stamp, State, Telling,
+    Unit, Vector,
 };
 use crate::site::{GRAVE_KEPT_MS, Replication, Site};
 use crate::status::redb::Touched;
-use crate::status::tables::{Buckets, Graves, Objects, Pending, Received, Work};
+use crate::status::tables::{Buckets, Dirty, Failed, Graves, Members, Objects, Pending, Received, Work};
 use crate::status::{Page, Status, Stored, Table, TableKey};
 
 /// A stamp that is further ahead of a site's clock than the site allows; its clock may jump back by so much meanwhile.
@@ -47,8 +48,20 @@ struct Seen {
     ledger: Ledger,
     sites: BTreeMap<SiteNumber, Site>,
     stores: BTreeMap<SiteNumber, Arc<Memory>>,
+    /// Sites that lost what they knew: until others have heard of their new lives nobody can know it.
+    lost: BTreeSet<SiteNumber>,
+    /// The greatest grave that an object ever had at a site, there still or not.
+    buried: BTreeMap<(SiteNumber, ObjectId), Option<Stamp>>,
+    /// Bytes that were spoiled, by the binding of their record.
+    rotten: BTreeMap<(SiteNumber, ObjectId), Binding>,
+    /// Those of them that knew it when they were asked.
+    restored: BTreeSet<SiteNumber>,
+    /// What a site had of objects when it lost them.
+    had: BTreeMap<(SiteNumber, ObjectId), Shown>,
     /// Every state that a unit had at a site, oldest first.
     states: BTreeMap<(SiteNumber, Unit), Vec<Shown>>,
+    /// Since when a unit is live at a site without a break.
+    live_since: BTreeMap<(SiteNumber, Unit), Instant>,
     /// What each data stamp of an object stands for, wherever it is.
     contents: BTreeMap<(ObjectId, Stamp), Identity>,
     violations: Vec<String>,
@@ -64,6 +77,10 @@ impl Shown {
             Self::Live(stored) => Some(stored.row.vector),
             Self::Bucket(bucket) => Some(Vector::of(bucket.greatest())),
         }
+    }
+
+    fn has_bytes(&self) -> bool {
+        !matches!(self, Self::Live(stored) if stored.row.state == State::Wanted)
     }
 
     /// Whether this is at least `other`, with bytes where there are any.
@@ -99,7 +116,117 @@ impl Watch {
     }
 
     pub fn up(&self, site: Site) {
-        self.seen().sites.insert(site.id().number, site);
+        let number = site.id().number;
+        self.seen().sites.insert(number, site.clone());
+        if self.seen().lost.contains(&number) {
+            self.read_again(number, site.status());
+        }
+    }
+
+    /// A site lost what it knew, or a part of it: what it has from now on follows from nothing that was before.
+    pub fn lost(&self, site: SiteNumber, store: Arc<Memory>) {
+        let mut seen = self.seen();
+        seen.stores.insert(site, store);
+        seen.lost.insert(site);
+        seen.restored.remove(&site);
+        let Seen { states, had, .. } = &mut *seen;
+        for ((_, unit), states) in states.iter_mut().filter(|((at, _), _)| *at == site) {
+            if let (Unit::Object { object, .. }, Some(last)) = (unit, states.last()) {
+                had.insert((site, object.clone()), last.clone());
+            }
+            states.push(Shown::Nothing);
+        }
+        seen.live_since.retain(|(at, _), _| *at != site);
+        seen.buried.retain(|(at, _), _| *at != site);
+    }
+
+    /// What a site has that lost something: older states than it had before are no fault of it.
+    fn read_again(&self, site: SiteNumber, status: &Status) {
+        let units: Vec<Unit> = self.seen().states.keys().filter(|(at, _)| *at == site).map(|(_, unit)| unit.clone()).collect();
+        for unit in units {
+            let shown = match &unit {
+                Unit::Object { object, .. } => self.look(shown(status, object)),
+                Unit::Bucket(bucket) => {
+                    let row = self.look(status.get::<Buckets>(bucket)).expect("the store can be read");
+                    row.map_or(Shown::Nothing, |row| Shown::Bucket(row.row))
+                }
+            };
+            self.seen().states.entry((site, unit)).or_default().push(shown);
+        }
+    }
+
+    /// A site says that it gets back what it lost.
+    pub fn restores(&self, site: SiteNumber) {
+        self.seen().restored.insert(site);
+    }
+
+    /// Whether it said so since it last lost something.
+    pub fn is_restored(&self, site: SiteNumber) -> bool {
+        self.seen().restored.contains(&site)
+    }
+
+    /// What a site had of an object when it last lost it.
+    pub fn had(&self, site: SiteNumber, object: &ObjectId) -> Option<Shown> {
+        self.seen().had.get(&(site, object.clone())).cloned()
+    }
+
+    /// Since when an object is at a site without a break, if it is.
+    pub fn live_since(&self, site: SiteNumber, object: &ObjectId) -> Option<Instant> {
+        self.seen().live_since.get(&(site, Unit::null(object))).copied()
+    }
+
+    /// The greatest grave that an object ever had anywhere.
+    pub fn buried(&self, object: &ObjectId) -> Option<Stamp> {
+        self.seen().buried.iter().filter(|((_, of), _)| of == object).filter_map(|(_, stamp)| *stamp).max()
+    }
+
+    /// Whether another site has what this one has of an object, bytes and all.
+    pub fn is_held_elsewhere(&self, site: SiteNumber, object: &ObjectId) -> bool {
+        let (seen, unit) = (self.seen(), Unit::null(object));
+        let now = |at: SiteNumber| seen.states.get(&(at, unit.clone())).and_then(|states| states.last());
+        let others = seen.stores.keys().filter(|other| **other != site);
+        now(site).is_some_and(|here| others.filter_map(|other| now(*other)).any(|there| there.holds(here)))
+    }
+
+    /// Bytes were spoiled behind the back of a site.
+    pub fn rotted(&self, site: SiteNumber, object: &ObjectId, binding: Binding) {
+        self.seen().rotten.insert((site, object.clone()), binding);
+    }
+
+    /// Whether any bytes of a site were.
+    pub fn has_rotted(&self, site: SiteNumber) -> bool {
+        self.seen().rotten.keys().any(|(at, _)| *at == site)
+    }
+
+    /// Whether other sites hold everything that this one has, so that nothing is lost with it.
+    pub fn is_spare(&self, site: SiteNumber) -> bool {
+        let seen = self.seen();
+        let others: Vec<SiteNumber> = seen.stores.keys().copied().filter(|other| *other != site).collect();
+        let now = |at: SiteNumber, unit: &Unit| seen.states.get(&(at, unit.clone())).and_then(|states| states.last());
+        let held =
+            |unit: &Unit, here: &Shown| others.iter().any(|other| now(*other, unit).is_some_and(|there| there.holds(here)));
+        let mine = seen.states.iter().filter(|((at, _), _)| *at == site);
+        let all_held = mine.filter_map(|((_, unit), states)| Some((unit, states.last()?))).all(|(unit, here)| held(unit, here));
+        // Bytes that others want, and work that others have, must not depend on it either.
+        let wanting = |shown: &Shown| matches!(shown, Shown::Live(stored) if stored.row.state == State::Wanted);
+        let none_wanted = seen
+            .states
+            .iter()
+            .filter(|((at, _), _)| *at != site)
+            .all(|((_, unit), states)| states.last().is_none_or(|here| !wanting(here) || held(unit, here)));
+        let running = seen.sites.values().filter(|other| other.id().number != site).cloned().collect::<Vec<_>>();
+        let all_run = running.len() == others.len();
+        let none_worked = all_run
+            && running.iter().all(|other| {
+                let page: Page<Work> = self.look(other.status().page(&(), None, 1_000)).expect("it can be read");
+                page.rows.iter().all(|(unit, hint)| {
+                    let reaches = |at: &SiteNumber| {
+                        now(*at, unit).is_some_and(|there| there.has_bytes() && there.vector() >= Some(hint.row.want))
+                    };
+                    others.iter().any(reaches)
+                })
+            });
+        all_held && none_wanted && none_worked
     }
 
     pub fn down(&self, site: SiteNumber) {
@@ -177,41 +304,36 @@ impl Watch {
 
     /// A site committed.
     pub fn committed(&self, site: SiteNumber, status: &Status, touched: &Touched, wall_ms: u64) {
-        let mut told = false;
+        let mut told = Told::Units(Vec::new());
         for (table, key) in &touched.0 {
             self.seen().note(site, *table, key);
             if *table == Objects::INDEX {
-                self.object(site, status, ObjectId::from_bytes(key), wall_ms);
-                told = true;
+                let object = ObjectId::from_bytes(key);
+                told.add(object.as_ref().map(Unit::null));
+                self.object(site, status, object, wall_ms);
             } else if *table == Graves::INDEX {
                 let object = <(ObjectId, Slot)>::from_bytes(key).map(|(object, _)| object);
+                told.add(object.as_ref().map(Unit::null));
                 self.object(site, status, object, wall_ms);
-                told = true;
             } else if *table == Buckets::INDEX {
-                self.bucket(site, status, BucketName::from_bytes(key));
-                told = true;
+                let bucket = BucketName::from_bytes(key);
+                told.add(bucket.clone().map(Unit::Bucket));
+                self.bucket(site, status, bucket);
             } else if *table == Received::INDEX {
                 self.received(site, status, <(SiteNumber, Incarnation)>::from_bytes(key));
-            } else if *table == Pending::INDEX {
-                told = true;
+            } else if [Pending::INDEX, Members::INDEX, Dirty::INDEX, Failed::INDEX].contains(table) {
+                told = Told::Everything;
             }
         }
-        if told {
-            self.honest(site);
+        match told {
+            Told::Units(units) => units.iter().for_each(|unit| self.honest_of(site, unit)),
+            Told::Everything => self.honest(site),
         }
     }
 
     fn object(&self, site: SiteNumber, status: &Status, object: Option<ObjectId>, wall_ms: u64) {
         let Some(object) = object else { return };
-        let shown = self.look(async {
-            match status.object(&object).await.expect("the store can be read") {
-                Some(stored) => Shown::Live(stored),
-                None => {
-                    let grave = status.get::<Graves>(&(object.clone(), Slot::Null)).await.expect("the store can be read");
-                    grave.map_or(Shown::Nothing, |grave| Shown::Grave(grave.row.stamp))
-                }
-            }
-        });
+        let shown = self.look(shown(status, &object));
         if let Shown::Live(stored) = &shown
             && stored.row.state == State::Present
         {
@@ -221,6 +343,9 @@ impl Watch {
     }
 
     fn bytes_are_there(&self, site: SiteNumber, object: &ObjectId, record: &Record) {
+        if self.seen().rotten.get(&(site, object.clone())) == Some(&record.binding) {
+            return;
+        }
         let Some(store) = self.seen().stores.get(&site).cloned() else { return };
         let place = Place { object: object.clone(), location: record.location.clone() };
         let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
@@ -271,26 +396,54 @@ impl Watch {
 
     /// Whatever a site says is elsewhere is there (I6).
     pub fn honest(&self, number: SiteNumber) {
-        let Some(site) = self.seen().sites.get(&number).cloned() else { return };
         let units: Vec<Unit> = {
             let seen = self.seen();
             seen.states.keys().filter(|(site, _)| *site == number).map(|(_, unit)| unit.clone()).collect()
         };
-        for unit in units {
-            let here = self.now(number, &unit).1;
-            let Some(vector) = here.vector() else { continue };
-            let all = self.look(async {
-                let seq = site.told_under(&unit).await.ok()?.unwrap_or_default();
-                site.replication(&unit, &vector, seq).await.ok()?
-            });
-            for (other, _) in all.unwrap_or_default().into_iter().filter(|(_, how)| *how == Replication::Completed) {
-                let there = self.now(other, &unit).1;
-                if !there.holds(&here) {
-                    let (here, there) = (brief(&here), brief(&there));
-                    self.violate(format!("I6: site {} says that {unit}, {here}, is at {}, which has {there}", number.0, other.0));
-                }
+        units.iter().for_each(|unit| self.honest_of(number, unit));
+    }
+
+    fn honest_of(&self, number: SiteNumber, unit: &Unit) {
+        let Some(site) = self.seen().sites.get(&number).cloned() else { return };
+        let here = self.now(number, unit).1;
+        let Some(vector) = here.vector() else { return };
+        let all = self.look(async {
+            let seq = site.told_under(unit).await.ok()?.unwrap_or_default();
+            site.replication(unit, &vector, seq).await.ok()?
+        });
+        for (other, _) in all.unwrap_or_default().into_iter().filter(|(_, how)| *how == Replication::Completed) {
+            let there = self.now(other, unit).1;
+            if !there.holds(&here) && !self.is_unheard(&site, other) {
+                let (here, there) = (brief(&here), brief(&there));
+                self.violate(format!("I6: site {} says that {unit}, {here}, is at {}, which has {there}", number.0, other.0));
             }
         }
+    }
+}
+
+/// Of what a commit may have changed what is said to be elsewhere.
+enum Told {
+    Units(Vec<Unit>),
+    Everything,
+}
+
+impl Told {
+    fn add(&mut self, unit: Option<Unit>) {
+        if let Self::Units(units) = self {
+            units.extend(unit);
+        }
+    }
+}
+
+impl Watch {
+    /// Whether `other` lost what it had and `site` has not heard of it yet.
+    fn is_unheard(&self, site: &Site, other: SiteNumber) -> bool {
+        if !self.seen().lost.contains(&other) {
+            return false;
+        }
+        let Some(life) = self.seen().sites.get(&other).map(|other| other.status().facts().incarnation) else { return true };
+        let known = self.look(site.status().get::<Members>(&other)).expect("it can be read");
+        known.is_none_or(|member| member.row.incarnation != life)
     }
 }
 
@@ -306,7 +459,21 @@ impl Seen {
         let states = self.states.entry((site, Unit::null(object))).or_default();
         let before = states.last().cloned().unwrap_or(Shown::Nothing);
         states.push(shown.clone());
+        match shown {
+            Shown::Live(_) => drop(self.live_since.entry((site, Unit::null(object))).or_insert_with(Instant::now)),
+            _ => drop(self.live_since.remove(&(site, Unit::null(object)))),
+        }
         let (was, is) = (before.vector(), shown.vector());
+        let buried = self.buried.entry((site, object.clone())).or_default();
+        match &shown {
+            Shown::Grave(stamp) => *buried = (*buried).max(Some(*stamp)),
+            Shown::Live(stored) if Some(stored.row.vector.data) < *buried => {
+                let violation =
+                    format!("I3: {object} came back at site {site:?}, from under a grave that had left: {}", brief(&shown));
+                self.violations.push(violation);
+            }
+            _ => {}
+        }
         let has_left = matches!((&before, &shown), (Shown::Grave(stamp), Shown::Nothing) if wall_ms > stamp.ms() + GRAVE_KEPT_MS);
         let goes_on = is >= was || has_left;
         if was.is_some() && !goes_on {
@@ -360,6 +527,17 @@ impl Seen {
         let bare = Identity { tags: Vec::new(), ..identity.clone() };
         let known = self.contents.entry((object.clone(), stamp)).or_insert_with(|| bare.clone());
         if *known == bare { Ok(()) } else { Err(format!("I5: {stamp} of {object} stands for {known:?} and for {bare:?}")) }
+    }
+}
+
+/// What a status store says of an object.
+async fn shown(status: &Status, object: &ObjectId) -> Shown {
+    match status.object(object).await.expect("the store can be read") {
+        Some(stored) => Shown::Live(stored),
+        None => {
+            let grave = status.get::<Graves>(&(object.clone(), Slot::Null)).await.expect("the store can be read");
+            grave.map_or(Shown::Nothing, |grave| Shown::Grave(grave.row.stamp))
+        }
     }
 }
 

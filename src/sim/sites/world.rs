@@ -4,26 +4,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::bus::Streams;
 use super::clock::SimClock;
 use super::gate::Gate;
 use super::life::{Gait, Life};
 use super::network::Network;
+use super::plan::Rot;
 use super::watch::Watch;
 use crate::backend::memory::Memory;
+use crate::backend::{Backend, Body, Place, PutOptions};
 use crate::clock::{Clock, WallClock};
-use crate::model::{SiteId, SiteNumber};
-use crate::reconcile::{self, Reconciler};
-use crate::replicate::{self, Bell};
+use crate::events;
+use crate::model::{Location, ObjectId, SiteId, SiteNumber};
+use crate::reconcile::{self, Ask, Reconciler, RunState};
+use crate::replicate::{self, Bell, Opening};
 use crate::site::{Neighbours, Parts, Scope, Site};
 use crate::status::redb::forgetful::{Forgetful, Power};
 use crate::status::{Options, Status};
-use crate::tasks::Runner;
+use crate::tasks::{Phase, Runner};
 
 /// A site and what outlives it.
 pub struct Machine {
     pub id: SiteId,
     pub store: Arc<Memory>,
     disk: Forgetful,
+    /// When it began with nothing.
+    made: Instant,
+    /// The disk as it was when a copy of it was kept.
+    copy: Option<Forgetful>,
     pub clock: Arc<SimClock>,
     /// How its processes go from their start on.
     pub gait: Gait,
@@ -36,6 +47,7 @@ struct Running {
     site: Site,
     life: Arc<Life>,
     runner: Runner,
+    hub: Reconciler,
 }
 
 /// What a world is to be like.
@@ -46,12 +58,15 @@ pub struct Settings {
     /// Whether guarded commits meet conflicts now and then.
     pub conflicts: bool,
     pub cached_rows_max: usize,
+    /// Whether a bus carries what is told, and how many of its messages go wrong, in a thousand.
+    pub bus: Option<u16>,
 }
 
 /// Every site, all of them neighbours.
 pub struct World {
     pub network: Network,
     pub watch: Arc<Watch>,
+    pub streams: Option<Streams>,
     settings: Settings,
     machines: BTreeMap<SiteNumber, Machine>,
 }
@@ -59,7 +74,7 @@ pub struct World {
 impl World {
     /// `count` sites that run and replicate everything to each other; nothing goes wrong by itself.
     pub async fn new(count: u16) -> Self {
-        Self::of(Settings { seed: 0, sites: count, conflicts: false, cached_rows_max: 1_000 }).await
+        Self::of(Settings { seed: 0, sites: count, conflicts: false, cached_rows_max: 1_000, bus: None }).await
     }
 
     pub async fn of(settings: Settings) -> Self {
@@ -69,11 +84,13 @@ impl World {
             let store = Arc::new(Memory::new());
             watch.store(id.number, store.clone());
             let (disk, clock) = (Forgetful::new(Power::on()), Arc::new(SimClock::new()));
-            Machine { id, store, disk, clock, gait: Gait::default(), running: None, starts: 0 }
+            Machine { id, store, disk, made: Instant::now(), copy: None, clock, gait: Gait::default(), running: None, starts: 0 }
         };
-        let machines = (1..=settings.sites).map(|number| (SiteNumber(number), machine(number))).collect();
+        let machines: BTreeMap<_, _> = (1..=settings.sites).map(|number| (SiteNumber(number), machine(number))).collect();
+        let names = machines.values().map(|machine| machine.id.name.clone()).collect();
+        let streams = settings.bus.map(|bad| Streams::new(names, settings.seed, bad));
         let network = Network::new(settings.seed);
-        let mut world = Self { network, watch: watch.clone(), settings, machines };
+        let mut world = Self { network, watch: watch.clone(), streams, settings, machines };
         for number in world.numbers() {
             world.start(number).await;
         }
@@ -106,14 +123,14 @@ impl World {
         self.bury(number);
         let settings = self.settings;
         let ids: Vec<SiteId> = self.machines.values().map(|other| other.id.clone()).collect();
-        let (network, watch) = (self.network.clone(), self.watch.clone());
+        let (network, watch, streams) = (self.network.clone(), self.watch.clone(), self.streams.clone());
         let machine = self.machine(number);
         machine.starts += 1;
         let seed = settings.seed.wrapping_mul(1_000).wrapping_add(u64::from(number.0) + (machine.starts - 1) * 100);
         let life = Life::new(number, watch.clone(), machine.clock.clone(), seed, machine.gait);
         let others = ids.into_iter().filter(|id| id.number != number);
         let peers = others.map(|id| (id.clone(), network.peer(&life, id.number))).collect();
-        let neighbours = Neighbours::new(peers, Scope::Everybody, false);
+        let neighbours = Neighbours::new(peers, Scope::Everybody, streams.is_some());
         let now_s = u32::try_from(machine.clock.millis() / 1_000).expect("a time before 2106");
         let options = Options {
             now_s,
@@ -122,11 +139,13 @@ impl World {
             conflict_seed: settings.conflicts.then_some(seed),
             ..Options::default()
         };
-        let status = Status::open_paced(machine.disk.clone(), &options, Some(life.clone())).expect("a sound disk");
-        let facts = status.facts();
-        replicate::greet(&machine.id, &facts, machine.clock.millis(), &neighbours).await;
-        let clock = Clock::new(machine.clock.clone(), number, facts.incarnation, facts.clock_ms);
         let backend = Arc::new(Gate::new(machine.store.clone(), life.clone()));
+        let opening = Opening { id: &machine.id, backend: &*backend, neighbours: &neighbours, now_ms: machine.clock.millis() };
+        let open = |options: Options| Status::open_paced(machine.disk.clone(), &options, Some(life.clone()));
+        // A store that fails at the start keeps the process from starting.
+        let Ok(status) = replicate::open_status(opening, options, open).await else { return };
+        let facts = status.facts();
+        let clock = Clock::new(machine.clock.clone(), number, facts.incarnation, facts.clock_ms);
         let parts = Parts { id: machine.id.clone(), backend, status, clock, neighbours };
         let opened = tokio::select! {
             biased;
@@ -140,10 +159,13 @@ impl World {
         let hub = Reconciler::new(&site, &bell);
         let following = replicate::workers(&site, &bell, seed);
         let reconciling = reconcile::workers(&hub, reconcile::Settings::default(), seed);
-        workers.into_iter().chain(following).chain(reconciling).for_each(|worker| runner.spawn(worker));
+        let bus = streams.map(|streams| streams.bus(&site.id().name, &life));
+        let telling = bus.map(|bus| events::workers(&site, &bus, &bell)).unwrap_or_default();
+        let workers = workers.into_iter().chain(following).chain(reconciling).chain(telling);
+        workers.for_each(|worker| runner.spawn(worker));
         network.up(site.clone(), life.clone());
         watch.up(site.clone());
-        self.machine(number).running = Some(Running { site, life, runner });
+        self.machine(number).running = Some(Running { site, life, runner, hub });
     }
 
     /// Kills a site at once: what it had not made durable is gone.
@@ -159,7 +181,9 @@ impl World {
         let machine = self.machine(number);
         machine.disk = machine.disk.crash(0);
         let Some(running) = machine.running.take() else { return };
+        let panicked = running.panicked();
         running.runner.abort();
+        panicked.into_iter().for_each(|what| self.watch.violate(what));
         self.network.down(number);
         self.watch.down(number);
     }
@@ -168,6 +192,7 @@ impl World {
     pub fn calm(&mut self) {
         self.network.join_all();
         self.network.weather(super::network::Weather::default());
+        self.streams.iter().for_each(Streams::calm);
         for machine in self.machines.values_mut() {
             machine.gait = Gait::default();
             if let Some(running) = &machine.running {
@@ -177,24 +202,121 @@ impl World {
         }
     }
 
+    /// Kills a site and takes everything it had, if others have it. Lives are told apart by the second they begin in.
+    pub async fn lose(&mut self, number: SiteNumber) {
+        if self.machines[&number].made.elapsed() > Duration::from_secs(2) && self.watch.is_spare(number) {
+            self.wipe(number);
+            self.start(number).await;
+        }
+    }
+
     /// Kills a site and takes everything it had.
     pub fn wipe(&mut self, number: SiteNumber) {
         self.kill(number);
-        let machine = self.machines.get_mut(&number).expect("a site of this world");
+        let machine = self.machine(number);
+        (machine.made, machine.copy) = (Instant::now(), None);
         (machine.store, machine.disk) = (Arc::new(Memory::new()), Forgetful::new(Power::on()));
+        let store = machine.store.clone();
+        self.watch.lost(number, store);
     }
 
-    /// Every wall clock goes forward at once, while nothing else happens.
-    pub fn jump(&self, time: Duration) {
+    /// Spoils the bytes that a site has of an object, if another site has them too.
+    pub fn rot(&mut self, number: SiteNumber, object: &ObjectId, how: Rot) {
+        if !self.watch.is_held_elsewhere(number, object) {
+            return;
+        }
+        let store = &self.machines[&number].store;
+        let plain = Place { object: object.clone(), location: Location::Plain };
+        let Some(found) = self.watch.look(async { store.head(&plain).await.ok() }) else { return };
+        let spoiled = match how {
+            Rot::Silent => store.spoil(object).is_some(),
+            Rot::Gone => self.watch.look(store.delete(&plain, &found.binding)).is_ok(),
+            Rot::Replaced => self.watch.look(async {
+                let put = PutOptions { size: None, modified_ms: found.modified_ms };
+                let kept = store.put(object, Body::from(Bytes::from_static(b"not this")), put).await.expect("it has room");
+                let staged = Place { location: kept.location, ..plain };
+                store.publish(&staged, &kept.binding).await.is_ok()
+            }),
+        };
+        if spoiled {
+            self.watch.rotted(number, object, found.binding);
+        }
+    }
+
+    /// Keeps a copy of a site's status store as it is now.
+    pub fn keep_copy(&mut self, number: SiteNumber) {
+        let machine = self.machine(number);
+        machine.copy = Some(machine.disk.crash(0));
+    }
+
+    /// Kills a site and gives it the status store back of which a copy was kept. Its store is as it was. Only where others
+    /// have all that it has and know all that it told, and answer when it starts: nothing else shows it that it lost something.
+    pub async fn roll_back(&mut self, number: SiteNumber) {
+        let has_copy = self.machines[&number].copy.is_some();
+        if !has_copy || !self.watch.is_spare(number) || !self.is_known(number) || !self.network.is_joined(number) {
+            return;
+        }
+        self.kill(number);
+        let machine = self.machine(number);
+        machine.disk = machine.copy.take().expect("it was looked at");
+        let store = machine.store.clone();
+        self.watch.lost(number, store);
+        let weather = self.network.weather(super::network::Weather::default());
+        self.start(number).await;
+        self.network.weather(weather);
+    }
+
+    /// Whether everything that a site told is known to another one.
+    fn is_known(&self, number: SiteNumber) -> bool {
+        let Some((site, _)) = self.running(number) else { return false };
+        let told = (site.status().facts().incarnation, *site.status().told().borrow());
+        let knows = |other: &SiteNumber| {
+            let received = self.running(*other).and_then(|(other, _)| other.neighbours().get(number)?.seen().received);
+            *other != number && received == Some(told)
+        };
+        self.numbers().iter().any(knows)
+    }
+
+    /// Has a site reconcile, if it runs.
+    pub fn reconcile(&self, number: SiteNumber, ask: Ask) {
+        let Some(running) = self.machines[&number].running.as_ref().filter(|running| !running.life.is_dead()) else { return };
+        // More may be asked for than it takes.
+        let _ = running.hub.start(ask);
+    }
+
+    /// Whether a run that was asked for has not ended.
+    pub fn is_reconciling(&self, number: SiteNumber) -> bool {
+        let running = self.machines[&number].running.as_ref();
+        running.is_some_and(|running| {
+            running.hub.runs().iter().any(|run| matches!(run.state, RunState::Waiting | RunState::Running))
+        })
+    }
+
+    /// Every wall clock goes forward at once, while nothing else happens. Copies that are kept are too old then: they may
+    /// hold what was deleted so long ago that nobody knows it any more.
+    pub fn jump(&mut self, time: Duration) {
         let ms = i64::try_from(time.as_millis()).unwrap();
-        for machine in self.machines.values() {
+        for machine in self.machines.values_mut() {
             machine.clock.advance(ms);
+            machine.copy = None;
         }
     }
 
     /// Lets time pass.
     pub async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
+    }
+}
+
+impl Running {
+    /// Workers that panicked: they stand still until the next start.
+    fn panicked(&self) -> Vec<String> {
+        let all = self.runner.workers().snapshots().into_iter();
+        let panicked = all.filter(|worker| worker.phase == Phase::Panicked);
+        let said = |worker: crate::tasks::Snapshot| worker.last_error.map_or_else(String::new, |err| err.text);
+        panicked
+            .map(|worker| format!("the worker {} at {} panicked: {}", worker.name.clone(), self.site.id().name, said(worker)))
+            .collect()
     }
 }
 
