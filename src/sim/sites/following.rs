@@ -82,7 +82,7 @@ async fn a_delete_over_an_old_grave_wins_against_what_was_written_elsewhere_mean
 
 #[tokio::test(start_paused = true)]
 async fn a_grave_stays_while_a_site_that_was_told_of_it_again_is_away() {
-    let world = World::new(3).await;
+    let mut world = World::new(3).await;
     let one = with_bucket(world.site(1).clone()).await;
     put(&one, "a", "1").await;
     world.pass(SOON).await;

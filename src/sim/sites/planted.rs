@@ -191,7 +191,7 @@ fn a_store_from_a_snapshot_gives_no_seq_out_again() {
         (8_000, Act::RollBack { site: TWO }),
         (9_000, client(TWO, Op::Put { key: KEY + 1, size: 10 })),
     ];
-    only_without(Fault::SeqsReissued, &plan(2, acts), "I7");
+    only_without(Fault::SeqsReissued, &plan(2, acts), "I2");
 }
 
 #[test]
