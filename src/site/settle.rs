@@ -19,12 +19,12 @@ use crate::status::tables::{Objects, Settle, Settling};
 use crate::status::{Commit, CommitError};
 use crate::tasks::{Step, Worker};
 
-/// Redo rows one step settles, at the most.
-const STEP_ROWS_MAX: usize = 4_096;
+/// Redo rows one step settles, at the most: where keys lie in a thousand directories, each step syncs them all.
+const STEP_ROWS_MAX: usize = 16_384;
 /// Redo rows dropped with one commit. A write of one of their keys that comes first makes all of them start again.
 const CLOSED_TOGETHER: usize = 32;
 /// Such commits under way at once.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 16;
 /// How long work gathers before a step: a directory is synced once for all of it, and what was replaced meanwhile needs no
 /// record of its own any more.
 const GATHER: Duration = Duration::from_millis(250);
