@@ -7,8 +7,8 @@ BINARY      := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/anybucket)
 N           ?= $(if $(filter sim,$(MAKECMDGOALS)),1000,25)
 # Faults of `make chaos`; a few of them in `make test`.
 FAULTS      ?= $(if $(filter chaos,$(MAKECMDGOALS)),60,10)
-# Histories: fast, and every assertion holds. What they lean on is compiled as for `cargo test`.
-SIM_FLAGS   := $(FLAGS) --config 'profile.dev.package.anybucket.opt-level=1' --lib -- --ignored --nocapture
+# Histories run in the binary of `cargo test`: optimised it takes longer to build than some thousand histories take.
+SIM_FLAGS   := $(FLAGS) --lib -- --ignored --nocapture
 # The first seed of `make sim` and `make faults`.
 FROM        ?= 1
 # Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
