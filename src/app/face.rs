@@ -12,14 +12,12 @@ use tracing::{error, info};
 
 use crate::config::{self, ByteSize, Config, Period};
 use crate::s3::{self, Key, Keyring, KeysError, Observe, S3Layer};
-use crate::site::Site;
+use crate::site::{FIRST_OWNER, Site};
 use crate::telemetry::{Answered, Metrics};
 
 /// A key from the environment: for containers and tests.
 const ACCESS_KEY: &str = "ANYBUCKET_ACCESS_KEY";
 const SECRET_KEY: &str = "ANYBUCKET_SECRET_KEY";
-/// Owns what the first key and the key from the environment make.
-const OWNER: &str = "admin";
 
 /// The access keys.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ impl Keys {
     pub fn open(config: &Config) -> Result<Self> {
         let fixed = key_of(variable(ACCESS_KEY), variable(SECRET_KEY))?;
         let path = &config.access.keys_file;
-        let (ring, made) = Keyring::open(path, fixed.iter().cloned().collect(), OWNER).map_err(unusable)?;
+        let (ring, made) = Keyring::open(path, fixed.iter().cloned().collect(), FIRST_OWNER).map_err(unusable)?;
         if made.is_some() {
             info!(path = %path.display(), "made an access key");
         }
@@ -92,7 +90,7 @@ fn key_of(access_key: Option<String>, secret_key: Option<String>) -> Result<Opti
     match (access_key, secret_key) {
         (None, None) => Ok(None),
         (Some(access_key), Some(secret)) => {
-            let key = Key::with_every_right(&access_key, &secret, OWNER);
+            let key = Key::with_every_right(&access_key, &secret, FIRST_OWNER);
             key.check().map_err(|err| refusal("the environment", err.to_string()))?;
             Ok(Some(key))
         }

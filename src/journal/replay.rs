@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::model::{
     Bucket, BucketName, Incarnation, Location, ObjectId, PartEntry, Record, SiteNumber, Slot, Stamp, State, Told, WriteId,
 };
-use crate::site::{self, Rebuild, chunks_of};
+use crate::site::{self, Rebuild, chunks_of, without_part_map};
 use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling, UploadParts, UploadState, Uploads};
 use crate::status::{Commit, Page, RawRow, ReadError, Revision, Status, Stored};
 
@@ -96,8 +96,7 @@ async fn stale_settle(status: &Status) -> Result<Vec<WriteId>, site::Error> {
         for (write, row) in &page.rows {
             let Settling::Publish { object, .. } = &row.row else { continue };
             let current = status.object(object).await?;
-            let is_staged = |record: &Record| record.write == *write && matches!(record.location, Location::Staged(_));
-            if !current.is_some_and(|current| is_staged(&current.row)) {
+            if !current.is_some_and(|current| current.row.is_staged_by(*write)) {
                 stale.push(*write);
             }
         }
@@ -231,8 +230,8 @@ impl Replay<'_> {
         objects.sort();
         objects.dedup();
         let slots: Vec<_> = objects.iter().map(|object| (object.clone(), Slot::Null)).collect();
-        let records = self.status.get_all::<Objects>(&objects).await?;
-        let graves = self.status.get_all::<Graves>(&slots).await?;
+        let records = self.status.get_many::<Objects>(&objects).await?;
+        let graves = self.status.get_many::<Graves>(&slots).await?;
         let known = records.into_iter().zip(graves).map(|(record, grave)| Known {
             record: record.map(|stored| stored.row),
             grave: grave.map(|stored| stored.row.stamp),
@@ -302,5 +301,5 @@ fn without(record: &Record, object: &ObjectId, chunks: u16, commit: Commit) -> C
         Location::Staged(_) => commit.delete::<Settle>(&record.write),
         _ => commit,
     };
-    (chunks..chunks_of(record)).fold(commit, |commit, chunk| commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk))))
+    without_part_map(commit, object, record, chunks)
 }

@@ -25,6 +25,13 @@ pub struct Record {
     pub base: Option<Stamp>,
 }
 
+impl Record {
+    /// Whether it still waits for this very write to reach its plain name.
+    pub fn is_staged_by(&self, write: WriteId) -> bool {
+        self.write == write && matches!(self.location, Location::Staged(_))
+    }
+}
+
 /// Whether the bytes are here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {

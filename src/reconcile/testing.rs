@@ -268,9 +268,3 @@ pub async fn everything(site: &Site) -> Vec<(String, u128)> {
     }
     all
 }
-
-/// Runs a world in paused time.
-pub fn run<T>(world: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(world)
-}

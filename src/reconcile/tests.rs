@@ -8,14 +8,29 @@ mod restoring;
 mod runs;
 mod standing;
 
-use super::testing::{Street, everything, pass, run};
+use super::testing::{Street, everything, pass};
 use super::{Ask, Class, Summary};
 use crate::backend::{Body, Place, Published, PutOptions};
 use crate::model::{Location, Record, SiteNumber, Slot, Stamp, StampParts, Vector};
+use crate::sim::run;
 use crate::site::testing::{get, object, put, with_bucket};
-use crate::site::{Error, Site, WriteConditions};
+use crate::site::{Error, Scope, Site, WriteConditions};
 use crate::status::Commit;
 use crate::status::tables::{Dirty, Graves, Objects};
+
+/// Two sites of which only the first tells the other what is written there; both have something of their own.
+async fn one_way() -> Street {
+    let mut street = Street::empty(2);
+    street.scopes.insert(2, Scope::Nobody);
+    street.open(1).await;
+    street.open(2).await;
+    pass(5).await;
+    let one = with_bucket(street.site(1).clone()).await;
+    put(&one, "ours", "1").await;
+    pass(100).await;
+    put(street.site(2), "theirs", "2").await;
+    street
+}
 
 /// Everything, with one other site.
 fn with(site: u16) -> Ask {

@@ -13,3 +13,9 @@ mod player;
 mod scenarios;
 mod sites;
 mod world;
+
+/// Runs a simulation: one thread, and time that passes when nobody has anything to do.
+pub(crate) fn run<T>(world: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(world)
+}

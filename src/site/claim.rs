@@ -7,14 +7,15 @@ use std::sync::atomic::Ordering;
 
 use super::error::{Error, Result};
 use super::heal::adopted_identity;
+use super::land::without_part_map;
 use super::rebuild::Rebuild;
 use super::{CONFLICTS_MAX, Site, plain};
 use crate::backend::{self, Found};
 use crate::model::{
-    Bucket, BucketName, ContentHeaders, ETag, Event, Here, Identity, Incarnation, Location, ObjectId, Parts, Record, SiteNumber,
-    Slot, Stamp, StampParts, State, Unit, Vector,
+    Bucket, BucketName, ContentHeaders, Event, Here, Identity, Incarnation, Location, ObjectId, Record, SiteNumber, Slot, Stamp,
+    StampParts, State, Unit, Vector,
 };
-use crate::status::tables::{Buckets, Graves, Objects, PartMaps};
+use crate::status::tables::{Buckets, Graves, Objects};
 use crate::status::{Commit, CommitError};
 
 /// What S3 says of bytes of which it was told nothing.
@@ -160,8 +161,8 @@ impl Site {
         let record =
             Record { vector: Vector::of(stamp), state, identity, location, binding, write: self.inner.writes.next(), base };
         let mut commit = commit.put::<Objects>(object, &record).delete::<Graves>(&(object.clone(), Slot::Null));
-        for chunk in 0..before.map_or(0, super::land::chunks_of) {
-            commit = commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk)));
+        if let Some(before) = before {
+            commit = without_part_map(commit, object, before, 0);
         }
         let told = commit.tell(Event { unit: Unit::null(object), vector: record.vector }).to(self.audience());
         tracing::warn!(%stamp, %object, size = found.size, "took over bytes whose row was lost");
@@ -233,21 +234,14 @@ impl Site {
     }
 }
 
-/// Whom a bucket belongs to where no other is known: the owner and the region of a first start.
-const FIRST_OWNER: &str = "admin";
+/// Owns what the first key makes, and a bucket of which no other owner is known.
+pub const FIRST_OWNER: &str = "admin";
+/// The region of a first start.
 const FIRST_REGION: &str = "us-east-1";
 
 fn identity_of(digests: &super::digest::Digests) -> Identity {
-    Identity {
-        size: digests.size,
-        etag: ETag::of_md5(digests.md5),
-        parts: Parts::Single,
-        crc64: digests.crc64,
-        checksum: None,
-        headers: ContentHeaders { content_type: Some(CONTENT_TYPE.into()), ..ContentHeaders::default() },
-        metadata: Vec::new(),
-        tags: Vec::new(),
-    }
+    let headers = ContentHeaders { content_type: Some(CONTENT_TYPE.into()), ..ContentHeaders::default() };
+    Identity { headers, ..digests.identity() }
 }
 
 #[cfg(test)]

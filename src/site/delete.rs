@@ -1,12 +1,12 @@
 //! A DELETE: a grave and the removal to be redone in one commit, the answer, then the store.
 
 use super::error::Result;
-use super::land::chunks_of;
+use super::land::without_part_map;
 use super::settle::{UNSETTLED_MAX, Unsettled};
 use super::types::{Deleted, WriteConditions};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::model::{Event, Location, ObjectId, Record, Slot, State, Unit, Vector, WriteId};
-use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling};
+use crate::status::tables::{Buckets, Grave, Graves, Objects, Settle, Settling};
 use crate::status::{Commit, CommitError};
 
 impl Site {
@@ -77,9 +77,7 @@ pub(super) fn buried(commit: Commit, object: &ObjectId, record: Option<&Record>,
     };
     let Some(record) = record else { return commit };
     commit = commit.delete::<Objects>(object);
-    for chunk in 0..chunks_of(record) {
-        commit = commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk)));
-    }
+    commit = without_part_map(commit, object, record, 0);
     if record.state == State::Present {
         let removal = Settling::Remove { object: object.clone(), location: Location::Plain, binding: record.binding.clone() };
         commit = commit.put::<Settle>(&write, &removal);

@@ -19,7 +19,7 @@ use sha2::Sha256;
 use super::error::{Error, Result};
 use super::types::{Claims, Upload};
 use crate::backend::{Body, BodyError};
-use crate::model::ChecksumAlgorithm;
+use crate::model::{ChecksumAlgorithm, ContentHeaders, ETag, Identity, Parts};
 
 /// What was computed over a whole body.
 #[derive(Clone, Debug)]
@@ -29,6 +29,22 @@ pub(super) struct Digests {
     pub crc64: u64,
     /// In each algorithm that the claims name.
     pub checksums: Vec<(ChecksumAlgorithm, Vec<u8>)>,
+}
+
+impl Digests {
+    /// What S3 says of these bytes as an object of a single PUT, of which nothing else is known.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            size: self.size,
+            etag: ETag::of_md5(self.md5),
+            parts: Parts::Single,
+            crc64: self.crc64,
+            checksum: None,
+            headers: ContentHeaders::default(),
+            metadata: Vec::new(),
+            tags: Vec::new(),
+        }
+    }
 }
 
 /// Where the verdict on a body is found once it was read.

@@ -12,12 +12,12 @@ use futures::StreamExt;
 use super::digest::{self, Digests};
 use super::error::{Error, Result};
 use super::get::without_bucket;
-use super::land::chunks_of;
+use super::land::without_part_map;
 use super::types::{Claims, Upload};
 use super::{Site, plain};
 use crate::backend::{self, Found, GetOptions};
-use crate::model::{ETag, Event, Identity, Location, ObjectId, Parts, Record, Slot, State, Unit, Vector};
-use crate::status::tables::{Objects, PartMaps};
+use crate::model::{Event, Identity, Location, ObjectId, Parts, Record, State, Unit, Vector};
+use crate::status::tables::Objects;
 use crate::status::{Commit, Stored};
 
 /// How long a read waits for a write of the same key that is in flight.
@@ -136,9 +136,7 @@ impl Site {
     async fn replace_record(&self, object: &ObjectId, now: &Stored<Record>, record: Record, commit: Commit) -> Result<()> {
         let mut commit = commit.expect::<Objects>(object, Some(now.revision)).put::<Objects>(object, &record);
         if record.identity.parts == Parts::Single {
-            for chunk in 0..chunks_of(&now.row) {
-                commit = commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk)));
-            }
+            commit = without_part_map(commit, object, &now.row, 0);
         }
         self.inner.status.commit(commit).await?;
         Ok(())
@@ -146,14 +144,6 @@ impl Site {
 }
 
 pub(super) fn adopted_identity(before: &Identity, digests: &Digests) -> Identity {
-    Identity {
-        size: digests.size,
-        etag: ETag::of_md5(digests.md5),
-        parts: Parts::Single,
-        crc64: digests.crc64,
-        checksum: None,
-        headers: before.headers.clone(),
-        metadata: before.metadata.clone(),
-        tags: before.tags.clone(),
-    }
+    let Identity { headers, metadata, tags, .. } = before.clone();
+    Identity { headers, metadata, tags, ..digests.identity() }
 }

@@ -192,8 +192,8 @@ pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -
     if current.is_none() {
         commit = commit.delete::<Graves>(&slot);
     }
-    for stale in chunks(record.identity.parts)..current.map_or(0, chunks_of) {
-        commit = commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, stale)));
+    if let Some(current) = current {
+        commit = without_part_map(commit, object, current, chunks_of(record));
     }
     for (chunk, parts) in part_map.chunks(PARTS_PER_CHUNK).enumerate() {
         let chunk = u16::try_from(chunk).expect("10,000 parts are 10 chunks");
@@ -223,14 +223,15 @@ impl Completes {
     }
 }
 
-fn chunks(parts: Parts) -> u16 {
-    match parts {
+/// Rows a record has in the part map table.
+pub fn chunks_of(record: &Record) -> u16 {
+    match record.identity.parts {
         Parts::Single => 0,
         Parts::Mapped { count } => count.div_ceil(PARTS_PER_CHUNK as u16),
     }
 }
 
-/// Rows a record has in the part map table.
-pub fn chunks_of(record: &Record) -> u16 {
-    chunks(record.identity.parts)
+/// Takes away what a record has in the part map table, from a row on: those before it are written anew.
+pub fn without_part_map(commit: Commit, object: &ObjectId, record: &Record, from: u16) -> Commit {
+    (from..chunks_of(record)).fold(commit, |commit, chunk| commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk))))
 }

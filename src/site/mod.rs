@@ -51,11 +51,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use apply::Applied;
+pub use claim::FIRST_OWNER;
 pub use digest::checksum;
 pub use error::{Error, Result};
 pub use explain::{Explanation, Found, Told};
 pub use graves::GRAVE_KEPT_MS;
-pub use land::chunks_of;
+pub use land::{chunks_of, without_part_map};
 pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing, UNTIL_RESUMED};
 pub use rebuild::{Archived, Rebuild};
 pub use replicas::Replication;

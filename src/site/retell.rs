@@ -30,20 +30,26 @@ impl Site {
     pub async fn retell(&self, unit: &Unit, to: SiteNumber) -> Result<Retold> {
         for _ in 0..CONFLICTS_MAX {
             let Some(told) = self.rewritten(unit).await? else { return Ok(Retold::Unknown) };
-            if self.owed(unit, told.seq).await?.contains(&to) {
+            let owed = self.owed(unit, told.seq).await?;
+            if owed.contains(&to) {
                 return Ok(Retold::AlreadyOwed);
             }
-            if self.told_to(unit, told, &[to]).await? {
+            if self.told_to(unit, told, owed, &[to]).await? {
                 return Ok(Retold::Told);
             }
         }
         Err(CommitError::Conflict.into())
     }
 
-    /// Commits that a unit is told to these sites as it is; not if it changed meanwhile.
-    pub(super) async fn told_to(&self, unit: &Unit, told: Rewritten, to: &[SiteNumber]) -> Result<bool> {
-        // A receipt is looked up under the seq of the row: whoever is still owed it under the old one is told again too.
-        let mut owed = self.owed(unit, told.seq).await?;
+    /// Commits that a unit is told to these sites as it is; not if it changed meanwhile. A receipt is looked up under the seq
+    /// of the row: whoever is still `owed` it under the old one is told again too.
+    pub(super) async fn told_to(
+        &self,
+        unit: &Unit,
+        told: Rewritten,
+        mut owed: Vec<SiteNumber>,
+        to: &[SiteNumber],
+    ) -> Result<bool> {
         owed.extend(to.iter().filter(|site| !owed.contains(site)).copied().collect::<Vec<_>>());
         let event = Event { unit: unit.clone(), vector: told.vector };
         match self.inner.status.commit(told.commit.tell(event).to(Audience { owed, ..self.audience() })).await {

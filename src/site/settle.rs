@@ -122,7 +122,7 @@ impl Site {
                 let _key = self.inner.keys.lock(object).await;
                 let current = self.current(object).await.map_err(|err| err.to_string())?;
                 match (current, over) {
-                    (Some(stored), _) if is_staged(&stored.row, write) => self.publish_staged(object, *from, binding).await,
+                    (Some(stored), _) if stored.row.is_staged_by(write) => self.publish_staged(object, *from, binding).await,
                     // Deleted since; a crash may have brought back what the publication had displaced.
                     (None, Some(over)) => self.remove(&super::plain(object), over).await,
                     _ => Ok(()),
@@ -142,11 +142,6 @@ impl Site {
 }
 
 const PREPARED: &str = "a prepared record, which no store of this version writes";
-
-/// Whether the record still waits for this very write to reach its plain name.
-fn is_staged(record: &Record, write: WriteId) -> bool {
-    record.write == write && matches!(record.location, Location::Staged(_))
-}
 
 /// Makes what was done durable, then drops the rows that would redo it.
 #[derive(Debug)]
@@ -231,7 +226,7 @@ impl SettleWorker {
     async fn closing(&self, commit: Commit, one: &Unsettled) -> Result<Commit, String> {
         let commit = commit.delete::<Settle>(&one.write);
         let current = self.site.current(&one.object).await.map_err(|err| err.to_string())?;
-        let Some(stored) = current.filter(|stored| is_staged(&stored.row, one.write)) else { return Ok(commit) };
+        let Some(stored) = current.filter(|stored| stored.row.is_staged_by(one.write)) else { return Ok(commit) };
         let settled = Record { location: Location::Plain, ..stored.row.clone() };
         Ok(commit.expect::<Objects>(&one.object, Some(stored.revision)).put::<Objects>(&one.object, &settled))
     }

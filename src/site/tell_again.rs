@@ -27,7 +27,8 @@ impl Site {
             let Some(mut told) = self.rewritten(unit).await? else { return Ok(ToldAgain::Unknown) };
             let forget = |commit: Commit, site: &SiteNumber| commit.delete::<Failed>(&(*site, unit.clone()));
             told.commit = to.iter().fold(told.commit, forget);
-            if self.told_to(unit, told, to).await? {
+            let owed = self.owed(unit, told.seq).await?;
+            if self.told_to(unit, told, owed, to).await? {
                 return Ok(ToldAgain::Queued);
             }
         }

@@ -1,11 +1,12 @@
 //! When a site takes its own absences for facts again: after its first start, after it lost everything, after a restart on the
 //! way.
 
-use super::super::testing::{Street, everything, pass, run};
-use super::two_equal_sites;
+use super::super::testing::{Street, everything, pass};
+use super::{one_way, two_equal_sites};
 use crate::peer::SiteState::{Active, Restoring};
+use crate::sim::run;
 use crate::site::testing::{get, object, put, with_bucket};
-use crate::site::{Error, Scope, Site};
+use crate::site::{Error, Site};
 use crate::status::ListQuery;
 
 async fn list(site: &Site) -> Result<usize, Error> {
@@ -111,15 +112,7 @@ fn what_cannot_be_fetched_for_a_while_is_waited_for() {
 #[test]
 fn a_site_that_only_tells_takes_back_what_it_wrote_and_nothing_else() {
     run(async {
-        let mut street = Street::empty(2);
-        street.scopes.insert(2, Scope::Nobody);
-        street.open(1).await;
-        street.open(2).await;
-        pass(5).await;
-        let one = with_bucket(street.site(1).clone()).await;
-        put(&one, "ours", "1").await;
-        pass(100).await;
-        put(street.site(2), "theirs", "2").await;
+        let mut street = one_way().await;
         street.burn(1);
         pass(10).await;
         street.open(1).await;

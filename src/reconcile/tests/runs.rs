@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::super::testing::{Street, pass, run};
+use super::super::testing::{Street, pass};
 use super::super::{Ask, Class, Progress, RunState, digests};
-use super::{counted, dry, moved, plant, record, rows_without_bytes, two_equal_sites, with};
+use super::{counted, dry, moved, one_way, plant, record, rows_without_bytes, two_equal_sites, with};
 use crate::backend::Place;
 use crate::feed::Feed;
 use crate::model::{BucketName, Location, ObjectId, SiteNumber, Vector};
 use crate::peer::{DigestAsk, KeyRange, RangeAsk};
+use crate::sim::run;
 use crate::site::testing::{object, put, upload, with_bucket};
 use crate::site::{Error, Scope};
 use crate::status::Commit;
@@ -47,15 +48,7 @@ fn a_run_that_met_nothing_proves_nothing() {
 #[test]
 fn what_differs_out_of_scope_is_counted_apart() {
     run(async {
-        let mut street = Street::empty(2);
-        street.scopes.insert(2, Scope::Nobody);
-        street.open(1).await;
-        street.open(2).await;
-        pass(5).await;
-        let one = with_bucket(street.site(1).clone()).await;
-        put(&one, "ours", "1").await;
-        pass(100).await;
-        put(street.site(2), "theirs", "2").await;
+        let street = one_way().await;
         pass(100).await;
         let summary = street.reconcile(1, dry(2)).await.summary;
         assert_eq!((summary.differences(), summary.out_of_scope), (0, 1));
@@ -115,13 +108,19 @@ async fn a_range_with_many_more_rows_there_is_not_counted_to_its_end() {
     assert_eq!(counted(5_001).await, 5_001);
 }
 
+/// Two sites of which one lost what is too young to be judged: a run waits for it.
+async fn with_something_young() -> Street {
+    let street = two_equal_sites(1).await;
+    put(street.site(1), "young", "1").await;
+    pass(5).await;
+    plant(street.site(2), Commit::new().delete::<Objects>(&object("young"))).await;
+    street
+}
+
 #[test]
 fn so_many_runs_wait_and_no_more() {
     run(async {
-        let street = two_equal_sites(1).await;
-        put(street.site(1), "young", "1").await;
-        pass(5).await;
-        plant(street.site(2), Commit::new().delete::<Objects>(&object("young"))).await;
+        let street = with_something_young().await;
         let hub = &street.house(1).hub;
         let mut taken = 0;
         let refused = loop {
@@ -140,10 +139,7 @@ fn so_many_runs_wait_and_no_more() {
 #[test]
 fn a_run_is_stopped_and_makes_way_for_the_next() {
     run(async {
-        let street = two_equal_sites(1).await;
-        put(street.site(1), "young", "1").await;
-        pass(5).await;
-        plant(street.site(2), Commit::new().delete::<Objects>(&object("young"))).await;
+        let street = with_something_young().await;
         let hub = &street.house(1).hub;
         let ids: Vec<u64> = (0..3).map(|_| hub.start(dry(2)).unwrap()).collect();
         pass(5).await;

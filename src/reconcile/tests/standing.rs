@@ -1,8 +1,9 @@
 //! What is said of other sites while it is not known what they have.
 
-use super::super::testing::{Street, pass, run};
+use super::super::testing::{Street, pass};
 use super::{plant, record, two_equal_sites};
 use crate::model::{Seq, SiteNumber, Unit};
+use crate::sim::run;
 use crate::site::testing::{get, object, put, with_bucket};
 use crate::site::{Replication, Scope, Site, Standing};
 use crate::status::Commit;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::run;
 use super::client::{Client, object};
 use super::life::Gait;
 use super::network::Weather;
 use super::plan::{Act, Op, Plan};
-use super::play::{play, run};
+use super::play::play;
 use super::quiet;
 use super::world::{Settings, World};
 use crate::backend::Body;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::super::run;
 use super::client::{Client, object};
 use super::plan::{Act, Op, Plan};
 use super::quiet;
@@ -26,12 +27,6 @@ pub struct Verdict {
 /// Plays a plan in a world of its own.
 pub fn play(plan: &Plan) -> Verdict {
     run(async { history(plan).await })
-}
-
-/// Runs a simulation: one thread, and time that passes when nobody has anything to do.
-pub fn run<T>(world: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(world)
 }
 
 async fn history(plan: &Plan) -> Verdict {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::run;
 use super::world::World;
 use crate::model::SiteNumber;
 use crate::site::testing::{get, object, put, with_bucket};
@@ -9,11 +10,6 @@ use crate::site::{Error, Site};
 use crate::status::ListQuery;
 
 const SOON: Duration = Duration::from_secs(5);
-
-fn run<T>(world: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(world)
-}
 
 async fn list(site: &Site) -> Result<usize, Error> {
     let bucket = object("-").bucket;

@@ -11,6 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::super::run;
 use super::world::World;
 use crate::admin::{self, KeptCensus, Readiness};
 use crate::model::{Event, News, SiteNumber, Token, Unit, Vector};
@@ -25,11 +26,6 @@ use crate::telemetry::Metrics;
 
 const SOON: Duration = Duration::from_secs(5);
 const TWO: SiteNumber = SiteNumber(2);
-
-fn run<T>(world: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(world)
-}
 
 /// The admin face of a site.
 struct Face(axum::Router);

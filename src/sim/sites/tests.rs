@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
+use super::super::run;
 use super::world::World;
 use crate::model::{News, SiteNumber, Telling, Unit};
 use crate::site::testing::{get, object, put, with_bucket};
 use crate::site::{Error, Replication, Site, WriteConditions};
 
 const SOON: Duration = Duration::from_secs(5);
-
-#[allow(dead_code)]
-fn run<T>(world: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(world)
-}
 
 async fn delete(site: &Site, key: &str) {
     site.delete(&object(key), WriteConditions::default()).await.unwrap();

@@ -86,9 +86,8 @@ impl Status {
     #[cfg(test)]
     pub(crate) fn open_with_room(free: Arc<std::sync::atomic::AtomicU64>) -> Self {
         let storage = ::redb::backends::InMemoryBackend::new();
-        let (state, facts) = open::open_on(storage, room::Room::Said(free), &Options::default()).expect("memory opens");
-        let (shared, reads) = (state.shared.clone(), Arc::new(Semaphore::new(0)));
-        Self(Arc::new(Inner { shared, writer: Writer::inline(state), reads, facts, pace: None }))
+        let opened = open::open_on(storage, room::Room::Said(free), &Options::default());
+        Self::inline(opened.expect("memory opens"), None)
     }
 
     /// The same, at the pace that is given.
@@ -98,10 +97,13 @@ impl Status {
         options: &Options,
         pace: Option<Arc<dyn Pace>>,
     ) -> Result<Self, OpenError> {
-        let (state, facts) = open::open_on(storage, room::Room::in_memory(), options)?;
-        let shared = state.shared.clone();
-        let reads = Arc::new(Semaphore::new(0));
-        Ok(Self(Arc::new(Inner { shared, writer: Writer::inline(state), reads, facts, pace })))
+        Ok(Self::inline(open::open_on(storage, room::Room::in_memory(), options)?, pace))
+    }
+
+    #[cfg(test)]
+    fn inline((state, facts): (WriterState, Facts), pace: Option<Arc<dyn Pace>>) -> Self {
+        let (shared, reads) = (state.shared.clone(), Arc::new(Semaphore::new(0)));
+        Self(Arc::new(Inner { shared, writer: Writer::inline(state), reads, facts, pace }))
     }
 
     fn start((state, facts): (WriterState, Facts)) -> Result<Self, OpenError> {
@@ -217,16 +219,6 @@ impl Status {
     ) -> Result<Page<T>, ReadError> {
         let range = Range::between(&prefix.to_bytes(), from.map(T::Key::to_bytes), to.map(T::Key::to_bytes));
         self.read(move |shared| Snapshot::of(&shared.db)?.page_of::<T>(range, rows_max)).await
-    }
-
-    /// The rows of many keys, of one moment.
-    pub async fn get_all<T: Table>(&self, keys: &[T::Key]) -> Result<Vec<Option<Stored<T::Row>>>, ReadError> {
-        let keys: Vec<_> = keys.iter().map(T::Key::to_bytes).collect();
-        self.read(move |shared| {
-            let snapshot = Snapshot::of(&shared.db)?;
-            keys.iter().map(|key| Ok(snapshot.get::<T>(key)?.map(|read| read.stored))).collect()
-        })
-        .await
     }
 
     /// Up to which every commit is seen by whoever reads now.
