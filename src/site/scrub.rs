@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use crc_fast::CrcAlgorithm;
 use futures::StreamExt;
 
-use super::error::{Error, Result};
+use super::error::Result;
 use super::get::without_bucket;
 use super::heal::Healed;
-use super::{Site, plain};
+use super::{CONFLICTS_MAX, Site, plain};
 use crate::backend::{self, BodyError};
 use crate::model::{Binding, Location, ObjectId, Record, State, Unit};
 use crate::status::tables::{Objects, Work};
@@ -84,30 +84,36 @@ impl Site {
             site.inner.counters.rotten.fetch_add(1, Ordering::Relaxed);
             // Without their binding they are not taken for the lost ones that are back.
             let record = Record { state: State::Wanted, location: Location::Plain, binding: Binding::None, ..seen.row.clone() };
-            let commit = Commit::new().expect::<Objects>(&object, Some(seen.revision)).put::<Objects>(&object, &record);
-            let from = site.inner.neighbours.numbers();
-            let commit = site.with_work(&object, record.vector, &from, 0, commit).await?;
-            match site.inner.status.commit(commit).await {
-                // Written anew meanwhile.
-                Ok(_) | Err(CommitError::Conflict) => Ok(true),
-                Err(err) => Err(Error::from(err)),
-            }
+            let condemned = |commit: Commit| commit.put::<Objects>(&object, &record);
+            site.fetch_from_others(&object, &seen, condemned).await
         })
         .await
     }
 
     /// Whether somebody can be asked for the bytes of a record that lacks them; then they are.
     async fn fetch_again(&self, object: &ObjectId) -> Result<bool> {
-        let from = self.inner.neighbours.numbers();
         let Some(now) = self.current(object).await?.filter(|now| now.row.state == State::Wanted) else { return Ok(true) };
-        if from.is_empty() || self.inner.status.get::<Work>(&Unit::null(object)).await?.is_some() {
-            return Ok(!from.is_empty());
+        if self.inner.neighbours.is_empty() || self.inner.status.get::<Work>(&Unit::null(object)).await?.is_some() {
+            return Ok(!self.inner.neighbours.is_empty());
         }
-        let commit = Commit::new().expect::<Objects>(object, Some(now.revision));
-        let commit = self.with_work(object, now.row.vector, &from, 0, commit).await?;
-        match self.inner.status.commit(commit).await {
-            Ok(_) | Err(CommitError::Conflict) => Ok(true),
-            Err(err) => Err(err.into()),
+        self.fetch_from_others(object, &now, |commit| commit).await
+    }
+
+    /// Commits that every other site is to be asked for the bytes of a record, with what `and` adds, unless the record is
+    /// another one by now. A conflict may be about the work alone: then the record still wants its bytes.
+    async fn fetch_from_others(&self, object: &ObjectId, seen: &Stored<Record>, and: impl Fn(Commit) -> Commit) -> Result<bool> {
+        for _ in 0..CONFLICTS_MAX {
+            if self.current(object).await?.is_none_or(|now| now.revision != seen.revision) {
+                return Ok(true);
+            }
+            let commit = and(Commit::new().expect::<Objects>(object, Some(seen.revision)));
+            let commit = self.with_work(object, seen.row.vector, &self.inner.neighbours.numbers(), 0, commit).await?;
+            match self.inner.status.commit(commit).await {
+                Ok(_) => return Ok(true),
+                Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
+                Err(err) => return Err(err.into()),
+            }
         }
+        Err(CommitError::Conflict.into())
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tracing_subscriber::EnvFilter;
+
 use super::plan::Plan;
 use super::play::{Verdict, play};
 use crate::planted::{Fault, with};
@@ -74,6 +76,8 @@ fn histories_by_the_seed() {
     let (from, count) = (number("ANYBUCKET_SIM_FROM", 1), number("ANYBUCKET_SIM_N", 1_000));
     if count == 1 {
         println!("{:#?}", Plan::of(from));
+        // What its sites log, as RUST_LOG says.
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_ansi(false).without_time().init();
     }
     let (began, next, done) = (Instant::now(), AtomicU64::new(from), AtomicU64::new(0));
     let (failures, told) = (AtomicUsize::new(0), Mutex::new(began));

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::super::run;
-use super::world::World;
+use super::world::{Settings, World};
 use crate::model::{News, SiteNumber, Telling, Unit};
+use crate::reconcile::Ask;
 use crate::site::testing::{get, object, put, with_bucket};
 use crate::site::{Error, Replication, Site, WriteConditions};
 
@@ -171,5 +172,26 @@ fn what_was_wanted_while_nobody_answered_is_fetched_as_soon_as_somebody_does() {
         world.network.join_all();
         world.pass(Duration::from_millis(2_100)).await;
         assert_eq!(get(world.site(2), "a").await.unwrap(), "1");
+    });
+}
+
+/// Seed 109 of the histories: a commit that met a conflict was taken for a newer write.
+#[test]
+fn bytes_that_rotted_are_fetched_again_whatever_the_commit_meets() {
+    run(async {
+        let settings = Settings { seed: 7, sites: 2, conflicts: true, cached_rows_max: 1_000, bus: None };
+        let mut world = World::of(settings).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
+        for key in &keys {
+            put(&one, key, "sound").await;
+        }
+        world.pass(SOON).await;
+        world.machine(SiteNumber(2)).store.rot();
+        world.reconcile(SiteNumber(2), Ask { deep: true, ..Ask::default() });
+        world.pass(Duration::from_secs(60)).await;
+        for key in &keys {
+            assert_eq!(get(world.site(2), key).await.unwrap(), "sound", "{key}");
+        }
     });
 }
