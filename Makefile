@@ -7,8 +7,8 @@ BINARY      := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/anybucket)
 N           ?= $(if $(filter sim,$(MAKECMDGOALS)),1000,25)
 # Faults of `make chaos`; a few of them in `make test`.
 FAULTS      ?= $(if $(filter chaos,$(MAKECMDGOALS)),60,10)
-# Histories run in the binary of `cargo test`: optimised it takes longer to build than some thousand histories take.
-SIM_FLAGS   := $(FLAGS) --lib -- --ignored --nocapture
+# Histories run optimised: the first build takes minutes, and pays from some thousand histories on.
+SIM_FLAGS   := $(FLAGS) --profile sim --lib -- --ignored --nocapture
 # The first seed of `make sim` and `make faults`.
 FROM        ?= 1
 # Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
