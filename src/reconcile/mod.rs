@@ -24,7 +24,7 @@ mod worker;
 
 pub use board::{Progress, Reconciler, RunState};
 pub use diff::Class;
-pub use digest::{digests, rows};
+pub use digest::{digests, graves_from_ms, rows};
 pub use report::{Line, Side, Summary};
 pub use run::{Ask, Cause};
 pub use worker::{Settings, workers};

@@ -149,7 +149,8 @@ pub fn from_site(err: Error) -> S3Error {
         Error::Name(NameError::Bucket) => refuse(Code::InvalidBucketName, "The specified bucket is not valid."),
         Error::Name(NameError::KeyLength(0)) => refuse(Code::UserKeyMustBeSpecified, "A key must be specified."),
         Error::Name(NameError::KeyLength(_)) => refuse(Code::KeyTooLongError, "Your key is too long"),
-        Error::NoSuchBucket => refuse(Code::NoSuchBucket, "The specified bucket does not exist"),
+        Error::NoSuchBucket => no_such_bucket(),
+        Error::NoSuchBucketHere { unasked } => uncertain(no_such_bucket(), &unasked),
         Error::BucketAlreadyOwnedByYou => refuse(
             Code::BucketAlreadyOwnedByYou,
             "Your previous request to create the named bucket succeeded and you already own it.",
@@ -157,7 +158,7 @@ pub fn from_site(err: Error) -> S3Error {
         Error::BucketAlreadyExists => refuse(Code::BucketAlreadyExists, "The requested bucket name is not available."),
         Error::BucketNotEmpty(_) => refuse(Code::BucketNotEmpty, message),
         Error::NoSuchKey => refuse(Code::NoSuchKey, "The specified key does not exist."),
-        Error::NoSuchKeyHere { unasked } => uncertain(&unasked),
+        Error::NoSuchKeyHere { unasked } => uncertain(no_such_key(), &unasked),
         Error::NoSuchUpload => refuse(
             Code::NoSuchUpload,
             "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
@@ -206,9 +207,13 @@ fn from_site_fault(err: Error) -> S3Error {
 }
 
 /// Not here, and these sites may know better: a 404 that says so.
-fn uncertain(unasked: &[String]) -> S3Error {
+fn no_such_bucket() -> S3Error {
+    refuse(Code::NoSuchBucket, "The specified bucket does not exist")
+}
+
+fn uncertain(absent: S3Error, unasked: &[String]) -> S3Error {
     let names = HeaderValue::from_str(&unasked.join(", ")).expect("names of sites are legal in headers");
-    with_headers(no_such_key(), [(UNCERTAIN, names)])
+    with_headers(absent, [(UNCERTAIN, names)])
 }
 
 fn not_modified(etag: &ETag, modified_ms: u64) -> S3Error {
@@ -290,6 +295,7 @@ mod tests {
     fn each_refusal_has_the_code_and_status_of_s3() {
         let cases = [
             (Error::NoSuchBucket, "NoSuchBucket", 404),
+            (Error::NoSuchBucketHere { unasked: vec!["b".into()] }, "NoSuchBucket", 404),
             (Error::NoSuchKey, "NoSuchKey", 404),
             (Error::NoSuchUpload, "NoSuchUpload", 404),
             (Error::BucketNotEmpty(String::new()), "BucketNotEmpty", 409),

@@ -167,7 +167,7 @@ impl Site {
             return self.certainly_absent(object).await;
         }
         match self.sought(object, Purpose::Decision).await {
-            Ok(_) | Err(Error::NoSuchKey | Error::NoSuchBucket) => Ok(()),
+            Ok(_) | Err(Error::NoSuchKey | Error::NoSuchBucket | Error::NoSuchBucketHere { .. }) => Ok(()),
             Err(Error::NoSuchKeyHere { .. }) if !conditions.want_something() => Ok(()),
             Err(Error::NoSuchKeyHere { unasked }) => Err(unsure(&unasked)),
             Err(err) => Err(err),
@@ -204,8 +204,11 @@ impl Site {
             known => return known,
         }
         let buried = self.inner.status.get::<Buckets>(bucket).await?.is_some();
-        self.seek(&Unit::Bucket(bucket.clone()), buried, Purpose::Read).await?;
-        self.bucket_row(bucket).await
+        let unasked = self.seek(&Unit::Bucket(bucket.clone()), buried, Purpose::Read).await?;
+        match self.bucket_row(bucket).await {
+            Err(Error::NoSuchBucket) if !unasked.is_empty() => Err(Error::NoSuchBucketHere { unasked }),
+            known => known,
+        }
     }
 
     /// Asks whoever may know of a unit that is not here. What they have is here afterwards; answers who may know better still.

@@ -11,7 +11,7 @@ use super::types::{Claims, Upload};
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{Body, Kept, PutOptions};
 use crate::model::{
-    AHEAD_MS_MAX, Decision, Event, Here, LiveReplica, News, ObjectId, Record, Replica, SiteNumber, Slot, Stamp, State, Unit,
+    AHEAD_MS_MAX, Decision, Event, Here, LiveReplica, News, ObjectId, Record, Replica, Seq, SiteNumber, Slot, Stamp, State, Unit,
     Vector, WriteId, decide,
 };
 use crate::status::tables::{Buckets, Conflicts, Due, Grave, Graves, Hint, Objects, Work};
@@ -44,6 +44,12 @@ impl Known {
             Here::Live(record) => Some(record.vector.greatest()),
             Here::Grave(stamp) => Some(stamp),
         }
+    }
+
+    /// Under which what is here was told.
+    fn seq(&self) -> Seq {
+        let of_grave = self.grave.as_ref().map_or(Seq(0), |grave| grave.seq);
+        self.current.as_ref().map_or(of_grave, |current| current.seq)
     }
 
     /// The commit, if nothing of this has changed by then.
@@ -170,7 +176,8 @@ impl Site {
         }
         self.inner.backend.release(kept.location).await;
         self.inner.counters.rotten.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Err(Error::Internal(format!("the bytes of {object} that came are not those of its record")))
+        let reason = format!("the bytes of {object} that came are not those of its record");
+        Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) })
     }
 
     pub(super) async fn apply_locked(
@@ -251,10 +258,12 @@ impl Site {
         write: WriteId,
     ) -> Planned {
         let current = known.current.as_ref().map(|current| &current.row);
-        let supersede = Commit::new().supersedes(self.inner.neighbours.numbers());
+        let others = self.inner.neighbours.numbers();
+        let told = replica.vector().and_then(|vector| self.told_as_own(object, known, vector));
+        let supersede = told.clone().unwrap_or_else(|| Commit::new().supersedes(others));
         match (decision, replica, staged) {
             (Decision::Keep, ..) => Planned::nothing(known.here().vector()),
-            (Decision::Merge(vector), Replica::Live(live), _) => merged(object, known, live, vector),
+            (Decision::Merge(vector), Replica::Live(live), _) => merged(told.unwrap_or_default(), object, known, live, vector),
             (Decision::Take { conflict }, Replica::Live(live), Some(kept)) => {
                 let record = replica_record(live, live.vector, kept, write);
                 brought(supersede, object, current, live, record).instead_of(object, current.filter(|_| conflict))
@@ -276,6 +285,13 @@ impl Site {
             // Older when the bytes were asked for: it changed meanwhile.
             _ => Planned::nothing(None),
         }
+    }
+
+    /// What this site wrote itself, lost, and gets back where something older was told under a seq. Of its own it says by the
+    /// seq that everybody was told, so everybody is.
+    pub(super) fn told_as_own(&self, object: &ObjectId, known: &Known, vector: Vector) -> Option<Commit> {
+        let is_own = vector.greatest().parts().site == self.inner.id.number && known.seq() > Seq(0);
+        is_own.then(|| Commit::new().tell(Event { unit: Unit::null(object), vector }).to(self.audience()))
     }
 
     /// Ends the work that wanted this unit, as far as it is reached.
@@ -392,11 +408,11 @@ fn brought(commit: Commit, object: &ObjectId, current: Option<&Record>, live: &L
 }
 
 /// The same data: each register is that of the later write.
-fn merged(object: &ObjectId, known: &Known, live: &LiveReplica, vector: Vector) -> Planned {
+fn merged(commit: Commit, object: &ObjectId, known: &Known, live: &LiveReplica, vector: Vector) -> Planned {
     let Some(current) = &known.current else { return Planned::nothing(None) };
     let record = Record { vector, identity: registers_of(&current.row, live), ..current.row.clone() };
     let reached = Here::Live(&record).vector();
-    let commit = Commit::new().seen(vector.greatest()).put::<Objects>(object, &record);
+    let commit = commit.seen(vector.greatest()).put::<Objects>(object, &record);
     Planned { commit, reached, change: Change::None, lost: None }
 }
 

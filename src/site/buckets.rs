@@ -21,7 +21,7 @@ impl Site {
     pub async fn create_bucket(&self, bucket: &BucketName, owner: &str, region: &str) -> Result<BucketInfo> {
         match self.known_bucket(bucket).await {
             // Who cannot be asked keeps nobody from writing, not even a site that is still to learn what there is.
-            Ok(_) | Err(Error::NoSuchBucket | Error::Unavailable { .. }) => {}
+            Ok(_) | Err(Error::NoSuchBucket | Error::NoSuchBucketHere { .. } | Error::Unavailable { .. }) => {}
             Err(err) => return Err(err),
         }
         let _change = self.inner.bucket_changes.lock(bucket).await;

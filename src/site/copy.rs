@@ -1,13 +1,18 @@
 //! A copy: staged by the store itself where nothing has to be computed, then landed like any write.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use super::error::{Error, Result};
 use super::get::without_bucket;
 use super::heal::Healed;
 use super::land::Landing;
+use super::scrub::{Scrubbed, has_checksum};
 use super::types::{Claims, CopyRequest, Description, Upload, Written};
 use super::{Site, digest, precondition};
 use crate::backend::{self, GetOptions, Kept, Place, PutOptions};
 use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record, State};
+use crate::status::Stored;
 
 /// Largest source of a single copy; larger ones are copied part by part.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
@@ -27,8 +32,8 @@ impl Site {
             refuse_copy(from, to, record, &request)?;
             // Read before the bytes are bound: if those still are the record's, so was the map.
             let mut part_map = self.part_map(from, record).await?;
-            match self.stage_copy(from, record, to, request.checksum).await {
-                Ok((kept, mut identity)) => {
+            match self.stage_copy(from, &source, to, request.checksum).await {
+                Ok(Some((kept, mut identity))) => {
                     describe(&mut identity, &request);
                     if identity.parts == Parts::Single {
                         part_map.clear();
@@ -36,6 +41,7 @@ impl Site {
                     let landing = Landing::of(to, kept, identity, request.target).with_part_map(part_map);
                     return self.land(landing).await;
                 }
+                Ok(None) => self.mend_source(from, &source).await?,
                 Err(backend::Error::NotFound | backend::Error::Changed) => match self.heal(from, &source).await? {
                     Healed::Differs => {}
                     Healed::Gone => self.restore(from, &source).await?,
@@ -49,46 +55,65 @@ impl Site {
         })
     }
 
+    /// Copies the bytes, which are described by the identity. `None`: those of the source rotted.
     async fn stage_copy(
         &self,
         from: &ObjectId,
-        record: &Record,
+        record: &Arc<Stored<Record>>,
         to: &ObjectId,
         checksum: Option<ChecksumAlgorithm>,
-    ) -> backend::Result<(Kept, Identity)> {
+    ) -> backend::Result<Option<(Kept, Identity)>> {
         let known = record.identity.checksum.as_ref().map(|checksum| checksum.algorithm);
         match checksum.filter(|wanted| Some(*wanted) != known && *wanted != ChecksumAlgorithm::Crc64Nvme) {
             None => {
-                let kept = self.copy_bytes(from, record, to).await?;
+                let Some(kept) = self.copy_bytes(from, record, to).await? else { return Ok(None) };
                 // Asked for CRC-64/NVME, which every object has: it is shown where no other is kept.
                 let shown = record.identity.checksum.clone().filter(|kept| checksum.is_none_or(|asked| asked == kept.algorithm));
-                Ok((kept, Identity { checksum: shown, ..record.identity.clone() }))
+                Ok(Some((kept, Identity { checksum: shown, ..record.identity.clone() })))
             }
-            Some(algorithm) => self.copy_hashing(from, record, to, algorithm).await,
+            Some(algorithm) => self.copy_hashing(from, record, to, algorithm).await.map(Some),
         }
     }
 
-    async fn copy_bytes(&self, from: &ObjectId, record: &Record, to: &ObjectId) -> backend::Result<Kept> {
+    /// The source rotted. Its own bytes are fetched from whoever has them, and then it is copied.
+    async fn mend_source(&self, from: &ObjectId, source: &Stored<Record>) -> Result<()> {
+        if self.mend(from, source, Scrubbed::Rotten).await? {
+            return Ok(());
+        }
+        self.inner.counters.rotten.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(object = %from, "the stored bytes do not have the checksum of their record: they were not copied");
+        Err(Error::Internal(format!("the stored bytes of {from} do not have the checksum of their record")))
+    }
+
+    /// What was copied is read back: a rotten source must not become a write that was acknowledged, and is nowhere sound.
+    async fn copy_bytes(&self, from: &ObjectId, record: &Record, to: &ObjectId) -> backend::Result<Option<Kept>> {
         if record.state != State::Present {
             return Err(backend::Error::NotFound);
         }
         let place = Place { object: from.clone(), location: record.location.clone() };
         let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
         let put = PutOptions { size: Some(record.identity.size), modified_ms: self.inner.clock.wall_ms() };
-        self.inner.backend.copy(&place, get, to, put).await.map_err(without_bucket)
+        let kept = self.inner.backend.copy(&place, get, to, put).await.map_err(without_bucket)?;
+        let copied = Place { object: to.clone(), location: kept.location.clone() };
+        let body = self.inner.backend.get(&copied, GetOptions { range: None, expect: Some(kept.binding.clone()) }).await?.body;
+        if has_checksum(body, record.identity.crc64).await? {
+            return Ok(Some(kept));
+        }
+        self.inner.backend.release(kept.location).await;
+        Ok(None)
     }
 
     /// A checksum that nobody computed yet needs every byte to pass by.
     async fn copy_hashing(
         &self,
         from: &ObjectId,
-        record: &Record,
+        record: &Arc<Stored<Record>>,
         to: &ObjectId,
         algorithm: ChecksumAlgorithm,
     ) -> backend::Result<(Kept, Identity)> {
         let body = self.open_bytes(from, record, 0..record.identity.size).await?;
         // The copy keeps the CRC-64 of the record: other bytes must not get a new checksum that makes them look sound.
-        let body = self.verified_whole(from, &record.identity, body);
+        let body = self.verified_whole(from, record, body);
         let claims = Claims { compute: Some(algorithm), ..Claims::default() };
         let options = self.put_options(&body);
         let (body, receipt) = digest::verified(Upload { body, claims });

@@ -15,6 +15,9 @@ pub enum Error {
     Name(#[from] NameError),
     #[error("the bucket does not exist")]
     NoSuchBucket,
+    /// It is not known here, and sites that cannot be asked may know better.
+    #[error("the bucket is not known here, and these sites cannot be asked: {}", .unasked.join(", "))]
+    NoSuchBucketHere { unasked: Vec<String> },
     #[error("the bucket exists and belongs to this owner")]
     BucketAlreadyOwnedByYou,
     #[error("the bucket exists and belongs to another owner")]

@@ -13,7 +13,7 @@ use super::heal::Healed;
 use super::types::{Opened, ReadConditions, Seen, Selection};
 use super::{Site, precondition};
 use crate::backend::{self, Body, BodyError, GetOptions, Place};
-use crate::model::{Identity, ObjectId, Record, State};
+use crate::model::{ObjectId, Record, State};
 use crate::status::Stored;
 
 /// How often a read starts over because the object was replaced under it.
@@ -79,19 +79,19 @@ impl Site {
 
     /// A whole object is checked against its CRC-64/NVME while it is sent.
     fn verified(&self, object: &ObjectId, seen: &Seen, body: Body) -> Body {
-        let identity = &seen.record.identity;
-        if seen.range == (0..identity.size) { self.verified_whole(object, identity, body) } else { body }
+        if seen.range == (0..seen.record.identity.size) { self.verified_whole(object, &seen.record, body) } else { body }
     }
 
-    /// All bytes of an object, which end in an error if they are not those of its record.
-    pub(super) fn verified_whole(&self, object: &ObjectId, identity: &Identity, body: Body) -> Body {
-        let site = self.clone();
-        let object = object.clone();
+    /// All bytes of an object, which end in an error if they are not those of its record; then they are mended.
+    pub(super) fn verified_whole(&self, object: &ObjectId, record: &Arc<Stored<Record>>, body: Body) -> Body {
+        let (site, object, crc64) = (self.clone(), object.clone(), record.identity.crc64);
+        let record = Arc::clone(record);
         let alarm = move || {
             site.inner.counters.rotten.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             tracing::error!(%object, "the stored bytes do not have the checksum of their record: the answer was broken off");
+            site.mend_soon(object, record);
         };
-        Body { size: body.size, stream: checked(body.stream, identity.crc64, alarm) }
+        Body { size: body.size, stream: checked(body.stream, crc64, alarm) }
     }
 }
 

@@ -47,7 +47,8 @@ impl Site {
         .await
     }
 
-    async fn heal_locked(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<Healed> {
+    /// The same, with the key locked.
+    pub(super) async fn heal_locked(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<Healed> {
         let Some(now) = self.current(object).await? else { return Ok(Healed::Differs) };
         if now.revision != seen.revision {
             return Ok(Healed::Differs);

@@ -5,7 +5,7 @@ use super::error::{Error, Result};
 use super::settle::Unsettled;
 use super::types::{WriteConditions, Written};
 use super::{CONFLICTS_MAX, Site, precondition};
-use crate::backend::{Kept, KeptPart};
+use crate::backend::{Kept, KeptPart, Published};
 use crate::model::{Event, Identity, Location, ObjectId, PartEntry, Parts, Record, Slot, Stamp, State, Unit, Vector, WriteId};
 use crate::status::tables::{Buckets, Graves, Objects, PartMaps, Settle, Settling, UploadParts, Uploads};
 use crate::status::{Commit, CommitError, Stored, tables};
@@ -130,8 +130,8 @@ impl Site {
         if let Err(reason) = &published {
             tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its plain name yet");
         }
-        let (write, object) = (record.write, object.clone());
-        self.inner.settler.add(Unsettled { write, object, staged: Some(from), done: published.is_ok() });
+        let (write, object, done) = (record.write, object.clone(), matches!(published, Ok(Published::Done)));
+        self.inner.settler.add(Unsettled { write, object, staged: Some(from), done });
     }
 
     pub(super) fn written(&self, record: &Record) -> Written {

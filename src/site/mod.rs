@@ -50,6 +50,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::sync::Semaphore;
+
 pub use apply::Applied;
 pub use claim::FIRST_OWNER;
 pub use digest::checksum;
@@ -109,6 +111,8 @@ struct Inner {
     neighbours: Neighbours,
     inquiries: Inquiries,
     restores: Restores,
+    /// Room for looks at bytes that a read found rotten.
+    mending: Arc<Semaphore>,
     /// Whether what the others had is still to be learned: see `restoring`.
     restoring: AtomicBool,
     /// What the status store lost is still to be looked for: see `rebuild`.
@@ -180,6 +184,7 @@ impl Site {
             rebuilding: Rebuilding::default(),
             inquiries: Inquiries::default(),
             restores: Restores::default(),
+            mending: Arc::new(Semaphore::new(scrub::MENDED_AT_ONCE)),
             counters: Counters::default(),
         };
         let site = Self { inner: Arc::new(inner) };

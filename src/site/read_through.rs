@@ -129,7 +129,9 @@ impl Site {
                 return Ok(());
             }
             let record = wanted_record(live, self.inner.writes.next());
-            let commit = Commit::new().supersedes(self.inner.neighbours.numbers()).seen(live.vector.greatest());
+            let told = self.told_as_own(object, &known, live.vector);
+            let commit = told.unwrap_or_else(|| Commit::new().supersedes(self.inner.neighbours.numbers()));
+            let commit = commit.seen(live.vector.greatest());
             let current = known.current();
             let commit = replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current });
             let Some(commit) = self.guard(object, &known, &replica, commit).await? else { return Ok(()) };

@@ -69,9 +69,12 @@ impl Site {
         if range.end > stored.row.identity.size || range.start > range.end {
             return Err(Error::InvalidRange { size: stored.row.identity.size });
         }
+        let is_whole = range == (0..stored.identity.size);
         match self.open_bytes(object, &stored.row, range).await {
+            Ok(body) if is_whole => Ok(Some(self.verified_whole(object, &stored, body))),
             Ok(body) => Ok(Some(body)),
-            Err(backend::Error::NotFound | backend::Error::Changed) => Ok(None),
+            // Who asks hears it by the record, and they are fetched from somebody else.
+            Err(backend::Error::NotFound | backend::Error::Changed) => self.heal(object, &stored).await.map(|_| None),
             Err(err) => Err(err.into()),
         }
     }

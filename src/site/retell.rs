@@ -42,7 +42,8 @@ impl Site {
     }
 
     /// Commits that a unit is told to these sites as it is; not if it changed meanwhile. A receipt is looked up under the seq
-    /// of the row: whoever is still `owed` it under the old one is told again too.
+    /// of the row: whoever is still `owed` it under the old one is told again too. What was written here and stands under no
+    /// seq came back to a site that had lost it, which knows of nobody that has it: everybody is told.
     pub(super) async fn told_to(
         &self,
         unit: &Unit,
@@ -50,6 +51,9 @@ impl Site {
         mut owed: Vec<SiteNumber>,
         to: &[SiteNumber],
     ) -> Result<bool> {
+        if told.seq == Seq(0) && told.vector.greatest().parts().site == self.inner.id.number {
+            owed = self.inner.neighbours.in_scope();
+        }
         owed.extend(to.iter().filter(|site| !owed.contains(site)).copied().collect::<Vec<_>>());
         let event = Event { unit: unit.clone(), vector: told.vector };
         match self.inner.status.commit(told.commit.tell(event).to(Audience { owed, ..self.audience() })).await {

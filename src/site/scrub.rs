@@ -1,5 +1,6 @@
 //! Whether the bytes of an object are those of its record, looked at without a client who waits for them.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crc_fast::CrcAlgorithm;
@@ -9,10 +10,13 @@ use super::error::Result;
 use super::get::without_bucket;
 use super::heal::Healed;
 use super::{CONFLICTS_MAX, Site, plain};
-use crate::backend::{self, BodyError};
+use crate::backend::{self, Body, BodyError};
 use crate::model::{Binding, Location, ObjectId, Record, State, Unit};
 use crate::status::tables::{Objects, Work};
 use crate::status::{Commit, CommitError, Stored};
+
+/// Objects whose rotten bytes are looked at at once, because a read met them.
+pub(super) const MENDED_AT_ONCE: usize = 4;
 
 /// What was found of an object's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +38,10 @@ impl Site {
         let range = if deep { 0..seen.row.identity.size } else { 0..0 };
         let found = match self.open_bytes(object, &seen.row, range).await {
             Ok(_) if !deep => Scrubbed::Sound,
-            Ok(mut body) => {
-                let mut digest = crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme);
-                let mut whole = true;
-                while let Some(chunk) = body.stream.next().await {
-                    match chunk {
-                        Ok(chunk) => digest.update(&chunk),
-                        Err(BodyError::Truncated(_)) => whole = false,
-                        // A store that cannot be read says nothing about the bytes.
-                        Err(err) => return Err(backend::Error::Body(err).into()),
-                    }
-                }
-                if whole && digest.finalize() == seen.row.identity.crc64 { Scrubbed::Sound } else { Scrubbed::Rotten }
-            }
+            Ok(body) => match has_checksum(body, seen.identity.crc64).await? {
+                true => Scrubbed::Sound,
+                false => Scrubbed::Rotten,
+            },
             Err(backend::Error::NotFound | backend::Error::Changed) => {
                 match self.inner.backend.head(&plain(object)).await.map_err(without_bucket) {
                     Ok(found) if found.binding != seen.row.binding => Scrubbed::Other,
@@ -73,6 +68,27 @@ impl Site {
             Scrubbed::Rotten if self.inner.neighbours.is_empty() => Ok(false),
             Scrubbed::Rotten => self.condemn(object, seen).await,
         }
+    }
+
+    /// Looks once more, beside whatever else goes on, at bytes that a read found rotten, and sees to what it finds. Where too
+    /// many are being looked at already, the next read of it finds them again.
+    pub(super) fn mend_soon(&self, object: ObjectId, seen: Arc<Stored<Record>>) {
+        if self.inner.neighbours.is_empty() {
+            return;
+        }
+        let Ok(room) = Arc::clone(&self.inner.mending).try_acquire_owned() else { return };
+        let site = self.clone();
+        tokio::spawn(async move {
+            let _room = room;
+            if let Err(err) = site.mend_rotten(&object, &seen).await {
+                tracing::warn!(%object, error = %err, "rotten bytes could not be mended now: the next read of them tries again");
+            }
+        });
+    }
+
+    async fn mend_rotten(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<bool> {
+        let found = self.scrub(object, seen, true).await?;
+        self.mend(object, seen, found).await
     }
 
     /// The bytes are worth nothing any more, whatever their name in the store says: the record wants others.
@@ -116,4 +132,18 @@ impl Site {
         }
         Err(CommitError::Conflict.into())
     }
+}
+
+/// Whether a body, read to its end, is whole and has a CRC-64/NVME. A store that cannot be read says nothing about it.
+pub(super) async fn has_checksum(mut body: Body, crc64: u64) -> backend::Result<bool> {
+    let mut digest = crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme);
+    let mut whole = true;
+    while let Some(chunk) = body.stream.next().await {
+        match chunk {
+            Ok(chunk) => digest.update(&chunk),
+            Err(BodyError::Truncated(_)) => whole = false,
+            Err(err) => return Err(backend::Error::Body(err)),
+        }
+    }
+    Ok(whole && digest.finalize() == crc64)
 }

@@ -99,8 +99,13 @@ impl Settler {
 }
 
 impl Site {
-    /// Brings staged bytes to the plain name. The key lock is held.
-    pub(super) async fn publish_staged(&self, object: &ObjectId, from: StagingFile, binding: &Binding) -> Result<(), String> {
+    /// Brings staged bytes to the plain name; answers whether they are there. The key lock is held.
+    pub(super) async fn publish_staged(
+        &self,
+        object: &ObjectId,
+        from: StagingFile,
+        binding: &Binding,
+    ) -> Result<Published, String> {
         let place = Place { object: object.clone(), location: Location::Staged(from) };
         let mut published = self.inner.backend.publish(&place, binding).await;
         if matches!(published, Err(backend::Error::NoSuchBucket)) && self.bucket_row(&object.bucket).await.is_ok() {
@@ -108,11 +113,7 @@ impl Site {
             self.inner.backend.create_bucket(&object.bucket).await.map_err(|err| err.to_string())?;
             published = self.inner.backend.publish(&place, binding).await;
         }
-        match published {
-            Ok(Published::Done) => Ok(()),
-            Ok(Published::Gone) => Err("its bytes are neither staged nor at the plain name".into()),
-            Err(err) => Err(err.to_string()),
-        }
+        published.map_err(|err| err.to_string())
     }
 
     /// Does again what a redo row says, under the key lock. Repeating it is harmless.
@@ -122,7 +123,13 @@ impl Site {
                 let _key = self.inner.keys.lock(object).await;
                 let current = self.current(object).await.map_err(|err| err.to_string())?;
                 match (current, over) {
-                    (Some(stored), _) if stored.row.is_staged_by(write) => self.publish_staged(object, *from, binding).await,
+                    (Some(stored), _) if stored.row.is_staged_by(write) => {
+                        match self.publish_staged(object, *from, binding).await? {
+                            Published::Done => Ok(()),
+                            // Neither staged nor at the plain name: that is a loss, as a read would find it, and ends here.
+                            Published::Gone => self.heal_locked(object, &stored).await.map(drop).map_err(|err| err.to_string()),
+                        }
+                    }
                     // Deleted since; a crash may have brought back what the publication had displaced.
                     (None, Some(over)) => self.remove(&super::plain(object), over).await,
                     _ => Ok(()),

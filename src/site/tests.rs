@@ -140,6 +140,20 @@ async fn settling_leaves_nothing_to_redo() {
 }
 
 #[tokio::test]
+async fn bytes_that_went_before_they_were_settled_are_lost_and_not_looked_for_for_ever() {
+    let (store, status) = (Arc::new(Memory::new()), status(Options::default()));
+    let site = with_bucket(open(store.clone(), status.clone()).await.0).await;
+    put(&site, "a", "1").await;
+    let place = plain(&object("a"));
+    let binding = store.head(&place).await.unwrap().binding;
+    store.delete(&place, &binding).await.unwrap();
+    let (site, mut workers) = open(store, status).await;
+    settle(&mut workers).await;
+    assert_eq!(site.unsettled(), 0);
+    assert!(matches!(get(&site, "a").await, Err(Error::Lost)));
+}
+
+#[tokio::test]
 async fn a_bucket_goes_only_when_it_is_empty_and_takes_its_uploads_along() {
     let (site, mut workers) = open(Arc::new(Memory::new()), status(Options::default())).await;
     let site = with_bucket(site).await;
@@ -287,10 +301,12 @@ async fn a_copy_does_not_give_rotten_bytes_a_checksum_that_makes_them_look_sound
     let site = with_bucket(open(store.clone(), status(Options::default())).await.0).await;
     put(&site, "a", "body").await;
     store.rot();
-    let request = CopyRequest { checksum: Some(ChecksumAlgorithm::Sha256), ..Default::default() };
-    let copied = site.copy(&object("a"), &object("b"), request).await;
-    assert!(matches!(copied, Err(Error::Internal(_))), "{copied:?}");
-    assert_eq!((site.counters().rotten.load(Ordering::Relaxed), store.staged()), (1, 0));
+    for checksum in [Some(ChecksumAlgorithm::Sha256), None] {
+        let request = CopyRequest { checksum, ..Default::default() };
+        let copied = site.copy(&object("a"), &object("b"), request).await;
+        assert!(matches!(copied, Err(Error::Internal(_))), "{copied:?}");
+    }
+    assert_eq!((site.counters().rotten.load(Ordering::Relaxed), store.staged()), (2, 0));
     assert!(matches!(get(&site, "b").await, Err(Error::NoSuchKey)));
 }
 

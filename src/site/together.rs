@@ -164,7 +164,8 @@ impl Site {
             let one_commit = std::mem::take(&mut planned.commit);
             let guarded = self.guard(&one.object, &known, &one.replica, one_commit).await;
             match (decision, planned.reached, guarded) {
-                (Decision::Take { .. }, Some(reached), Ok(Some(guarded))) => {
+                // Rows carry the seq of one event: what tells is committed by itself.
+                (Decision::Take { .. }, Some(reached), Ok(Some(guarded))) if !guarded.tells() => {
                     commit = commit.and(work_ended(work.as_ref(), unit, &reached, guarded));
                     ready.push(Ready { one, known, planned, write });
                 }

@@ -173,6 +173,11 @@ impl Commit {
         self
     }
 
+    /// Whether it tells an event.
+    pub fn tells(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Whether it would change nothing.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.events.is_empty() && self.receipts.is_empty()

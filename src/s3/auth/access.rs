@@ -51,7 +51,7 @@ impl Caller {
         }
         match site.bucket(&convert::bucket_name(bucket)?).await {
             Ok(info) => Ok(info.owner == self.0.owner),
-            Err(Error::NoSuchBucket) => Ok(true),
+            Err(Error::NoSuchBucket | Error::NoSuchBucketHere { .. }) => Ok(true),
             Err(err) => Err(error::from_site(err)),
         }
     }

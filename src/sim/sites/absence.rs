@@ -345,6 +345,9 @@ async fn a_bucket_that_is_not_here_yet_is_found_with_its_object() {
     let pair = Pair::without_bucket().await;
     put(&pair.there, "a", "hello").await;
     assert!(matches!(get(&pair.here, "a").await, Err(Error::NoSuchBucket)));
+    pair.is_cut_off();
+    let unsure = get(&pair.here, "a").await;
+    assert!(matches!(&unsure, Err(Error::NoSuchBucketHere { unasked }) if unasked == &["site-1"]), "{unsure:?}");
     pair.is_behind().await;
     assert_eq!(get(&pair.here, "a").await.unwrap(), "hello");
     assert!(pair.here.bucket(&object("a").bucket).await.is_ok());

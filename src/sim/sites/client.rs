@@ -299,10 +299,10 @@ impl Call {
     /// Who may know better is asked or named (§8): an object that another site has all the time, and had long enough for
     /// every answer that is remembered to be forgotten, is not said to be nowhere while that site is behind or away.
     fn denied(&self, knew: &Knew, err: &Error) {
-        let of_bucket = matches!(err, Error::NoSuchBucket);
+        let of_bucket = matches!(err, Error::NoSuchBucket | Error::NoSuchBucketHere { .. });
         let unasked: &[String] = match err {
             Error::NoSuchKey | Error::NoSuchBucket => &[],
-            Error::NoSuchKeyHere { unasked } => unasked,
+            Error::NoSuchKeyHere { unasked } | Error::NoSuchBucketHere { unasked } => unasked,
             _ => return,
         };
         let since = self.watch.since(self.number(), &Unit::null(&knew.object), knew.number);
@@ -315,11 +315,9 @@ impl Call {
         }
         for (id, standing) in knew.others.iter().filter(|(id, _)| !unasked.contains(&id.name)) {
             let had = self.watch.live_since(id.number, object).is_some_and(|since| since + REMEMBERED <= knew.at);
-            let now = self.site.neighbours().get(id.number).map(|one| one.standing());
-            // Of a bucket nobody is named, and one that was deleted here is gone.
-            let is_behind = (*standing, now) == (Standing::Behind, Some(Standing::Behind));
+            // A bucket that was deleted here is gone.
             let bucket = Unit::Bucket(object.bucket.clone());
-            let must_ask = !of_bucket || (is_behind && matches!(self.watch.now(self.number(), &bucket).1, Shown::Nothing));
+            let must_ask = !of_bucket || matches!(self.watch.now(self.number(), &bucket).1, Shown::Nothing);
             if had && must_ask && *standing != Standing::CaughtUp {
                 let name = &id.name;
                 self.watch
@@ -354,7 +352,9 @@ impl Call {
 
     fn read_failed(&self, object: &ObjectId, number: usize, before: &Shown, err: &Error) {
         match err {
-            Error::NoSuchKey | Error::NoSuchKeyHere { .. } | Error::NoSuchBucket => self.absent(object, number, before),
+            Error::NoSuchKey | Error::NoSuchKeyHere { .. } | Error::NoSuchBucket | Error::NoSuchBucketHere { .. } => {
+                self.absent(object, number, before)
+            }
             Error::Unavailable { .. } => {}
             err => self.watch.violate(format!("I9: a read of {object} at site {} failed: {err}", self.number().0)),
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::absence::{Manners, Pair};
 use super::world::World;
-use crate::model::{News, Replica, SiteNumber, Stamp, StampParts, Telling, Unit, Vector};
+use crate::backend::{Backend, Place};
+use crate::model::{Location, News, Replica, SiteNumber, Stamp, StampParts, Telling, Unit, Vector};
 use crate::replicate::{self, Bell, absorb_hints};
 use crate::s3::Settings;
 use crate::s3::testing::{Call, server_over};
@@ -266,4 +267,72 @@ async fn a_record_without_bytes_is_served_by_what_replaced_it_elsewhere() {
     tokio::time::sleep(SOON).await;
     assert!(pair.is_present("a").await);
     assert!(hint(&pair.here, "a").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_site_wrote_and_lost_is_completed_where_it_is_known_to_be() {
+    let mut world = World::new(3).await;
+    let one = with_bucket(world.site(1).clone()).await;
+    world.pass(SOON).await;
+    cut_off(&world, THREE);
+    put(world.site(2), "a", "1").await;
+    world.pass(SOON).await;
+    world.wipe(TWO);
+    world.start(TWO).await;
+    world.pass(Duration::from_secs(30)).await;
+    assert_eq!(get(&one, "a").await.unwrap(), "1");
+    assert_eq!(stands(world.site(2), "a").await, None);
+    // As reconciliation does where it is lacking.
+    world.site(2).retell(&unit("a"), ONE).await.unwrap();
+    world.pass(SOON).await;
+    assert_eq!(stands(world.site(2), "a").await, Some(vec![(ONE, Replication::Completed), (THREE, Replication::Pending)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_site_wrote_and_lost_is_told_when_it_takes_the_place_of_what_is_owed() {
+    let mut world = World::new(3).await;
+    let one = with_bucket(world.site(1).clone()).await;
+    put(&one, "a", "older").await;
+    world.pass(SOON).await;
+    cut_off(&world, THREE);
+    put(world.site(2), "a", "1").await;
+    world.pass(SOON).await;
+    world.wipe(TWO);
+    world.network.cut(ONE, TWO, true);
+    world.network.cut(TWO, THREE, false);
+    world.network.cut(THREE, TWO, false);
+    world.start(TWO).await;
+    world.pass(Duration::from_secs(30)).await;
+    world.site(2).retell(&unit("a"), ONE).await.unwrap();
+    cut_off(&world, THREE);
+    world.network.cut(ONE, TWO, false);
+    world.pass(Duration::from_secs(30)).await;
+    assert_eq!(get(world.site(2), "a").await.unwrap(), "1");
+    let to_three = stands(world.site(2), "a").await.unwrap_or_default().into_iter().find(|(site, _)| *site == THREE);
+    assert_ne!(to_three.map(|(_, stands)| stands), Some(Replication::Completed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_were_spoiled_before_they_were_fetched_are_mended_where_they_lie() {
+    for is_gone in [false, true] {
+        let mut world = World::new(3).await;
+        let one = with_bucket(world.site(1).clone()).await;
+        world.pass(SOON).await;
+        cut_off(&world, THREE);
+        put(world.site(2), "a", "1").await;
+        world.pass(SOON).await;
+        let store = world.machine(TWO).store.clone();
+        let place = Place { object: object("a"), location: Location::Plain };
+        let binding = store.head(&place).await.unwrap().binding;
+        match is_gone {
+            true => store.delete(&place, &binding).await.unwrap(),
+            false => drop(store.spoil(&object("a"))),
+        }
+        world.network.cut(TWO, THREE, false);
+        world.network.cut(THREE, TWO, false);
+        world.pass(Duration::from_secs(120)).await;
+        assert_eq!(get(world.site(3), "a").await.unwrap(), "1", "gone: {is_gone}");
+        assert_eq!(get(world.site(2), "a").await.unwrap(), "1", "gone: {is_gone}");
+        assert_eq!(get(&one, "a").await.unwrap(), "1");
+    }
 }

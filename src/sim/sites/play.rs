@@ -16,6 +16,9 @@ use crate::reconcile::Ask;
 use crate::site::Site;
 use crate::site::testing::drop_graves;
 
+/// Before every clock jumps by hours: no question to another site is under way for so long, and none may take days.
+const UNDER_WAY: Duration = Duration::from_secs(15);
+
 /// What a history came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -93,7 +96,10 @@ async fn perform(world: &mut World, client: &Arc<Client>, calls: &mut JoinSet<()
         Act::KeepCopy { site } => world.keep_copy(site),
         Act::RollBack { site } => world.roll_back(site).await,
         Act::Cut { from, to, cut } => world.network.cut_way(from, to, cut),
-        Act::Advance { hours } => world.jump(Duration::from_secs(hours * 3_600)),
+        Act::Advance { hours } => {
+            world.pass(UNDER_WAY).await;
+            world.jump(Duration::from_secs(hours * 3_600));
+        }
         Act::Skew { site, ms } => world.machine(site).clock.skew(ms),
     }
 }

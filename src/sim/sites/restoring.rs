@@ -33,7 +33,7 @@ fn a_wiped_site_lists_nothing_until_it_has_what_the_others_had() {
         while !matches!(list(world.site(2)).await, Ok(20)) {
             match list(world.site(2)).await {
                 Err(Error::Unavailable { .. }) => refused += 1,
-                Err(Error::NoSuchBucket) => {}
+                Err(Error::NoSuchBucket | Error::NoSuchBucketHere { .. }) => {}
                 Ok(20) => break,
                 other => panic!("an incomplete list: {other:?}"),
             }

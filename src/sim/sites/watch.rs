@@ -18,6 +18,7 @@ use crate::model::{
     Binding, Bucket, BucketName, Identity, Incarnation, ObjectId, Record, Replica, Seq, SiteNumber, Slot, Stamp, State, Telling,
     Unit, Vector,
 };
+use crate::reconcile::graves_from_ms;
 use crate::site::{GRAVE_KEPT_MS, Replication, Site};
 use crate::status::redb::Touched;
 use crate::status::tables::{Buckets, Dirty, Failed, Graves, Members, Objects, Pending, Received, Work};
@@ -52,8 +53,8 @@ struct Seen {
     lost: BTreeSet<SiteNumber>,
     /// The greatest grave that an object ever had at a site, there still or not.
     buried: BTreeMap<(SiteNumber, ObjectId), Option<Stamp>>,
-    /// Bytes that were spoiled, by the binding of their record.
-    rotten: BTreeMap<(SiteNumber, ObjectId), Binding>,
+    /// Bytes that were spoiled, each by the binding it had.
+    rotten: BTreeMap<(SiteNumber, ObjectId), Vec<Binding>>,
     /// Those of them that knew it when they were asked.
     restored: BTreeSet<SiteNumber>,
     /// What a site had of objects when it lost them.
@@ -91,6 +92,11 @@ impl Shown {
             (Self::Live(stored), _) if stored.row.state == State::Wanted => false,
             (here, there) => here.vector() >= there.vector(),
         }
+    }
+
+    /// Whether `other` got here, by itself or with what took its place.
+    fn knows_of(&self, other: &Self) -> bool {
+        self.holds(other) || self.vector() > other.vector()
     }
 }
 
@@ -185,12 +191,13 @@ impl Watch {
         let (seen, unit) = (self.seen(), Unit::null(object));
         let now = |at: SiteNumber| seen.states.get(&(at, unit.clone())).and_then(|states| states.last());
         let others = seen.stores.keys().filter(|other| **other != site);
-        now(site).is_some_and(|here| others.filter_map(|other| now(*other)).any(|there| there.holds(here)))
+        let sound = others.filter_map(|other| now(*other).filter(|there| seen.is_sound(*other, &unit, there)));
+        now(site).is_some_and(|here| sound.into_iter().any(|there| there.holds(here)))
     }
 
     /// Bytes were spoiled behind the back of a site.
     pub fn rotted(&self, site: SiteNumber, object: &ObjectId, binding: Binding) {
-        self.seen().rotten.insert((site, object.clone()), binding);
+        self.seen().rotten.entry((site, object.clone())).or_default().push(binding);
     }
 
     /// Whether any bytes of a site were.
@@ -203,8 +210,10 @@ impl Watch {
         let seen = self.seen();
         let others: Vec<SiteNumber> = seen.stores.keys().copied().filter(|other| *other != site).collect();
         let now = |at: SiteNumber, unit: &Unit| seen.states.get(&(at, unit.clone())).and_then(|states| states.last());
-        let held =
-            |unit: &Unit, here: &Shown| others.iter().any(|other| now(*other, unit).is_some_and(|there| there.holds(here)));
+        let held = |unit: &Unit, here: &Shown| {
+            let holds = |other: &SiteNumber| now(*other, unit).filter(|there| seen.is_sound(*other, unit, there));
+            others.iter().filter_map(holds).any(|there| there.holds(here))
+        };
         let mine = seen.states.iter().filter(|((at, _), _)| *at == site);
         let all_held = mine.filter_map(|((_, unit), states)| Some((unit, states.last()?))).all(|(unit, here)| held(unit, here));
         // Bytes that others want, and work that others have, must not depend on it either.
@@ -248,6 +257,17 @@ impl Watch {
         let seen = self.seen();
         let states = seen.states.get(&(site, unit.clone()));
         states.map_or((0, Shown::Nothing), |states| (states.len() - 1, states[states.len() - 1].clone()))
+    }
+
+    /// What a unit came to at a site: a grave that left was there.
+    fn stands(&self, site: SiteNumber, unit: &Unit) -> Shown {
+        match (self.now(site, unit).1, unit) {
+            (Shown::Nothing, Unit::Object { object, .. }) => {
+                let left = self.seen().buried.get(&(site, object.clone())).copied().flatten();
+                left.map_or(Shown::Nothing, Shown::Grave)
+            }
+            (now, _) => now,
+        }
     }
 
     /// Every state of a unit at a site from a number on.
@@ -343,7 +363,7 @@ impl Watch {
     }
 
     fn bytes_are_there(&self, site: SiteNumber, object: &ObjectId, record: &Record) {
-        if self.seen().rotten.get(&(site, object.clone())) == Some(&record.binding) {
+        if self.seen().has_spoiled(site, object, &record.binding) {
             return;
         }
         let Some(store) = self.seen().stores.get(&site).cloned() else { return };
@@ -384,7 +404,7 @@ impl Watch {
             }
             let work = self.look(status.get::<Work>(&unit)).expect("it can be read");
             let wanted = work.is_some_and(|work| work.row.want >= vector);
-            let had = self.now(site, &unit).1.vector().is_some_and(|here| here >= vector);
+            let had = self.stands(site, &unit).vector().is_some_and(|here| here >= vector);
             if !wanted && !had {
                 let (site, origin) = (site.0, origin.0);
                 self.violate(format!(
@@ -407,13 +427,18 @@ impl Watch {
         let Some(site) = self.seen().sites.get(&number).cloned() else { return };
         let here = self.now(number, unit).1;
         let Some(vector) = here.vector() else { return };
+        // Who lost such a grave does not get it again: nobody has what it would bury.
+        if matches!(here, Shown::Grave(stamp) if stamp.ms() < graves_from_ms(site.clock().wall_ms())) {
+            return;
+        }
         let all = self.look(async {
             let seq = site.told_under(unit).await.ok()?.unwrap_or_default();
             site.replication(unit, &vector, seq).await.ok()?
         });
         for (other, _) in all.unwrap_or_default().into_iter().filter(|(_, how)| *how == Replication::Completed) {
-            let there = self.now(other, unit).1;
-            if !there.holds(&here) && !self.is_unheard(&site, other) {
+            let there = self.stands(other, unit);
+            let rotted = matches!(unit, Unit::Object { object, .. } if self.seen().rotten.contains_key(&(other, object.clone())));
+            if !there.knows_of(&here) && !rotted && !self.is_unheard(&site, other) {
                 let (here, there) = (brief(&here), brief(&there));
                 self.violate(format!("I6: site {} says that {unit}, {here}, is at {}, which has {there}", number.0, other.0));
             }
@@ -448,6 +473,18 @@ impl Watch {
 }
 
 impl Seen {
+    /// Whether the bytes of what a site shows were not spoiled.
+    fn is_sound(&self, site: SiteNumber, unit: &Unit, shown: &Shown) -> bool {
+        match (unit, shown) {
+            (Unit::Object { object, .. }, Shown::Live(stored)) => !self.has_spoiled(site, object, &stored.row.binding),
+            _ => true,
+        }
+    }
+
+    fn has_spoiled(&self, site: SiteNumber, object: &ObjectId, binding: &Binding) -> bool {
+        self.rotten.get(&(site, object.clone())).is_some_and(|spoiled| spoiled.contains(binding))
+    }
+
     /// What happened, in a number.
     fn note(&mut self, site: SiteNumber, table: usize, key: &[u8]) {
         let head = [u64::from(site.0), table as u64];
