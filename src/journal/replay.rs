@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::site::{self, Rebuild, chunks_of, without_part_map};
 use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling, UploadParts, UploadState, Uploads};
-use crate::status::{Commit, Page, RawRow, ReadError, Revision, Status, Stored};
+use crate::status::{Commit, Page, RawRow, ReadError, Revision, Status, Stored, Table};
 
 /// Rows of one commit.
 const COMMIT_ROWS: usize = 1_000;
@@ -74,10 +74,8 @@ pub async fn replay(
 async fn forget_staged(status: &Status) -> Result<(), site::Error> {
     loop {
         let parts: Page<UploadParts> = status.page(&(), None, COMMIT_ROWS).await?;
-        let uploads = status.page::<Uploads>(&(), None, COMMIT_ROWS).await?;
+        let open = open_uploads(status).await?;
         let settle = stale_settle(status).await?;
-        let open = uploads.rows.iter().filter(|(_, upload)| !matches!(upload.row.state, UploadState::Done { .. }));
-        let open: Vec<_> = open.map(|(key, _)| key.clone()).collect();
         if parts.rows.is_empty() && open.is_empty() && settle.is_empty() {
             return Ok(());
         }
@@ -85,6 +83,20 @@ async fn forget_staged(status: &Status) -> Result<(), site::Error> {
         let commit = open.iter().fold(commit, |commit, key| commit.delete::<Uploads>(key));
         let commit = settle.iter().fold(commit, |commit, key| commit.delete::<Settle>(key));
         status.commit(commit).await?;
+    }
+}
+
+/// Uploads that were not finished, among however many that were.
+async fn open_uploads(status: &Status) -> Result<Vec<<Uploads as Table>::Key>, site::Error> {
+    let (mut open, mut after) = (Vec::new(), None);
+    loop {
+        let page: Page<Uploads> = status.page(&(), after.as_ref(), COMMIT_ROWS).await?;
+        let unfinished = page.rows.iter().filter(|(_, upload)| !matches!(upload.row.state, UploadState::Done { .. }));
+        open.extend(unfinished.map(|(key, _)| key.clone()));
+        after = page.rows.last().map(|(key, _)| key.clone());
+        if !page.more || open.len() >= COMMIT_ROWS {
+            return Ok(open);
+        }
     }
 }
 
