@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::site::{self, Rebuild, chunks_of, without_part_map};
 use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling, UploadParts, UploadState, Uploads};
-use crate::status::{Commit, Page, RawRow, ReadError, Revision, Status, Stored, Table};
+use crate::status::{Commit, Page, RawRow, ReadError, Revision, Status, Stored};
 
 /// Rows of one commit.
 const COMMIT_ROWS: usize = 1_000;
@@ -72,30 +72,32 @@ pub async fn replay(
 /// What an old status store says of staged bytes is over: their files were written again since. Uploads that were not
 /// finished go with their parts.
 async fn forget_staged(status: &Status) -> Result<(), site::Error> {
+    forget_open_uploads(status).await?;
     loop {
         let parts: Page<UploadParts> = status.page(&(), None, COMMIT_ROWS).await?;
-        let open = open_uploads(status).await?;
         let settle = stale_settle(status).await?;
-        if parts.rows.is_empty() && open.is_empty() && settle.is_empty() {
+        if parts.rows.is_empty() && settle.is_empty() {
             return Ok(());
         }
         let commit = parts.rows.iter().fold(Commit::new(), |commit, (key, _)| commit.delete::<UploadParts>(key));
-        let commit = open.iter().fold(commit, |commit, key| commit.delete::<Uploads>(key));
         let commit = settle.iter().fold(commit, |commit, key| commit.delete::<Settle>(key));
         status.commit(commit).await?;
     }
 }
 
-/// Uploads that were not finished, among however many that were.
-async fn open_uploads(status: &Status) -> Result<Vec<<Uploads as Table>::Key>, site::Error> {
-    let (mut open, mut after) = (Vec::new(), None);
+/// One walk: those that were finished may be very many.
+async fn forget_open_uploads(status: &Status) -> Result<(), site::Error> {
+    let mut after = None;
     loop {
         let page: Page<Uploads> = status.page(&(), after.as_ref(), COMMIT_ROWS).await?;
-        let unfinished = page.rows.iter().filter(|(_, upload)| !matches!(upload.row.state, UploadState::Done { .. }));
-        open.extend(unfinished.map(|(key, _)| key.clone()));
+        let open = page.rows.iter().filter(|(_, upload)| !matches!(upload.row.state, UploadState::Done { .. }));
+        let commit = open.fold(Commit::new(), |commit, (key, _)| commit.delete::<Uploads>(key));
+        if !commit.is_empty() {
+            status.commit(commit).await?;
+        }
         after = page.rows.last().map(|(key, _)| key.clone());
-        if !page.more || open.len() >= COMMIT_ROWS {
-            return Ok(open);
+        if !page.more {
+            return Ok(());
         }
     }
 }

@@ -206,11 +206,11 @@ fn from_site_fault(err: Error) -> S3Error {
     }
 }
 
-/// Not here, and these sites may know better: a 404 that says so.
 fn no_such_bucket() -> S3Error {
     refuse(Code::NoSuchBucket, "The specified bucket does not exist")
 }
 
+/// Not here, and these sites may know better: a 404 that says so.
 fn uncertain(absent: S3Error, unasked: &[String]) -> S3Error {
     let names = HeaderValue::from_str(&unasked.join(", ")).expect("names of sites are legal in headers");
     with_headers(absent, [(UNCERTAIN, names)])

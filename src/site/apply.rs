@@ -258,19 +258,20 @@ impl Site {
         write: WriteId,
     ) -> Planned {
         let current = known.current.as_ref().map(|current| &current.row);
-        let others = self.inner.neighbours.numbers();
-        let told = replica.vector().and_then(|vector| self.told_as_own(object, known, vector));
-        let supersede = told.clone().unwrap_or_else(|| Commit::new().supersedes(others));
+        let told = |vector: Vector| self.told_as_own(object, known, vector);
+        let superseding = || replica.vector().map_or_else(Commit::new, |vector| self.superseding(object, known, vector));
         match (decision, replica, staged) {
             (Decision::Keep, ..) => Planned::nothing(known.here().vector()),
-            (Decision::Merge(vector), Replica::Live(live), _) => merged(told.unwrap_or_default(), object, known, live, vector),
+            (Decision::Merge(vector), Replica::Live(live), _) => {
+                merged(told(vector).unwrap_or_default(), object, known, live, vector)
+            }
             (Decision::Take { conflict }, Replica::Live(live), Some(kept)) => {
                 let record = replica_record(live, live.vector, kept, write);
-                brought(supersede, object, current, live, record).instead_of(object, current.filter(|_| conflict))
+                brought(superseding(), object, current, live, record).instead_of(object, current.filter(|_| conflict))
             }
             (Decision::Take { conflict }, Replica::Grave { stamp, base, told }, _) => {
                 let grave = Grave { stamp: *stamp, base: *base, told: *told };
-                let commit = super::delete::buried(supersede.seen(*stamp), object, current, &grave, write);
+                let commit = super::delete::buried(superseding().seen(*stamp), object, current, &grave, write);
                 let planned = Planned { commit, reached: Some(Vector::of(*stamp)), change: Change::Buried, lost: None };
                 planned.instead_of(object, current.filter(|_| conflict))
             }
@@ -280,7 +281,9 @@ impl Site {
                 if let Some(here) = current.filter(|here| here.vector.tags > live.vector.tags) {
                     record.identity.tags.clone_from(&here.identity.tags);
                 }
-                brought(Commit::new(), object, current, live, record)
+                let is_newer = current.is_some_and(|here| here.vector != vector);
+                let commit = if is_newer { told(vector).unwrap_or_default() } else { Commit::new() };
+                brought(commit, object, current, live, record)
             }
             // Older when the bytes were asked for: it changed meanwhile.
             _ => Planned::nothing(None),
@@ -289,9 +292,15 @@ impl Site {
 
     /// What this site wrote itself, lost, and gets back where something older was told under a seq. Of its own it says by the
     /// seq that everybody was told, so everybody is.
-    pub(super) fn told_as_own(&self, object: &ObjectId, known: &Known, vector: Vector) -> Option<Commit> {
+    fn told_as_own(&self, object: &ObjectId, known: &Known, vector: Vector) -> Option<Commit> {
         let is_own = vector.greatest().parts().site == self.inner.id.number && known.seq() > Seq(0);
         is_own.then(|| Commit::new().tell(Event { unit: Unit::null(object), vector }).to(self.audience()))
+    }
+
+    /// A commit of what takes the place of what is here: who was owed that is owed this.
+    pub(super) fn superseding(&self, object: &ObjectId, known: &Known, vector: Vector) -> Commit {
+        let told = self.told_as_own(object, known, vector);
+        told.unwrap_or_else(|| Commit::new().supersedes(self.inner.neighbours.numbers()))
     }
 
     /// Ends the work that wanted this unit, as far as it is reached.

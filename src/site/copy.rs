@@ -1,13 +1,12 @@
 //! A copy: staged by the store itself where nothing has to be computed, then landed like any write.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::error::{Error, Result};
 use super::get::without_bucket;
 use super::heal::Healed;
 use super::land::Landing;
-use super::scrub::{Scrubbed, has_checksum};
+use super::scrub::has_checksum;
 use super::types::{Claims, CopyRequest, Description, Upload, Written};
 use super::{Site, digest, precondition};
 use crate::backend::{self, GetOptions, Kept, Place, PutOptions};
@@ -75,13 +74,11 @@ impl Site {
         }
     }
 
-    /// The source rotted. Its own bytes are fetched from whoever has them, and then it is copied.
+    /// Source or copy is rotten. A source gets its own bytes back from whoever has them, and then it is copied.
     async fn mend_source(&self, from: &ObjectId, source: &Stored<Record>) -> Result<()> {
-        if self.mend(from, source, Scrubbed::Rotten).await? {
+        if self.scrub_and_mend(from, source).await? {
             return Ok(());
         }
-        self.inner.counters.rotten.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(object = %from, "the stored bytes do not have the checksum of their record: they were not copied");
         Err(Error::Internal(format!("the stored bytes of {from} do not have the checksum of their record")))
     }
 
@@ -94,13 +91,25 @@ impl Site {
         let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
         let put = PutOptions { size: Some(record.identity.size), modified_ms: self.inner.clock.wall_ms() };
         let kept = self.inner.backend.copy(&place, get, to, put).await.map_err(without_bucket)?;
-        let copied = Place { object: to.clone(), location: kept.location.clone() };
-        let body = self.inner.backend.get(&copied, GetOptions { range: None, expect: Some(kept.binding.clone()) }).await?.body;
-        if has_checksum(body, record.identity.crc64).await? {
+        let copy = Tentative { site: self.clone(), kept: Some(kept) };
+        let is_sound = self.is_sound(to, copy.kept(), record.identity.crc64).await;
+        let kept = copy.keep();
+        if matches!(is_sound, Ok(true)) {
             return Ok(Some(kept));
         }
         self.inner.backend.release(kept.location).await;
-        Ok(None)
+        is_sound.map(|_| None)
+    }
+
+    /// Whether staged bytes have a checksum. That they are gone says nothing about where they were copied from.
+    async fn is_sound(&self, to: &ObjectId, kept: &Kept, crc64: u64) -> backend::Result<bool> {
+        let place = Place { object: to.clone(), location: kept.location.clone() };
+        let get = GetOptions { range: None, expect: Some(kept.binding.clone()) };
+        match self.inner.backend.get(&place, get).await {
+            Ok(fetched) => has_checksum(fetched.body, crc64).await,
+            Err(backend::Error::NotFound | backend::Error::Changed) => Ok(false),
+            Err(err) => Err(err),
+        }
     }
 
     /// A checksum that nobody computed yet needs every byte to pass by.
@@ -127,6 +136,31 @@ impl Site {
             ..record.identity.clone()
         };
         Ok((kept, identity))
+    }
+}
+
+/// Staged bytes that a client who goes away in the middle must not leave behind.
+struct Tentative {
+    site: Site,
+    kept: Option<Kept>,
+}
+
+impl Tentative {
+    fn kept(&self) -> &Kept {
+        self.kept.as_ref().expect("it is taken with itself only")
+    }
+
+    fn keep(mut self) -> Kept {
+        self.kept.take().expect("it is taken with itself only")
+    }
+}
+
+impl Drop for Tentative {
+    fn drop(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            let site = self.site.clone();
+            tokio::spawn(async move { site.inner.backend.release(kept.location).await });
+        }
     }
 }
 

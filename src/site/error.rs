@@ -123,6 +123,8 @@ impl From<CommitError> for Error {
                 reason: "other writes of this key kept coming first".into(),
                 retry_after: Duration::from_secs(1),
             },
+            // Somebody has to restart it; until then other sites serve.
+            err @ CommitError::Closed(_) => Self::Unavailable { reason: err.to_string(), retry_after: Duration::from_secs(10) },
             CommitError::Full(_) => Self::StoreFull,
             // Found before anything was written.
             err @ CommitError::TooLarge { .. } => Self::InvalidRequest(err.to_string()),

@@ -139,7 +139,11 @@ fn checked(
                         return Some((Ok(ready), state));
                     }
                 }
-                Some(Err(err)) => return Some((Err(err), state)),
+                Some(Err(err)) => {
+                    // What is missing of them says nothing about them.
+                    state.alarm = None;
+                    return Some((Err(err), state));
+                }
                 None if state.digest.finalize() == crc64 => {
                     let last = state.held.take()?;
                     return Some((Ok(last), state));

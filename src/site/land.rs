@@ -127,8 +127,10 @@ impl Site {
     pub(super) async fn publish(&self, object: &ObjectId, record: &Record) {
         let Location::Staged(from) = record.location else { return };
         let published = self.publish_staged(object, from, &record.binding).await;
-        if let Err(reason) = &published {
-            tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its plain name yet");
+        match &published {
+            Ok(Published::Done) => {}
+            Ok(Published::Gone) => tracing::error!(stamp = %record.vector.data, %object, "its staged bytes are gone"),
+            Err(reason) => tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its plain name yet"),
         }
         let (write, object, done) = (record.write, object.clone(), matches!(published, Ok(Published::Done)));
         self.inner.settler.add(Unsettled { write, object, staged: Some(from), done });

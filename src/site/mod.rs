@@ -145,7 +145,7 @@ pub struct Counters {
     pub suspects: AtomicU64,
     /// Objects whose bytes were found missing.
     pub lost: AtomicU64,
-    /// Reads whose bytes did not have the checksum of their record.
+    /// How often bytes did not have the checksum of their record: in reads, copies and looks.
     pub rotten: AtomicU64,
 }
 

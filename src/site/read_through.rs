@@ -32,7 +32,7 @@ use crate::status::{Commit, CommitError, Stored};
 const LAG_BYTES_MAX: u64 = 4 << 20;
 const LAG_CHUNKS_MAX: usize = 1_024;
 /// For a site to say what it has of an object whose bytes are wanted.
-const SOURCE_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const SOURCE_PATIENCE: Duration = Duration::from_secs(1);
 /// For a site to begin to send them.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Work that a read is likely to do is left to it for so long, milliseconds.
@@ -59,7 +59,7 @@ enum Source {
 pub(super) struct Restores(Mutex<HashSet<ObjectId>>);
 
 /// Holds an object among [`Restores`] until it is dropped.
-struct Restoring {
+pub(super) struct Restoring {
     site: Site,
     object: ObjectId,
 }
@@ -80,7 +80,7 @@ impl Site {
         matches!(unit, Unit::Object { object, .. } if self.restores().contains(object))
     }
 
-    fn begin_restoring(&self, object: &ObjectId) -> Option<Restoring> {
+    pub(super) fn begin_restoring(&self, object: &ObjectId) -> Option<Restoring> {
         let begun = self.restores().insert(object.clone());
         begun.then(|| Restoring { site: self.clone(), object: object.clone() })
     }
@@ -129,9 +129,7 @@ impl Site {
                 return Ok(());
             }
             let record = wanted_record(live, self.inner.writes.next());
-            let told = self.told_as_own(object, &known, live.vector);
-            let commit = told.unwrap_or_else(|| Commit::new().supersedes(self.inner.neighbours.numbers()));
-            let commit = commit.seen(live.vector.greatest());
+            let commit = self.superseding(object, &known, live.vector).seen(live.vector.greatest());
             let current = known.current();
             let commit = replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current });
             let Some(commit) = self.guard(object, &known, &replica, commit).await? else { return Ok(()) };
@@ -305,13 +303,13 @@ async fn restore(site: Site, restoring: Restoring, live: LiveReplica, body: Body
     }
 }
 
-async fn fetched(peer: &dyn Peer, unit: &Unit, patience: Duration) -> Result<Fetched, String> {
+pub(super) async fn fetched(peer: &dyn Peer, unit: &Unit, patience: Duration) -> Result<Fetched, String> {
     let answer = timeout(patience, peer.fetch(std::slice::from_ref(unit))).await;
     let all = answer.map_err(|_| "no answer in time".to_owned())?.map_err(|err| err.to_string())?;
     all.into_iter().next().ok_or_else(|| "an empty answer came".to_owned())
 }
 
-async fn open(neighbour: &Neighbour, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body, String> {
+pub(super) async fn open(neighbour: &Neighbour, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Body, String> {
     let opened = timeout(OPEN_PATIENCE, neighbour.peer.open(object, data, range)).await;
     opened.map_err(|_| "no answer in time".to_owned())?.map_err(|err| err.to_string())
 }

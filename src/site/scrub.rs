@@ -9,9 +9,10 @@ use futures::StreamExt;
 use super::error::Result;
 use super::get::without_bucket;
 use super::heal::Healed;
-use super::{CONFLICTS_MAX, Site, plain};
+use super::read_through::{SOURCE_PATIENCE, fetched, open};
+use super::{Applied, CONFLICTS_MAX, Neighbour, Site, Standing, plain};
 use crate::backend::{self, Body, BodyError};
-use crate::model::{Binding, Location, ObjectId, Record, State, Unit};
+use crate::model::{ObjectId, Record, Replica, State, Unit};
 use crate::status::tables::{Objects, Work};
 use crate::status::{Commit, CommitError, Stored};
 
@@ -56,7 +57,8 @@ impl Site {
     }
 
     /// Sees to what [`Site::scrub`] found: bytes that are back are taken, others are never believed where there are other
-    /// sites, and what is missing is to be fetched from one of them (protocol §5). Answers whether it will be.
+    /// sites, what is missing is to be fetched from one of them (protocol §5), and what rotted is replaced. Answers whether
+    /// that is so.
     pub async fn mend(&self, object: &ObjectId, seen: &Stored<Record>, found: Scrubbed) -> Result<bool> {
         match found {
             Scrubbed::Sound | Scrubbed::Busy => Ok(true),
@@ -65,8 +67,12 @@ impl Site {
                 Healed::Gone => self.fetch_again(object).await,
             },
             // Nobody else has them: they stay for whoever knows how to read them.
-            Scrubbed::Rotten if self.inner.neighbours.is_empty() => Ok(false),
-            Scrubbed::Rotten => self.condemn(object, seen).await,
+            Scrubbed::Rotten => {
+                let (stamp, alone) = (seen.vector.data, self.inner.neighbours.is_empty());
+                tracing::error!(%stamp, %object, alone, "the stored bytes do not have the checksum of their record");
+                self.inner.counters.rotten.fetch_add(1, Ordering::Relaxed);
+                self.replace_rotten(object, seen).await
+            }
         }
     }
 
@@ -77,53 +83,64 @@ impl Site {
             return;
         }
         let Ok(room) = Arc::clone(&self.inner.mending).try_acquire_owned() else { return };
+        let Some(restoring) = self.begin_restoring(&object) else { return };
         let site = self.clone();
         tokio::spawn(async move {
-            let _room = room;
-            if let Err(err) = site.mend_rotten(&object, &seen).await {
+            let _held = (room, restoring);
+            if let Err(err) = site.scrub_and_mend(&object, &seen).await {
                 tracing::warn!(%object, error = %err, "rotten bytes could not be mended now: the next read of them tries again");
             }
         });
     }
 
-    async fn mend_rotten(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<bool> {
+    /// Reads all bytes of a record, and sees to what it finds. `false`: they are rotten, and nobody has others.
+    pub(super) async fn scrub_and_mend(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<bool> {
         let found = self.scrub(object, seen, true).await?;
         self.mend(object, seen, found).await
     }
 
-    /// The bytes are worth nothing any more, whatever their name in the store says: the record wants others.
-    async fn condemn(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<bool> {
-        let (site, object, seen) = (self.clone(), object.clone(), seen.clone());
-        self.unstoppable(async move {
-            let _key = site.inner.keys.lock(&object).await;
-            tracing::error!(stamp = %seen.row.vector.data, %object, "the stored bytes rotted: the object's own are fetched again");
-            site.inner.counters.rotten.fetch_add(1, Ordering::Relaxed);
-            // Without their binding they are not taken for the lost ones that are back.
-            let record = Record { state: State::Wanted, location: Location::Plain, binding: Binding::None, ..seen.row.clone() };
-            let condemned = |commit: Commit| commit.put::<Objects>(&object, &record);
-            site.fetch_from_others(&object, &seen, condemned).await
-        })
-        .await
-    }
-
-    /// Whether somebody can be asked for the bytes of a record that lacks them; then they are.
-    async fn fetch_again(&self, object: &ObjectId) -> Result<bool> {
-        let Some(now) = self.current(object).await?.filter(|now| now.row.state == State::Wanted) else { return Ok(true) };
-        if self.inner.neighbours.is_empty() || self.inner.status.get::<Work>(&Unit::null(object)).await?.is_some() {
-            return Ok(!self.inner.neighbours.is_empty());
-        }
-        self.fetch_from_others(object, &now, |commit| commit).await
-    }
-
-    /// Commits that every other site is to be asked for the bytes of a record, with what `and` adds, unless the record is
-    /// another one by now. A conflict may be about the work alone: then the record still wants its bytes.
-    async fn fetch_from_others(&self, object: &ObjectId, seen: &Stored<Record>, and: impl Fn(Commit) -> Commit) -> Result<bool> {
-        for _ in 0..CONFLICTS_MAX {
-            if self.current(object).await?.is_none_or(|now| now.revision != seen.revision) {
-                return Ok(true);
+    /// Rotten bytes stay until sound ones have come: they may be all there is of the object, and ranges of it sound. Answers
+    /// whether any site had them.
+    async fn replace_rotten(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<bool> {
+        for neighbour in self.inner.neighbours.iter().filter(|one| one.standing() != Standing::Unreachable) {
+            match self.replaced_from(neighbour, object, seen).await {
+                Ok(true) => {
+                    tracing::warn!(stamp = %seen.vector.data, %object, peer = %neighbour.id.name, "rotten bytes were replaced");
+                    return Ok(true);
+                }
+                Ok(false) => {}
+                Err(reason) => tracing::debug!(%object, peer = %neighbour.id.name, reason, "asked for sound bytes in vain"),
             }
-            let commit = and(Commit::new().expect::<Objects>(object, Some(seen.revision)));
-            let commit = self.with_work(object, seen.row.vector, &self.inner.neighbours.numbers(), 0, commit).await?;
+        }
+        Ok(false)
+    }
+
+    /// Whether a site has what the record says, and its bytes are here now.
+    async fn replaced_from(&self, neighbour: &Neighbour, object: &ObjectId, seen: &Stored<Record>) -> Result<bool, String> {
+        let fetched = fetched(&*neighbour.peer, &Unit::null(object), SOURCE_PATIENCE).await?;
+        let Replica::Live(live) = fetched.replica else { return Ok(false) };
+        if live.vector != seen.vector || !live.has_bytes {
+            return Ok(false);
+        }
+        let body = match live.identity.size {
+            0 => Body::empty(),
+            size => open(neighbour, object, live.vector.data, 0..size).await?,
+        };
+        let corrected = self.correct(object, Replica::Live(live), Some(body)).await;
+        corrected.map(|applied| matches!(applied, Applied::Reached(_))).map_err(|err| err.to_string())
+    }
+
+    /// Whether somebody can be asked for the bytes of a record that lacks them; then they are. A conflict may be about the work
+    /// alone: the record still wants its bytes.
+    async fn fetch_again(&self, object: &ObjectId) -> Result<bool> {
+        let from = self.inner.neighbours.numbers();
+        for _ in 0..CONFLICTS_MAX {
+            let Some(now) = self.current(object).await?.filter(|now| now.row.state == State::Wanted) else { return Ok(true) };
+            if from.is_empty() || self.inner.status.get::<Work>(&Unit::null(object)).await?.is_some() {
+                return Ok(!from.is_empty());
+            }
+            let commit = Commit::new().expect::<Objects>(object, Some(now.revision));
+            let commit = self.with_work(object, now.row.vector, &from, 0, commit).await?;
             match self.inner.status.commit(commit).await {
                 Ok(_) => return Ok(true),
                 Err(CommitError::Conflict) => self.count_conflict(&object.bucket),

@@ -65,9 +65,10 @@ pub enum CommitError {
     /// Something expected does not hold any more: read, decide and commit again.
     #[error("another write came first")]
     Conflict,
-    /// This writer was declared dead by another (protocol §13).
-    #[error("this writer is fenced off")]
-    Fenced,
+    /// The engine failed before, or the store turned out to be an old one: certainly nothing was written, nor is before a
+    /// restart.
+    #[error("the status store takes no commits until a restart: {0}")]
+    Closed(String),
     /// No room for the rows, and certainly nothing of them written. Commits marked by [`Commit::frees`] find room for longer.
     #[error("the status store is full: {0}")]
     Full(String),

@@ -53,6 +53,8 @@ struct Seen {
     lost: BTreeSet<SiteNumber>,
     /// The greatest grave that an object ever had at a site, there still or not.
     buried: BTreeMap<(SiteNumber, ObjectId), Option<Stamp>>,
+    /// What rows of a copy of a status store named, when it took the place of that store.
+    returned: BTreeMap<(SiteNumber, ObjectId), Binding>,
     /// Bytes that were spoiled, each by the binding it had.
     rotten: BTreeMap<(SiteNumber, ObjectId), Vec<Binding>>,
     /// Those of them that knew it when they were asked.
@@ -92,11 +94,6 @@ impl Shown {
             (Self::Live(stored), _) if stored.row.state == State::Wanted => false,
             (here, there) => here.vector() >= there.vector(),
         }
-    }
-
-    /// Whether `other` got here, by itself or with what took its place.
-    fn knows_of(&self, other: &Self) -> bool {
-        self.holds(other) || self.vector() > other.vector()
     }
 }
 
@@ -143,6 +140,7 @@ impl Watch {
             states.push(Shown::Nothing);
         }
         seen.live_since.retain(|(at, _), _| *at != site);
+        seen.returned.retain(|(at, _), _| *at != site);
         seen.buried.retain(|(at, _), _| *at != site);
     }
 
@@ -157,7 +155,11 @@ impl Watch {
                     row.map_or(Shown::Nothing, |row| Shown::Bucket(row.row))
                 }
             };
-            self.seen().states.entry((site, unit)).or_default().push(shown);
+            let mut seen = self.seen();
+            if let (Unit::Object { object, .. }, Shown::Live(stored)) = (&unit, &shown) {
+                seen.returned.insert((site, object.clone()), stored.row.binding.clone());
+            }
+            seen.states.entry((site, unit)).or_default().push(shown);
         }
     }
 
@@ -367,8 +369,7 @@ impl Watch {
             return;
         }
         // Rows that came back from a copy may name bytes that were replaced since: whoever opens them finds out.
-        let is_old = |shown: &Shown| matches!(shown, Shown::Live(before) if before.row.binding == record.binding);
-        if self.seen().lost.contains(&site) && is_old(&self.now(site, &Unit::null(object)).1) {
+        if self.seen().returned.get(&(site, object.clone())) == Some(&record.binding) {
             return;
         }
         let Some(store) = self.seen().stores.get(&site).cloned() else { return };
@@ -442,8 +443,8 @@ impl Watch {
         });
         for (other, _) in all.unwrap_or_default().into_iter().filter(|(_, how)| *how == Replication::Completed) {
             let there = self.stands(other, unit);
-            let rotted = matches!(unit, Unit::Object { object, .. } if self.seen().rotten.contains_key(&(other, object.clone())));
-            if !there.knows_of(&here) && !rotted && !self.is_unheard(&site, other) {
+            let came = self.seen().came_to(other, unit, &here);
+            if !there.holds(&here) && !came && !self.is_unheard(&site, other) {
                 let (here, there) = (brief(&here), brief(&there));
                 self.violate(format!("I6: site {} says that {unit}, {here}, is at {}, which has {there}", number.0, other.0));
             }
@@ -484,6 +485,15 @@ impl Seen {
             (Unit::Object { object, .. }, Shown::Live(stored)) => !self.has_spoiled(site, object, &stored.row.binding),
             _ => true,
         }
+    }
+
+    /// Whether a site had what `here` shows since it last lost everything, and has no longer: its bytes were spoiled, or what
+    /// took its place has none yet.
+    fn came_to(&self, site: SiteNumber, unit: &Unit, here: &Shown) -> bool {
+        let Some(states) = self.states.get(&(site, unit.clone())) else { return false };
+        let had: Vec<&Shown> = states.iter().rev().take_while(|shown| !matches!(shown, Shown::Nothing)).collect();
+        let is_newer = had.first().is_some_and(|now| now.vector() > here.vector());
+        had.into_iter().any(|shown| shown.holds(here) && (is_newer || !self.is_sound(site, unit, shown)))
     }
 
     fn has_spoiled(&self, site: SiteNumber, object: &ObjectId, binding: &Binding) -> bool {

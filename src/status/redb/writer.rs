@@ -206,7 +206,7 @@ impl WriterState {
     #[cfg(test)]
     fn write_one(&mut self, commit: Commit) -> Result<Committed, CommitError> {
         if let Some(reason) = self.shared.failed.get() {
-            return Err(CommitError::Engine(reason.clone()));
+            return Err(CommitError::Closed(reason.clone()));
         }
         let outcome = self.commit(&mut [commit]).map(|mut outcomes| outcomes.remove(0));
         outcome.unwrap_or_else(|err| {
@@ -218,7 +218,7 @@ impl WriterState {
     /// Writes a batch and answers it.
     fn write(&mut self, mut jobs: Vec<Job>) {
         if let Some(reason) = self.shared.failed.get() {
-            return answer_all(jobs, || CommitError::Engine(reason.clone()));
+            return answer_all(jobs, || CommitError::Closed(reason.clone()));
         }
         let mut commits: Vec<_> = jobs.iter_mut().map(|job| std::mem::take(&mut job.commit)).collect();
         match self.commit(&mut commits) {

@@ -177,7 +177,7 @@ async fn after_a_failure_of_the_disk_nothing_is_taken_and_nothing_is_called_abse
     }
     disk.power().fail_after(3);
     assert!(matches!(status.commit(step(4)).await, Err(CommitError::Engine(_))));
-    assert!(matches!(status.commit(step(7)).await, Err(CommitError::Engine(_))));
+    assert!(matches!(status.commit(step(7)).await, Err(CommitError::Closed(_))));
     assert!(!status.healthy());
     for _ in 0..3 {
         assert!(!matches!(status.object(&id).await, Ok(None)));
