@@ -79,7 +79,12 @@ impl Site {
         if self.scrub_and_mend(from, source).await? {
             return Ok(());
         }
-        Err(Error::Internal(format!("the stored bytes of {from} do not have the checksum of their record")))
+        let reason = format!("the stored bytes of {from} do not have the checksum of their record");
+        match self.inner.neighbours.is_empty() {
+            true => Err(Error::Internal(reason)),
+            // Who has them may not have been asked, or has something newer that is on its way here.
+            false => Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) }),
+        }
     }
 
     /// What was copied is read back: a rotten source must not become a write that was acknowledged, and is nowhere sound.
