@@ -271,14 +271,20 @@ async fn a_record_without_bytes_is_served_by_what_replaced_it_elsewhere() {
     assert!(hint(&pair.here, "a").await.is_none());
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_a_site_wrote_and_lost_is_completed_where_it_is_known_to_be() {
-    let mut world = World::new(3).await;
+/// Three sites: the first has what the second wrote to `a`, the third is still cut off. Answers the first one too.
+async fn second_wrote_while_third_was_away() -> (World, Site) {
+    let world = World::new(3).await;
     let one = with_bucket(world.site(1).clone()).await;
     world.pass(SOON).await;
     cut_off(&world, THREE);
     put(world.site(2), "a", "1").await;
     world.pass(SOON).await;
+    (world, one)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_site_wrote_and_lost_is_completed_where_it_is_known_to_be() {
+    let (mut world, one) = second_wrote_while_third_was_away().await;
     world.wipe(TWO);
     world.start(TWO).await;
     world.pass(Duration::from_secs(30)).await;
@@ -318,12 +324,7 @@ async fn what_a_site_wrote_and_lost_is_told_when_it_takes_the_place_of_what_is_o
 #[tokio::test(start_paused = true)]
 async fn bytes_that_were_spoiled_before_they_were_fetched_are_mended_where_they_lie() {
     for is_gone in [false, true] {
-        let mut world = World::new(3).await;
-        let one = with_bucket(world.site(1).clone()).await;
-        world.pass(SOON).await;
-        cut_off(&world, THREE);
-        put(world.site(2), "a", "1").await;
-        world.pass(SOON).await;
+        let (mut world, one) = second_wrote_while_third_was_away().await;
         let store = world.machine(TWO).store.clone();
         let place = Place { object: object("a"), location: Location::Plain };
         let binding = store.head(&place).await.unwrap().binding;

@@ -193,8 +193,8 @@ impl Watch {
         let (seen, unit) = (self.seen(), Unit::null(object));
         let now = |at: SiteNumber| seen.states.get(&(at, unit.clone())).and_then(|states| states.last());
         let others = seen.stores.keys().filter(|other| **other != site);
-        let sound = others.filter_map(|other| now(*other).filter(|there| seen.is_sound(*other, &unit, there)));
-        now(site).is_some_and(|here| sound.into_iter().any(|there| there.holds(here)))
+        let mut sound = others.filter_map(|other| now(*other).filter(|there| seen.is_sound(*other, &unit, there)));
+        now(site).is_some_and(|here| sound.any(|there| there.holds(here)))
     }
 
     /// Bytes were spoiled behind the back of a site.
@@ -213,8 +213,8 @@ impl Watch {
         let others: Vec<SiteNumber> = seen.stores.keys().copied().filter(|other| *other != site).collect();
         let now = |at: SiteNumber, unit: &Unit| seen.states.get(&(at, unit.clone())).and_then(|states| states.last());
         let held = |unit: &Unit, here: &Shown| {
-            let holds = |other: &SiteNumber| now(*other, unit).filter(|there| seen.is_sound(*other, unit, there));
-            others.iter().filter_map(holds).any(|there| there.holds(here))
+            let sound = |other: &SiteNumber| now(*other, unit).filter(|there| seen.is_sound(*other, unit, there));
+            others.iter().filter_map(sound).any(|there| there.holds(here))
         };
         let mine = seen.states.iter().filter(|((at, _), _)| *at == site);
         let all_held = mine.filter_map(|((_, unit), states)| Some((unit, states.last()?))).all(|(unit, here)| held(unit, here));
