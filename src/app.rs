@@ -4,10 +4,12 @@ mod bus;
 mod data;
 mod face;
 mod greeting;
+mod keys;
 mod meters;
 mod peers;
 mod server;
 mod signals;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use anyhow::{Context, Result};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, KeptCensus, Probe, Readiness};
 use crate::backend::Backend;
@@ -39,7 +41,7 @@ pub use data::owner;
 pub use peers::{Probed as ProbedPeer, probe as probe_peers};
 
 use data::DataDir;
-use face::Keys;
+use keys::Keys;
 use peers::{FeedServer, Peers};
 use server::Server;
 use signals::{Signal, Signals};
@@ -80,7 +82,9 @@ pub async fn serve(config: &Config) -> Result<()> {
     let app = App::start(config).await?;
     greeting::say(config, &app);
     while signals.next().await == Signal::Reload {
-        app.keys.reload();
+        if let Err(reason) = app.keys.reload() {
+            error!(reason, "told to read the access keys again");
+        }
     }
     signals::exit_on_next(signals);
     app.stop().await;
@@ -122,6 +126,7 @@ impl App {
             .chain(following)
             .chain(reconciling)
             .chain(telling)
+            .chain([keys.watch()])
             .for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();
         let census = Arc::new(KeptCensus::default());
@@ -136,6 +141,7 @@ impl App {
             bell,
             census,
             metrics: metrics.clone(),
+            keys: Arc::new(keys.clone()),
             started: Instant::now(),
             token,
             hosts: config.admin.hosts.clone(),

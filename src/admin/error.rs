@@ -25,6 +25,13 @@ pub enum Error {
     /// What was asked for, and what is wrong with it.
     #[error("{0}")]
     Bad(String),
+    #[error("{0}")]
+    NoSuchKey(String),
+    #[error("{0}")]
+    Taken(String),
+    /// A fault of this site, not of the request.
+    #[error("{0}")]
+    Failed(String),
     #[error(transparent)]
     Site(#[from] site::Error),
 }
@@ -40,13 +47,14 @@ impl Error {
         match self {
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::Host(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
+            Self::NoSuchPath(_) | Self::NoSuchKey(_) => StatusCode::NOT_FOUND,
+            Self::Taken(_) => StatusCode::CONFLICT,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Site(site::Error::NoSuchBucket | site::Error::NoSuchBucketHere { .. }) => StatusCode::NOT_FOUND,
             Self::Site(site::Error::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Site(site::Error::InvalidRequest(_) | site::Error::InvalidArgument { .. }) => StatusCode::BAD_REQUEST,
-            Self::Site(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Failed(_) | Self::Site(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -57,11 +65,13 @@ impl Error {
             Self::Host(_) => "host_refused",
             Self::NoSuchPath(_) => "no_such_path",
             Self::Method => "method_not_allowed",
+            Self::NoSuchKey(_) => "no_such_key",
+            Self::Taken(_) => "key_taken",
             Self::Bad(_) => "bad_request",
             Self::Site(site::Error::NoSuchBucket | site::Error::NoSuchBucketHere { .. }) => "no_such_bucket",
             Self::Site(site::Error::Unavailable { .. }) => "unavailable",
             Self::Site(site::Error::InvalidRequest(_) | site::Error::InvalidArgument { .. }) => "bad_request",
-            Self::Site(_) => "internal",
+            Self::Failed(_) | Self::Site(_) => "internal",
         }
     }
 }

@@ -6,6 +6,7 @@ mod error;
 mod explain;
 mod guard;
 mod health;
+mod keys;
 mod object;
 mod pause;
 mod reconcile;
@@ -21,8 +22,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 pub use census::{Backlog, COUNTED_MAX, Census, Kept as KeptCensus, SiteView};
+pub use error::Error as Refusal;
 pub use explain::{ExplainView, ToldView};
 pub use health::{Probe, Readiness};
+pub use keys::{AddKey, AddedKey, KeyView, Keys, RemovedKey};
 pub use object::{DeletedView, ObjectView};
 pub use pause::{Pause, Resume};
 pub use reconcile::{Begun, Runs, Stopped, Watched};
@@ -52,6 +55,7 @@ pub struct Parts {
     pub bell: Bell,
     pub census: Arc<KeptCensus>,
     pub metrics: Metrics,
+    pub keys: Arc<dyn Keys>,
     pub started: Instant,
     pub token: Token,
     /// Names under which it may be asked, beside `localhost` and every IP address.

@@ -8,7 +8,7 @@ use std::path::Path;
 use tracing::info;
 
 use super::App;
-use super::face::FirstKey;
+use super::keys::FirstKey;
 use crate::config::{Backend, Config, Secret, Sites};
 use crate::telemetry::Format;
 
@@ -69,7 +69,7 @@ impl Greeting<'_> {
         }
         writeln!(text)?;
         let Some(Pasteable { access_key, secret }) = key else {
-            return writeln!(text, "There is no access key: add one to the keys file and send SIGHUP.");
+            return writeln!(text, "There is no access key: `anybucket keys add` makes one.");
         };
         writeln!(text, "First steps, in another terminal:\n")?;
         writeln!(text, "  export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY=\"{secret}\" AWS_DEFAULT_REGION={region}")?;

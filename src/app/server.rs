@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use crate::model::Source;
 use crate::tasks::{Shutdown, Trigger};
 
 /// How a listener treats its connections.
@@ -56,6 +57,24 @@ impl<B, S> HttpService<B> for S where
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A service as one connection asks it: its requests say where they come from.
+#[derive(Clone)]
+struct Asked<S> {
+    service: S,
+    source: Source,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Asked<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(self.source.clone());
+        self.service.call(request)
+    }
+}
 
 /// Requests at once on a connection of HTTP/2: each may hold as much memory as a connection of HTTP/1.
 const STREAMS_MAX: u32 = 32;
@@ -101,13 +120,14 @@ where
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
-        let (stream, turn) = tokio::select! {
+        let (stream, source, turn) = tokio::select! {
             accepted = accept(&listener, &limit) => accepted,
             Some(_) = connections.join_next() => continue,
             () = shutdown.stopping() => break,
         };
         set_options(&stream, &settings);
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()).into_owned());
+        let asked = Asked { service: service.clone(), source };
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), asked).into_owned());
         connections.spawn(async move {
             let _turn = turn;
             if let Err(error) = connection.await {
@@ -139,11 +159,11 @@ fn set_options(stream: &TcpStream, settings: &Settings) {
 }
 
 /// The next connection, once there may be one more. May be dropped at any point.
-async fn accept(listener: &TcpListener, limit: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, limit: &Arc<Semaphore>) -> (TcpStream, Source, OwnedSemaphorePermit) {
     let turn = limit.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, turn),
+            Ok((stream, from)) => return (stream, Source::new(from.ip()), turn),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;

@@ -250,3 +250,47 @@ async fn a_token_that_proves_nothing_or_cannot_be_presented_is_refused() {
     let err = App::start(&config(&dir, &spaced)).await.unwrap_err();
     assert!(err.to_string().contains("peer[0].accept: a token travels in a header"), "{err:#}");
 }
+
+#[tokio::test]
+async fn keys_come_and_go_while_the_process_runs() {
+    use crate::admin::AddKey;
+    let running = start(&[]).await;
+    let grant = serde_json::json!({ "buckets": "*", "rights": ["READ"], "networks": ["127.0.0.0/8"] });
+    let asked =
+        AddKey { access_key: Some("added".into()), secret_key: None, owner: "team".into(), expires: None, grants: vec![grant] };
+    running.app.parts.keys.add(asked).unwrap();
+    let shown = running.json("/v1/keys").await.to_string();
+    assert!(shown.contains("\"added\"") && shown.contains("127.0.0.0/8") && !shown.contains("secret"), "{shown}");
+    let ring = running.app.keys.ring().clone();
+    assert!(ring.usable("added").is_some());
+    let file = running.dir.path().join("data/keys.toml");
+    std::fs::write(&file, "[[key]]\naccess_key = \"byhand\"\nsecret_key = \"12345678\"\nowner = \"team\"\n").unwrap();
+    within_seconds(|| async { ring.usable("byhand") }).await;
+    assert!(ring.usable("added").is_none());
+    std::fs::write(&file, "[[key]]\naccess_key =").unwrap();
+    let told = || async {
+        let workers = running.json("/v1/workers").await.to_string();
+        workers.contains("the access keys stay as they were").then_some(())
+    };
+    within_seconds(told).await;
+    assert!(ring.usable("byhand").is_some());
+    assert!(running.app.parts.keys.remove("byhand").is_err(), "a file with a fault is nobody's to overwrite");
+}
+
+#[tokio::test]
+async fn requests_know_where_they_come_from() {
+    let seen = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+        let source = request.extensions().get::<crate::model::Source>().map(|source| source.address.to_string());
+        Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(bytes::Bytes::from(
+            source.unwrap_or_default(),
+        ))))
+    });
+    let listener = TcpListener::bind("[::]:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _server = Server::start(listener, seen, ADMIN_CONNECTIONS).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("\r\n\r\n127.0.0.1"), "{answer}");
+}

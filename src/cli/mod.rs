@@ -4,6 +4,7 @@ mod check_config;
 pub mod client;
 mod explain;
 mod failed;
+mod keys;
 mod pause;
 mod reconcile;
 mod replicate;
@@ -43,6 +44,8 @@ enum Command {
     Serve,
     /// Read the settings, try every store and peer, and say what is native, emulated or refused there
     CheckConfig(check_config::Options),
+    /// Access keys and their rights
+    Keys(keys::Options),
     /// Prove this site equal to its store and to the others, or make it so
     Reconcile(reconcile::Options),
     /// Sites, lag, what is owed, backlog, failures and workers, on one screen
@@ -102,6 +105,7 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve::run(&sources),
             Command::CheckConfig(options) => check_config::run(&sources, options),
+            Command::Keys(options) => keys::run(&sources, &options),
             Command::Reconcile(options) => reconcile::run(&sources, &options),
             Command::Status(options) => status::run(&sources, &options),
             Command::Explain(options) => explain::run(&sources, &options),
@@ -184,7 +188,7 @@ mod tests {
     fn commands_that_are_not_built_are_not_shown() {
         let help = Cli::command().render_long_help().to_string();
         for built in
-            ["serve", "check-config", "reconcile", "status", "explain", "replicate", "failed", "retry", "pause", "resume"]
+            ["serve", "check-config", "keys", "reconcile", "status", "explain", "replicate", "failed", "retry", "pause", "resume"]
         {
             assert!(help.contains(&format!("\n  {built} ")), "{built} is not in\n{help}");
         }

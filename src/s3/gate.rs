@@ -17,6 +17,7 @@ use super::auth::{Caller, Keyring};
 use super::conditions::Raw;
 use super::host::Hosts;
 use super::{digest, error, sites, upload, uri};
+use crate::model::Source;
 use crate::peer::http::HOP;
 
 /// Query parameters that carry the signature.
@@ -91,7 +92,9 @@ impl Gate {
     /// The request as the operations are to see it.
     async fn admit(&self, req: S3Request<Body>) -> S3Result<http::Request<Body>> {
         let access_key = &req.credentials.as_ref().ok_or_else(error::access_denied)?.access_key;
-        let caller = Caller::new(self.keys.find(access_key).ok_or_else(error::unknown_access_key)?);
+        let key = self.keys.usable(access_key).ok_or_else(error::unknown_access_key)?;
+        let from = req.extensions.get::<Source>().map(|source| source.address);
+        let caller = Caller::new(key, from);
         let (mut headers, mut body, mut extensions) = (req.headers, req.input, req.extensions);
         let uri = without_signature(&req.uri, &mut headers)?;
         // Said between sites only: whoever says it here would switch off what is done for a client.

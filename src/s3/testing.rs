@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use s3s::dto::{Timestamp, TimestampFormat};
 use sha2::{Digest, Sha256};
@@ -12,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Face, Grant, Key, Keyring, Observe, Right, S3Layer, Secret, Settings, service};
 use crate::clock::{SystemClock, WallClock};
-use crate::model::hex;
+use crate::model::{Source, hex};
 use crate::site::Site;
 
 pub const ACCESS_KEY: &str = "ABTESTACCESSKEY";
@@ -41,6 +44,8 @@ pub struct Server {
     pub layer: S3Layer,
     pub observed: Arc<Observed>,
     pub site: Site,
+    /// Where requests come from; nobody knows where it is none.
+    pub from: Option<Source>,
 }
 
 pub async fn server() -> Server {
@@ -57,15 +62,16 @@ pub async fn server_over(site: Site, settings: Settings) -> Server {
         access_key: access.into(),
         secret_key: Secret::new(SECRET_KEY),
         owner: "tester".into(),
+        expires: None,
         grants: vec![grant],
     };
-    let some = Grant { buckets: "bucket*".into(), prefix: "p/".into(), owned: None, rights: vec![Right::Read, Right::Write] };
+    let some = Grant { prefix: "p/".into(), ..Grant::on("bucket*", &[Right::Read, Right::Write]) };
     let own = Grant { owned: None, ..Grant::everything() };
     let other = Key { owner: "other".into(), ..key(OTHER_KEY, own) };
     let keys = Keyring::new(vec![key(ACCESS_KEY, Grant::everything()), key(LIMITED_KEY, some), other]).unwrap();
     let observed = Arc::new(Observed::default());
     let layer = service(Face::new(site.clone(), settings), keys, observed.clone(), 1);
-    let server = Server { layer, observed, site };
+    let server = Server { layer, observed, site, from: None };
     assert_eq!(server.send(Call::new("PUT", "/bucket")).await.status, 200);
     server
 }
@@ -85,9 +91,13 @@ impl Server {
     pub async fn exchange(&self, bytes: &[u8], hang_up: bool) -> Vec<u8> {
         let (near, far) = tokio::io::duplex(1 << 20);
         let http = hyper::server::conn::http1::Builder::new();
-        let layer = self.layer.clone();
+        let (layer, from) = (self.layer.clone(), self.from.clone());
+        let asked = service_fn(move |mut request: Request<Incoming>| {
+            from.clone().map(|from| request.extensions_mut().insert(from));
+            layer.call(request)
+        });
         let served = tokio::spawn(async move {
-            let _ = http.serve_connection(TokioIo::new(far), layer).await;
+            let _ = http.serve_connection(TokioIo::new(far), asked).await;
         });
         let (mut from, mut to) = tokio::io::split(near);
         let write = async {

@@ -1,5 +1,6 @@
 //! The two questions s3s asks: what is the secret of this key, and may this caller do that.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,48 +10,60 @@ use s3s::path::S3Path;
 use s3s::{S3Error, S3Result};
 
 use super::keys::{Key, Keyring};
-use super::rights::{self, Bucket, Grant, Right};
+use super::rights::{Bucket, Grant, Granted, Right};
 use crate::s3::layer::Progress;
 use crate::s3::{convert, error, unbuilt, uri};
 use crate::site::{Error, Site};
 
-/// Who signed a request.
+/// Who signed a request, and where it came from.
 #[derive(Clone, Debug)]
-pub struct Caller(Arc<Key>);
+pub struct Caller {
+    key: Arc<Key>,
+    from: Option<IpAddr>,
+}
 
 impl Caller {
-    pub fn new(key: Arc<Key>) -> Self {
-        Self(key)
+    pub fn new(key: Arc<Key>, from: Option<IpAddr>) -> Self {
+        Self { key, from }
     }
 
     pub fn owner(&self) -> &str {
-        &self.0.owner
+        &self.key.owner
+    }
+
+    fn granted(&self) -> Granted<'_> {
+        Granted { grants: &self.key.grants, from: self.from }
     }
 
     /// Refuses what the caller may not do to this key.
     pub async fn must(&self, site: &Site, right: Right, bucket: &str, key: &str) -> S3Result<()> {
         let mine = self.is_mine(site, bucket).await?;
-        allowed(rights::on_key(&self.0.grants, right, Bucket { name: bucket, mine }, key))
+        allowed(self.granted().on_key(right, Bucket { name: bucket, mine }, key))
     }
 
     /// Whether the caller may know that the bucket exists.
     pub fn sees(&self, bucket: &str, owner: &str) -> bool {
-        rights::sees(&self.0.grants, Bucket { name: bucket, mine: owner == self.0.owner })
+        self.granted().sees(Bucket { name: bucket, mine: owner == self.key.owner })
+    }
+
+    async fn must_list(&self, site: &Site, bucket: &str, prefix: &str) -> S3Result<()> {
+        let mine = self.is_mine(site, bucket).await?;
+        allowed(self.granted().on_listing(Bucket { name: bucket, mine }, prefix))
     }
 
     async fn must_on_bucket(&self, site: &Site, right: Right, bucket: &str) -> S3Result<()> {
         let mine = self.is_mine(site, bucket).await?;
-        allowed(rights::on_bucket(&self.0.grants, right, Bucket { name: bucket, mine }))
+        allowed(self.granted().on_bucket(right, Bucket { name: bucket, mine }))
     }
 
     /// Whether the caller's owner made the bucket, asked only where a grant depends on it. A bucket that is not there is
     /// everybody's, so that they hear of that.
     async fn is_mine(&self, site: &Site, bucket: &str) -> S3Result<bool> {
-        if !self.0.grants.iter().any(Grant::only_owned) {
+        if !self.key.grants.iter().any(Grant::only_owned) {
             return Ok(true);
         }
         match site.bucket(&convert::bucket_name(bucket)?).await {
-            Ok(info) => Ok(info.owner == self.0.owner),
+            Ok(info) => Ok(info.owner == self.key.owner),
             Err(Error::NoSuchBucket | Error::NoSuchBucketHere { .. }) => Ok(true),
             Err(err) => Err(error::from_site(err)),
         }
@@ -64,7 +77,7 @@ fn allowed(yes: bool) -> S3Result<()> {
 #[async_trait]
 impl S3Auth for Keyring {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let key = self.find(access_key).ok_or_else(error::unknown_access_key)?;
+        let key = self.usable(access_key).ok_or_else(error::unknown_access_key)?;
         Ok(SecretKey::from(key.secret_key.expose()))
     }
 }
@@ -111,8 +124,8 @@ impl Access {
             Need::InHandler => Ok(()),
             Need::Key(right) => caller.must(&self.site, right, bucket, key).await,
             Need::Bucket(right) => caller.must_on_bucket(&self.site, right, bucket).await,
-            Need::NewBucket => allowed(rights::on_bucket(&caller.0.grants, Right::Admin, Bucket { name: bucket, mine: true })),
-            Need::Listing => caller.must(&self.site, Right::Read, bucket, &prefix(cx)).await,
+            Need::NewBucket => allowed(caller.granted().on_bucket(Right::Admin, Bucket { name: bucket, mine: true })),
+            Need::Listing => caller.must_list(&self.site, bucket, &prefix(cx)).await,
         }
     }
 

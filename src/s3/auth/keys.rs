@@ -1,15 +1,17 @@
-//! Access keys: `keys.toml`, readable by its owner only, and the snapshot that requests look into.
+//! Access keys, and the snapshot of them that requests look into.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::expiry::Expiry;
+use super::keys_file;
 use super::rights::Grant;
+use crate::clock::{SystemClock, WallClock};
 
 /// A secret access key. Has no `Debug` that shows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,16 +43,11 @@ pub struct Key {
     pub secret_key: Secret,
     /// Who owns the buckets and uploads that this key makes.
     pub owner: String,
+    /// From when on it is as if it were not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Expiry>,
     #[serde(default)]
     pub grants: Vec<Grant>,
-}
-
-/// The file as it is written.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    key: Vec<Key>,
 }
 
 /// The keys cannot be used.
@@ -64,6 +61,14 @@ pub enum KeysError {
     Key(String, &'static str),
     #[error("no random numbers: {0}")]
     Random(String),
+    #[error("there is an access key {0:?} already")]
+    Taken(String),
+    #[error("there is no access key {0:?}")]
+    Absent(String),
+    #[error("the access key {0:?} is in the environment of the process, not in the keys file: take it out there")]
+    Fixed(String),
+    #[error("the keys are in memory only")]
+    NoFile,
 }
 
 type ByAccessKey = BTreeMap<String, Arc<Key>>;
@@ -78,6 +83,10 @@ struct Shared {
     path: Option<PathBuf>,
     /// Keys that are not in the file.
     fixed: Vec<Key>,
+    /// Tells which keys have expired.
+    wall: Arc<dyn WallClock>,
+    /// Held while the file is read or written, so that of two changes none is lost and the later one is published last.
+    file: Mutex<()>,
     keys: RwLock<Arc<ByAccessKey>>,
 }
 
@@ -92,7 +101,7 @@ impl Key {
     /// A key that is given, as by the environment.
     pub fn with_every_right(access_key: &str, secret_key: &str, owner: &str) -> Self {
         let grants = vec![Grant::everything()];
-        Self { access_key: access_key.into(), secret_key: Secret::new(secret_key), owner: owner.into(), grants }
+        Self { access_key: access_key.into(), secret_key: Secret::new(secret_key), owner: owner.into(), expires: None, grants }
     }
 
     /// Whether requests can be signed with it.
@@ -108,7 +117,7 @@ impl Key {
         if self.owner.is_empty() {
             return fail("must have an owner");
         }
-        Ok(())
+        self.grants.iter().find_map(Grant::fault).map_or(Ok(()), fail)
     }
 }
 
@@ -122,7 +131,7 @@ fn random_text(len: usize, alphabet: &[u8]) -> Result<String, KeysError> {
 impl Keyring {
     /// Keys in memory only.
     pub fn new(keys: Vec<Key>) -> Result<Self, KeysError> {
-        Self::build(None, keys)
+        Self::build(None, keys, Arc::new(SystemClock))
     }
 
     /// Opens the file, making it with one generated key if there is none. `fixed` are keys from elsewhere (the
@@ -132,12 +141,12 @@ impl Keyring {
             Ok(_) => None,
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 let key = Key::generate(owner)?;
-                save(path, &File { key: vec![key.clone()] })?;
+                keys_file::save(path, &keys_file::text_of(path, vec![key.clone()])?)?;
                 Some(key)
             }
             Err(source) => return Err(KeysError::Io { path: path.into(), source }),
         };
-        Ok((Self::build(Some(path.into()), fixed)?, made))
+        Ok((Self::build(Some(path.into()), fixed, Arc::new(SystemClock))?, made))
     }
 
     /// Whether [`Keyring::open`] would find a fault in the file. None is made: a file that is not there has no fault.
@@ -145,26 +154,66 @@ impl Keyring {
         match fs::symlink_metadata(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(KeysError::Io { path: path.into(), source }),
-            Ok(_) => Self::build(Some(path.into()), Vec::new()).map(drop),
+            Ok(_) => Self::build(Some(path.into()), Vec::new(), Arc::new(SystemClock)).map(drop),
         }
     }
 
-    fn build(path: Option<PathBuf>, fixed: Vec<Key>) -> Result<Self, KeysError> {
-        let shared = Shared { path, fixed, keys: RwLock::default() };
+    fn build(path: Option<PathBuf>, fixed: Vec<Key>, wall: Arc<dyn WallClock>) -> Result<Self, KeysError> {
+        let shared = Shared { path, fixed, wall, file: Mutex::default(), keys: RwLock::default() };
         let ring = Self(Arc::new(shared));
         ring.reload()?;
         Ok(ring)
     }
 
-    /// Reads the file again. On an error the keys stay as they were.
-    pub fn reload(&self) -> Result<(), KeysError> {
-        let file = self.0.path.as_deref().map_or_else(|| Ok(File::default()), load)?;
-        self.publish(file)
+    /// Reads the file again, and tells whether it says something new. On an error the keys stay as they were.
+    pub fn reload(&self) -> Result<bool, KeysError> {
+        let _file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.snapshot();
+        let keys = self.0.path.as_deref().map_or_else(|| Ok(Vec::new()), |path| keys_file::load(path).map(|file| file.keys))?;
+        self.publish(keys)?;
+        Ok(*before != *self.snapshot())
     }
 
-    fn publish(&self, file: File) -> Result<(), KeysError> {
+    /// Adds a key to the file, of which everything else stays as it was written.
+    pub fn add(&self, key: Key) -> Result<(), KeysError> {
+        key.check()?;
+        let _file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.0.path.as_deref().ok_or(KeysError::NoFile)?;
+        let mut file = keys_file::load(path)?;
+        let is_taken = |other: &Key| other.access_key == key.access_key;
+        if file.keys.iter().chain(&self.0.fixed).any(is_taken) {
+            return Err(KeysError::Taken(key.access_key));
+        }
+        file.keys.push(key);
+        let text = keys_file::with_last(path, &file)?;
+        keys_file::save(path, &text)?;
+        self.publish(file.keys)
+    }
+
+    /// Takes a key out of the file, of which everything else stays as it was written.
+    pub fn remove(&self, access_key: &str) -> Result<(), KeysError> {
+        let _file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.0.path.as_deref().ok_or(KeysError::NoFile)?;
+        let mut file = keys_file::load(path)?;
+        let Some(at) = file.keys.iter().position(|key| key.access_key == access_key) else {
+            let is_fixed = self.is_fixed(access_key);
+            let name = access_key.to_owned();
+            return Err(if is_fixed { KeysError::Fixed(name) } else { KeysError::Absent(name) });
+        };
+        file.keys.remove(at);
+        let text = keys_file::without(path, &file, at)?;
+        keys_file::save(path, &text)?;
+        self.publish(file.keys)
+    }
+
+    /// Whether the key comes from elsewhere than the file.
+    pub fn is_fixed(&self, access_key: &str) -> bool {
+        self.0.fixed.iter().any(|key| key.access_key == access_key)
+    }
+
+    fn publish(&self, all: Vec<Key>) -> Result<(), KeysError> {
         let mut keys = ByAccessKey::new();
-        for key in file.key {
+        for key in all {
             key.check()?;
             let name = key.access_key.clone();
             if keys.insert(name.clone(), Arc::new(key)).is_some() {
@@ -183,8 +232,19 @@ impl Keyring {
         self.0.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn find(&self, access_key: &str) -> Option<Arc<Key>> {
-        self.snapshot().get(access_key).cloned()
+    /// The key that signs a request now. One that has expired is as unknown as any other; only the log says why.
+    pub fn usable(&self, access_key: &str) -> Option<Arc<Key>> {
+        let key = self.snapshot().get(access_key).cloned()?;
+        if let Some(expires) = key.expires.filter(|expires| self.is_over(*expires)) {
+            tracing::info!(access_key, %expires, "refused an access key that has expired");
+            return None;
+        }
+        Some(key)
+    }
+
+    /// Whether a key that ends then has ended.
+    pub fn is_over(&self, expires: Expiry) -> bool {
+        expires.is_over(self.0.wall.millis())
     }
 
     /// All keys, by access key.
@@ -193,48 +253,25 @@ impl Keyring {
     }
 }
 
-fn load(path: &Path) -> Result<File, KeysError> {
-    let io = |source| KeysError::Io { path: path.into(), source };
-    let text = fs::read_to_string(path).map_err(io)?;
-    let mode = fs::metadata(path).map_err(io)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others may read the access keys: chmod 600 it");
-    }
-    // The parser's own message quotes the line, which may be a secret.
-    toml::from_str(&text).map_err(|err| KeysError::Parse { path: path.into(), reason: without_source(&err, &text) })
-}
-
-fn without_source(err: &toml::de::Error, text: &str) -> String {
-    let line = err.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
-    format!("line {line}: {}", err.message())
-}
-
-/// Written aside, synced and renamed: never half a file, never readable by others.
-fn save(path: &Path, file: &File) -> Result<(), KeysError> {
-    let io = |source| KeysError::Io { path: path.into(), source };
-    let text = toml::to_string(file).map_err(|err| KeysError::Parse { path: path.into(), reason: err.to_string() })?;
-    let aside = path.with_extension("toml.new");
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(io)?;
-    }
-    match fs::remove_file(&aside) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(io(err)),
-        _ => {}
-    }
-    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).map_err(io)?;
-    out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(io)?;
-    fs::rename(&aside, path).map_err(io)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::rights::Right;
     use super::*;
+    use crate::clock::ManualClock;
 
     fn key(name: &str) -> Key {
-        Key { access_key: name.into(), secret_key: Secret::new("secret-of-it"), owner: "me".into(), grants: Vec::new() }
+        Key { grants: Vec::new(), ..Key::with_every_right(name, "secret-of-it", "me") }
     }
 
+    /// A ring over a file that holds this.
+    fn over(text: &str) -> (Keyring, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        fs::write(&path, text).unwrap();
+        (Keyring::open(&path, vec![key("fixed")], "admin").unwrap().0, dir)
+    }
     #[test]
     fn the_first_start_makes_a_key_that_only_its_owner_can_read() {
         let dir = tempfile::tempdir().unwrap();
@@ -244,9 +281,9 @@ mod tests {
         assert_eq!(made.access_key.len(), 20);
         assert_eq!(made.secret_key.expose().len(), 40);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(*ring.find(&made.access_key).unwrap(), made);
+        assert_eq!(*ring.usable(&made.access_key).unwrap(), made);
         let (again, none) = Keyring::open(&path, Vec::new(), "admin").unwrap();
-        assert!(none.is_none() && again.find(&made.access_key).is_some());
+        assert!(none.is_none() && again.usable(&made.access_key).is_some());
     }
 
     #[test]
@@ -255,9 +292,9 @@ mod tests {
         let path = dir.path().join("keys.toml");
         let (ring, made) = Keyring::open(&path, vec![key("fixed")], "admin").unwrap();
         let made = made.unwrap();
-        assert_eq!(*ring.find("fixed").unwrap(), key("fixed"));
+        assert_eq!(*ring.usable("fixed").unwrap(), key("fixed"));
         let again = Keyring::open(&path, vec![Key { owner: "other".into(), ..made.clone() }], "admin").unwrap().0;
-        assert_eq!((again.list().len(), again.find(&made.access_key).unwrap().owner.as_str()), (1, "other"));
+        assert_eq!((again.list().len(), again.usable(&made.access_key).unwrap().owner.as_str()), (1, "other"));
     }
 
     #[test]
@@ -284,11 +321,11 @@ mod tests {
         "#;
         fs::write(&path, text).unwrap();
         ring.reload().unwrap();
-        assert_eq!(ring.find("reader").unwrap().grants[0].rights, [Right::Read, Right::Delete]);
+        assert_eq!(ring.usable("reader").unwrap().grants[0].rights, [Right::Read, Right::Delete]);
         fs::write(&path, "[[key]]\naccess_key = \"x\"\nsecret_key = \"hunter2hunter2\"\nonwer = \"y\"").unwrap();
         let told = ring.reload().unwrap_err().to_string();
         assert!(told.contains("line") && !told.contains("hunter2"), "{told}");
-        assert!(ring.find("reader").is_some());
+        assert!(ring.usable("reader").is_some());
     }
 
     #[test]
@@ -300,5 +337,50 @@ mod tests {
     fn keys_that_cannot_sign_are_refused() {
         assert!(Keyring::new(vec![key("a/b")]).is_err());
         assert!(Keyring::new(vec![Key { secret_key: Secret::new("short"), ..key("abc") }]).is_err());
+    }
+
+    #[test]
+    fn an_expired_key_is_as_unknown_as_any_other() {
+        let wall = Arc::new(ManualClock::at(999));
+        let short = Key { expires: Some(Expiry::at(1_000)), ..key("short") };
+        let ring = Keyring::build(None, vec![short, key("long")], wall.clone()).unwrap();
+        assert!(ring.usable("short").is_some() && ring.usable("long").is_some());
+        wall.set(1_000);
+        assert!(ring.usable("short").is_none() && ring.usable("long").is_some());
+        assert_eq!(ring.list().len(), 2);
+    }
+
+    #[test]
+    fn keys_are_added_and_removed_and_the_rest_of_the_file_stays_as_a_person_wrote_it() {
+        let text = "# ours\n[[key]]\naccess_key = \"one\"  # first\nsecret_key = \"12345678\"\nowner = \"team\"\n";
+        let (ring, dir) = over(text);
+        let path = dir.path().join("keys.toml");
+        ring.add(key("two")).unwrap();
+        ring.add(key("three")).unwrap();
+        assert!(ring.usable("two").is_some());
+        assert!(fs::read_to_string(&path).unwrap().starts_with(text));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(ring.add(key("two")), Err(KeysError::Taken(_))));
+        assert!(matches!(ring.add(key("fixed")), Err(KeysError::Taken(_))));
+        ring.remove("two").unwrap();
+        assert!(ring.usable("two").is_none());
+        assert!(matches!(ring.remove("two"), Err(KeysError::Absent(_))));
+        assert!(matches!(ring.remove("fixed"), Err(KeysError::Fixed(_))));
+        ring.remove("three").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().trim_end(), text.trim_end());
+        ring.remove("one").unwrap();
+        assert_eq!(ring.list().len(), 1);
+    }
+
+    #[test]
+    fn what_was_edited_meanwhile_is_not_overwritten_by_a_command() {
+        let (ring, dir) = over("");
+        let path = dir.path().join("keys.toml");
+        fs::write(&path, "[[key]]\naccess_key = \"byhand\"\nsecret_key = \"12345678\"\nowner = \"team\"\n").unwrap();
+        ring.add(key("two")).unwrap();
+        assert!(ring.usable("byhand").is_some());
+        fs::write(&path, "[[key").unwrap();
+        assert!(matches!(ring.add(key("three")), Err(KeysError::Parse { .. })));
+        assert!(ring.usable("byhand").is_some() && ring.usable("three").is_none());
     }
 }

@@ -1,7 +1,8 @@
 //! Who may speak: signatures, keys, rights.
 
 use super::super::testing::{ACCESS_KEY, Call, LIMITED_KEY, OTHER_KEY, SECRET_KEY, Server, server, server_with};
-use crate::s3::{Face, Key, Keyring, Settings, service};
+use crate::model::Source;
+use crate::s3::{Face, Grant, Key, Keyring, Right, Settings, service};
 
 #[tokio::test]
 async fn a_signed_request_is_taken_and_a_wrong_secret_is_not() {
@@ -136,6 +137,46 @@ async fn a_limited_key_stays_within_its_prefix_and_rights() {
 }
 
 #[tokio::test]
+async fn a_grant_counts_from_its_networks_and_for_its_ends_of_keys_only() {
+    let mut server = with_key(|key| {
+        let inside = Grant { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Grant::on("bucket", &[Right::Read]) };
+        let logs = Grant { suffixes: vec![".log".into()], ..Grant::on("bucket", &[Right::Write]) };
+        Key { grants: vec![inside, logs], ..key }
+    })
+    .await;
+    for (from, status, listed) in
+        [(None, 403, &["bucket"][..]), (Some("11.0.0.1"), 403, &["bucket"]), (Some("10.1.1.1"), 200, &["bucket"])]
+    {
+        server.from = from.map(|from| Source::new(from.parse().unwrap()));
+        assert_eq!(server.send(Call::new("GET", "/bucket")).await.status, status, "{from:?}");
+        assert_eq!(server.send(Call::new("GET", "/")).await.elements("Name"), listed, "{from:?}");
+        assert_eq!(server.send(Call::new("PUT", "/bucket/a.log").body("x")).await.status, 200);
+        assert_eq!(server.send(Call::new("PUT", "/bucket/a.txt").body("x")).await.told(), (403, "AccessDenied"));
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_is_listed_only_from_where_it_is_reached() {
+    let mut server = with_key(|key| {
+        let inside = Grant { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Grant::everything() };
+        Key { grants: vec![inside], ..key }
+    })
+    .await;
+    assert!(server.send(Call::new("GET", "/")).await.elements("Name").is_empty());
+    server.from = Some(Source::new("10.0.0.1".parse().unwrap()));
+    assert_eq!(server.send(Call::new("GET", "/")).await.elements("Name"), ["bucket"]);
+}
+
+#[tokio::test]
+async fn an_expired_key_is_refused_as_an_unknown_one() {
+    let over = with_key(|key| Key { expires: Some("2001-01-01T00:00:00Z".parse().unwrap()), ..key }).await;
+    assert_eq!(over.send(Call::new("GET", "/bucket")).await.told(), (403, "InvalidAccessKeyId"));
+    assert_eq!(over.send(Call::new("GET", "/bucket/k").presigned(60)).await.told(), (403, "InvalidAccessKeyId"));
+    let good = with_key(|key| Key { expires: Some("2901-01-01T00:00:00Z".parse().unwrap()), ..key }).await;
+    assert_eq!(good.send(Call::new("GET", "/bucket")).await.status, 200);
+}
+
+#[tokio::test]
 async fn accounts_do_not_see_one_another() {
     let server = server().await;
     server.put("k", "mine").await;
@@ -188,6 +229,14 @@ async fn another_region_has_its_own_rules() {
     let mut location = Call::new("GET", "/mine?location");
     location.region = "eu-west-1".into();
     assert!(server.send(location).await.body.contains(">eu-west-1</LocationConstraint>"));
+}
+
+/// A server whose one key is this one.
+async fn with_key(key: impl FnOnce(Key) -> Key) -> Server {
+    let first = server_with(Settings::default()).await;
+    let keys = Keyring::new(vec![key(Key::with_every_right(ACCESS_KEY, SECRET_KEY, "tester"))]).unwrap();
+    let layer = service(Face::new(first.site.clone(), Settings::default()), keys, first.observed.clone(), 2);
+    Server { layer, ..first }
 }
 
 async fn server_with_region(region: &str) -> Server {

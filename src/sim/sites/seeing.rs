@@ -41,6 +41,7 @@ impl Face {
             reconciler: Reconciler::new(site, &bell),
             bell,
             census: Arc::new(KeptCensus::default()),
+            keys: Arc::new(()),
             metrics: Metrics::new(),
             started: Instant::now(),
             token: Token::new("token"),
