@@ -126,7 +126,7 @@ fn location_word(record: &Record) -> &'static str {
     match record.location {
         Location::Plain => "plain",
         Location::Own(_) => "own",
-        Location::Staged(_) => "staged",
+        Location::Staged(_) | Location::OwnStaged(..) => "staged",
         Location::Native(_) => "native",
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod bodies;
 pub(crate) mod moves;
 pub(crate) mod names;
 pub(crate) mod notes;
+pub(crate) mod own;
 pub(crate) mod races;
 
 use std::sync::Arc;
@@ -51,6 +52,22 @@ macro_rules! passes_conformance {
             notes::notes_are_no_objects_and_no_buckets,
             notes::a_note_that_not_every_store_could_hold_is_refused,
             notes::a_note_is_whole_whoever_writes_at_the_same_time,
+            own::versions_of_a_key_lie_side_by_side,
+            own::own_names_are_no_objects_and_no_buckets,
+            own::publishing_to_an_own_name_again_changes_nothing,
+            own::an_own_name_is_never_written_over,
+            own::what_was_given_up_does_not_come_to_an_own_name,
+            own::bytes_on_their_way_to_an_own_name_are_read_wherever_they_are,
+            own::a_delete_at_an_own_name_removes_only_what_it_names,
+            own::a_copy_of_an_own_name_is_bound_to_it,
+            own::any_legal_key_has_own_names,
+            own::a_listing_of_own_names_goes_on_after_any_of_them,
+            own::many_versions_of_one_key_are_listed_in_order,
+            own::a_bucket_with_own_names_left_stays,
+            own::own_names_need_a_bucket,
+            own::a_bucket_never_goes_under_own_names,
+            own::recovery_keeps_what_is_on_its_way_to_an_own_name,
+            own::own_names_do_not_disturb_each_other,
             races::concurrent_publishers_leave_one_whole_body,
             races::headers_always_belong_to_the_body,
             races::neighbours_do_not_disturb_each_other,

@@ -13,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{
-    Backend, Body, Capabilities, Capability, Error, Fetched, Found, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result, Support,
+    Backend, Body, Capabilities, Capability, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published,
+    PutOptions, Result, Support,
 };
-use crate::model::{Binding, BucketName, Key, Location, ObjectId, StagingFile};
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, StagingFile, WriteId};
 
 /// A store that forgets everything when it is dropped.
 #[derive(Debug, Default)]
@@ -26,11 +26,18 @@ pub struct Memory {
 
 #[derive(Debug, Default)]
 struct Held {
-    buckets: BTreeMap<BucketName, BTreeMap<Key, Blob>>,
+    buckets: BTreeMap<BucketName, Names>,
     staged: HashMap<StagingFile, Blob>,
     notes: BTreeMap<String, Bytes>,
     /// The last number given to a staging file and to its binding: both are never given twice.
     last: u64,
+}
+
+/// What lies in a bucket.
+#[derive(Debug, Default)]
+struct Names {
+    plain: BTreeMap<Key, Blob>,
+    own: BTreeMap<(Key, WriteId), Blob>,
 }
 
 /// Bytes and what is said of them.
@@ -52,11 +59,11 @@ impl Memory {
         self.held().staged.len()
     }
 
-    /// Spoils every byte at a plain name, unnoticed.
+    /// Spoils every byte that has a name, unnoticed.
     #[cfg(test)]
     pub(crate) fn rot(&self) {
         let mut held = self.held();
-        for blob in held.buckets.values_mut().flat_map(BTreeMap::values_mut) {
+        for blob in held.buckets.values_mut().flat_map(|names| names.plain.values_mut().chain(names.own.values_mut())) {
             blob.bytes = blob.bytes.iter().map(|byte| !byte).collect();
         }
     }
@@ -69,7 +76,7 @@ impl Memory {
     #[cfg(test)]
     pub(crate) fn spoil(&self, object: &ObjectId) -> Option<Binding> {
         let mut held = self.held();
-        let blob = held.buckets.get_mut(&object.bucket)?.get_mut(&object.key)?;
+        let blob = held.buckets.get_mut(&object.bucket)?.plain.get_mut(&object.key)?;
         let mut bytes = blob.bytes.to_vec();
         *bytes.first_mut()? ^= 1;
         blob.bytes = bytes.into();
@@ -87,28 +94,66 @@ impl Memory {
 }
 
 impl Held {
-    fn bucket(&self, bucket: &BucketName) -> Result<&BTreeMap<Key, Blob>> {
+    fn bucket(&self, bucket: &BucketName) -> Result<&Names> {
         self.buckets.get(bucket).ok_or(Error::NoSuchBucket)
     }
 
-    fn plain(&self, object: &ObjectId) -> Result<&Blob> {
-        self.bucket(&object.bucket)?.get(&object.key).ok_or(Error::NotFound)
+    fn settled(&self, at: &Place) -> Result<&Blob> {
+        let names = self.bucket(&at.object.bucket)?;
+        let blob = match at.location {
+            Location::Plain => names.plain.get(&at.object.key),
+            Location::Own(write) => names.own.get(&(at.object.key.clone(), write)),
+            _ => None,
+        };
+        blob.ok_or(Error::NotFound)
     }
 
     /// The bytes at `at`. Staged ones may have been published since the caller learned of them, so with a binding in
     /// hand both names are tried.
     fn find(&self, at: &Place, expect: Option<&Binding>) -> Result<&Blob> {
-        let plain = self.plain(&at.object);
-        match (&at.location, expect) {
-            (Location::Plain, None) => plain,
-            (Location::Plain, Some(expect)) => plain?.bound_to(expect),
-            (Location::Staged(file), None) => self.staged.get(file).ok_or(Error::NotFound),
-            (Location::Staged(file), Some(expect)) => match self.staged.get(file) {
+        let settled = self.settled(&at.settled());
+        match (at.location.staged(), expect) {
+            (None, None) => settled,
+            (None, Some(expect)) => settled?.bound_to(expect),
+            (Some(file), None) => self.staged.get(&file).ok_or(Error::NotFound),
+            (Some(file), Some(expect)) => match self.staged.get(&file) {
                 Some(blob) if blob.binding == *expect => Ok(blob),
-                _ => plain?.bound_to(expect),
+                _ => settled?.bound_to(expect),
             },
-            _ => Err(Error::NotFound),
         }
+    }
+
+    /// Gives up these staged bytes, if they are `only`.
+    fn give_up(&mut self, file: StagingFile, only: &Binding) {
+        self.staged.retain(|this, blob| *this != file || blob.binding != *only);
+    }
+
+    /// Removes what is at a name, if it is `only`.
+    fn remove(&mut self, at: &Place, only: &Binding) {
+        let Some(names) = self.buckets.get_mut(&at.object.bucket) else { return };
+        match at.location {
+            Location::Plain => remove_from(&mut names.plain, at.object.key.clone(), only),
+            Location::Own(write) => remove_from(&mut names.own, (at.object.key.clone(), write), only),
+            _ => {}
+        }
+    }
+}
+
+fn remove_from<K: Ord>(names: &mut BTreeMap<K, Blob>, name: K, only: &Binding) {
+    if let Entry::Occupied(entry) = names.entry(name)
+        && entry.get().binding == *only
+    {
+        entry.remove();
+    }
+}
+
+impl Names {
+    fn add(&mut self, at: &Place, blob: Blob) {
+        let key = at.object.key.clone();
+        match at.location {
+            Location::Own(write) => self.own.insert((key, write), blob),
+            _ => self.plain.insert(key, blob),
+        };
     }
 }
 
@@ -166,55 +211,52 @@ impl Backend for Memory {
     }
 
     async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
-        let Location::Staged(file) = from.location else {
+        let Some(file) = from.location.staged() else {
             return Ok(Published::Gone);
         };
-        let mut held = self.held();
-        if held.plain(&from.object).is_ok_and(|blob| blob.binding == *binding) {
+        let (to, mut held) = (from.settled(), self.held());
+        let there = held.settled(&to).ok().map(|blob| blob.binding.clone());
+        if there.as_ref() == Some(binding) {
             return Ok(Published::Done);
         }
         if held.staged.get(&file).is_none_or(|blob| blob.binding != *binding) {
             return Ok(Published::Gone);
         }
-        held.bucket(&from.object.bucket)?;
+        if there.is_some() && matches!(to.location, Location::Own(_)) {
+            return Err(Error::Changed);
+        }
         let Held { buckets, staged, .. } = &mut *held;
-        let names = buckets.get_mut(&from.object.bucket).ok_or(Error::NoSuchBucket)?;
-        names.extend(staged.remove(&file).map(|blob| (from.object.key.clone(), blob)));
+        let names = buckets.get_mut(&to.object.bucket).ok_or(Error::NoSuchBucket)?;
+        staged.remove(&file).into_iter().for_each(|blob| names.add(&to, blob));
         Ok(Published::Done)
     }
 
     async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
         let mut held = self.held();
         match at.location {
-            Location::Plain => {
-                if let Some(names) = held.buckets.get_mut(&at.object.bucket)
-                    && let Entry::Occupied(entry) = names.entry(at.object.key.clone())
-                    && entry.get().binding == *only
-                {
-                    entry.remove();
-                }
+            Location::Staged(file) => held.give_up(file, only),
+            Location::OwnStaged(file, _) => {
+                held.give_up(file, only);
+                held.remove(&at.settled(), only);
             }
-            Location::Staged(file) => {
-                held.staged.retain(|this, blob| *this != file || blob.binding != *only);
-            }
-            _ => {}
+            _ => held.remove(at, only),
         }
         Ok(())
     }
 
-    async fn harden(&self, _moved: &[ObjectId]) -> Result<()> {
+    async fn harden(&self, _moved: &[Place]) -> Result<()> {
         Ok(())
     }
 
     async fn release(&self, staged: Location) {
-        if let Location::Staged(file) = staged {
+        if let Some(file) = staged.staged() {
             self.held().staged.remove(&file);
         }
     }
 
     async fn recover(&self, keep: &[Location]) -> Result<()> {
-        let keep: HashSet<_> = keep.iter().collect();
-        self.held().staged.retain(|file, _| keep.contains(&Location::Staged(*file)));
+        let keep: HashSet<_> = keep.iter().filter_map(Location::staged).collect();
+        self.held().staged.retain(|file, _| keep.contains(file));
         Ok(())
     }
 
@@ -234,7 +276,17 @@ impl Backend for Memory {
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
         let from = after.map_or(Unbounded, |key| Excluded(key.clone()));
         let found: Vec<_> = match self.held().bucket(bucket) {
-            Ok(names) => names.range((from, Unbounded)).map(|(key, blob)| Ok(blob.found(key))).collect(),
+            Ok(names) => names.plain.range((from, Unbounded)).map(|(key, blob)| Ok(blob.found(key))).collect(),
+            Err(err) => vec![Err(err)],
+        };
+        stream::iter(found).boxed()
+    }
+
+    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+        let from = after.map_or(Unbounded, Excluded);
+        let own = |((key, write), blob): (&(Key, WriteId), &Blob)| Ok(FoundOwn { found: blob.found(key), write: *write });
+        let found: Vec<_> = match self.held().bucket(bucket) {
+            Ok(names) => names.own.range((from, Unbounded)).map(own).collect(),
             Err(err) => vec![Err(err)],
         };
         stream::iter(found).boxed()
@@ -247,8 +299,11 @@ impl Backend for Memory {
 
     async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
         let mut held = self.held();
-        if let Some(key) = held.buckets.get(bucket).and_then(|names| names.keys().next()) {
-            return Err(Error::NotEmpty(key.to_string()));
+        if let Some(names) = held.buckets.get(bucket) {
+            let own = names.own.keys().map(|(key, write)| format!("{key}@{write}"));
+            if let Some(name) = names.plain.keys().map(Key::to_string).chain(own).next() {
+                return Err(Error::NotEmpty(name));
+            }
         }
         held.buckets.remove(bucket);
         Ok(())

@@ -18,7 +18,7 @@ use futures::stream::BoxStream;
 pub use body::{Body, BodyError};
 pub use error::{Error, Result};
 
-use crate::model::{Binding, BucketName, Key, Location, ObjectId};
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
 
 /// Largest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 64 << 20;
@@ -32,9 +32,17 @@ pub struct Place {
     pub location: Location,
 }
 
+impl Place {
+    /// The name that the bytes have once they are not staged any more.
+    pub fn settled(&self) -> Self {
+        Self { object: self.object.clone(), location: self.location.settled() }
+    }
+}
+
 /// Bytes that a store accepted and made durable: where they are now, and how the store names them.
 ///
-/// A store that stages (fs, memory) answers [`Location::Staged`]; [`Backend::publish`] brings them to the plain name.
+/// A store that stages (fs, memory) answers [`Location::Staged`]; [`Backend::publish`] brings them to the plain name, or
+/// to a name of their own where the caller makes [`Location::OwnStaged`] of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub location: Location,
@@ -82,6 +90,14 @@ pub struct Found {
     pub changed_ms: Option<u64>,
 }
 
+/// Bytes under a name of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundOwn {
+    pub found: Found,
+    /// Which write's they are.
+    pub write: WriteId,
+}
+
 /// A part that a store holds for an unfinished multipart upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptPart {
@@ -92,9 +108,9 @@ pub struct KeptPart {
 /// What [`Backend::publish`] saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// The plain name holds the bytes now, by this call or by one before it.
+    /// The name holds the bytes now, by this call or by one before it.
     Done,
-    /// The staged bytes are neither at the plain name nor in their staging file.
+    /// The staged bytes are neither at their name nor in their staging file.
     Gone,
 }
 
@@ -132,7 +148,7 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// What this store does by itself.
     fn capabilities(&self) -> Capabilities;
 
-    /// Stores `body` for `to`, durably, without making it visible at the plain name where the store stages.
+    /// Stores `body` for `to`, durably, without making it visible at any name where the store stages.
     /// An error in the body stores nothing.
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept>;
 
@@ -146,16 +162,21 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Stages a copy of the bytes `expect` at `from`, server-side where the store can.
     async fn copy(&self, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept>;
 
-    /// Brings staged bytes to the plain name, replacing what is there. Repeating it is harmless.
+    /// Brings staged bytes to their name. Repeating it is harmless.
     ///
-    /// `from` is a place at [`Location::Staged`], `binding` that of its bytes.
+    /// `from` is where they are staged, `binding` theirs. From [`Location::Staged`] they go to the plain name and replace
+    /// what is there; from [`Location::OwnStaged`] to [`Location::Own`], where other bytes are [`Error::Changed`].
     async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published>;
 
     /// Removes what is at `at`, if it still has the binding `only`. Nothing there is success.
+    ///
+    /// At [`Location::Staged`] what was published stays; at [`Location::OwnStaged`] it goes too, since nobody else's bytes
+    /// ever have that name.
     async fn delete(&self, at: &Place, only: &Binding) -> Result<()>;
 
-    /// Returns once every publish and delete of `moved` that was answered before this call survives a crash.
-    async fn harden(&self, moved: &[ObjectId]) -> Result<()>;
+    /// Returns once every publish and delete at `moved` that was answered before this call survives a crash. A staged place
+    /// means the name that its bytes are on their way to.
+    async fn harden(&self, moved: &[Place]) -> Result<()>;
 
     /// Gives up staged bytes, or the staging file of published and hardened ones.
     async fn release(&self, staged: Location);
@@ -172,10 +193,14 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Everything at plain names in a bucket after the key `after`, in the byte order of keys.
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>>;
 
+    /// Everything at own names in a bucket after those, in the byte order of keys, then of write ids.
+    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>>;
+
     /// Makes a bucket; one that exists is success.
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()>;
 
-    /// Removes an empty bucket; [`Error::NotEmpty`] where something is still in it, success where it is gone.
+    /// Removes an empty bucket; [`Error::NotEmpty`] where something is still in it, under whatever name; success where it is
+    /// gone.
     async fn delete_bucket(&self, bucket: &BucketName) -> Result<()>;
 
     /// Every bucket, in byte order.

@@ -26,9 +26,9 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether it still waits for this very write to reach its plain name.
+    /// Whether it still waits for this very write to reach its name.
     pub fn is_staged_by(&self, write: WriteId) -> bool {
-        self.write == write && matches!(self.location, Location::Staged(_))
+        self.write == write && self.location.is_staged()
     }
 }
 
@@ -53,6 +53,32 @@ pub enum Location {
     Staged(StagingFile),
     /// Under a version the store itself issued.
     Native(String),
+    /// fs: still in a staging file, on its way to its own name.
+    OwnStaged(StagingFile, WriteId),
+}
+
+impl Location {
+    /// The staging file that the bytes are in, or were in before they came to their name.
+    pub fn staged(&self) -> Option<StagingFile> {
+        match self {
+            Self::Staged(file) | Self::OwnStaged(file, _) => Some(*file),
+            Self::Plain | Self::Own(_) | Self::Native(_) => None,
+        }
+    }
+
+    /// Whether the bytes are on their way to their name.
+    pub fn is_staged(&self) -> bool {
+        self.staged().is_some()
+    }
+
+    /// Where the bytes are once they have come to their name.
+    pub fn settled(&self) -> Self {
+        match self {
+            Self::Staged(_) => Self::Plain,
+            Self::OwnStaged(_, write) => Self::Own(*write),
+            settled => settled.clone(),
+        }
+    }
 }
 
 /// A file of the staging pool. Its name is older than the write that uses it, so that no directory has to be synced

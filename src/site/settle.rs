@@ -192,16 +192,16 @@ impl SettleWorker {
     /// cannot be synced holds up nobody else. What fails is no longer done.
     async fn harden(&self, batch: &mut [Unsettled]) -> Result<(), String> {
         let objects: BTreeSet<_> = batch.iter().filter(|one| one.done).map(|one| one.object.clone()).collect();
-        let objects: Vec<_> = objects.into_iter().collect();
+        let places: Vec<_> = objects.iter().map(super::plain).collect();
         let backend = &self.site.inner.backend;
-        if backend.harden(&objects).await.is_ok() {
+        if backend.harden(&places).await.is_ok() {
             return Ok(());
         }
         let mut failure = Ok(());
-        for object in objects {
-            if let Err(err) = backend.harden(std::slice::from_ref(&object)).await {
-                failure = Err(format!("{object}: {err}"));
-                batch.iter_mut().filter(|one| one.object == object).for_each(|one| one.done = false);
+        for place in places {
+            if let Err(err) = backend.harden(std::slice::from_ref(&place)).await {
+                failure = Err(format!("{}: {err}", place.object));
+                batch.iter_mut().filter(|one| one.object == place.object).for_each(|one| one.done = false);
             }
         }
         failure
@@ -234,7 +234,7 @@ impl SettleWorker {
         let commit = commit.delete::<Settle>(&one.write);
         let current = self.site.current(&one.object).await.map_err(|err| err.to_string())?;
         let Some(stored) = current.filter(|stored| stored.row.is_staged_by(one.write)) else { return Ok(commit) };
-        let settled = Record { location: Location::Plain, ..stored.row.clone() };
+        let settled = Record { location: stored.row.location.settled(), ..stored.row.clone() };
         Ok(commit.expect::<Objects>(&one.object, Some(stored.revision)).put::<Objects>(&one.object, &settled))
     }
 

@@ -91,7 +91,7 @@ pub(crate) async fn two_writes_of_the_same_bytes_are_told_apart(store: Store) {
         let kept = write(&store, "a", &pattern(1, 10)).await;
         assert!(!bindings.contains(&kept.binding), "{:?}", kept.binding);
         bindings.push(kept.binding);
-        store.harden(&[object("a")]).await.unwrap();
+        store.harden(&[plain("a")]).await.unwrap();
         store.release(kept.location).await;
     }
 }

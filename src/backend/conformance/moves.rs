@@ -1,6 +1,6 @@
 //! From staging to the plain name, and away.
 
-use super::{Store, at, expecting, keys, object, pattern, plain, publish, read, stage, with_bucket, write};
+use super::{Store, at, expecting, keys, pattern, plain, publish, read, stage, with_bucket, write};
 use crate::backend::{Error, Published};
 use crate::model::{Location, StagingFile};
 
@@ -65,7 +65,7 @@ pub(crate) async fn a_delete_removes_only_what_it_names(store: Store) {
         store.delete(&plain("a/b/c"), &new.binding).await.unwrap();
         assert!(matches!(store.head(&plain("a/b/c")).await, Err(Error::NotFound)));
     }
-    store.harden(&[object("a/b/c")]).await.unwrap();
+    store.harden(&[plain("a/b/c")]).await.unwrap();
     assert_eq!(keys(&store).await, [""; 0]);
     write(&store, "a", &pattern(3, 10)).await;
     assert_eq!(keys(&store).await, ["a"]);

@@ -2,7 +2,7 @@
 
 use futures::stream::{StreamExt, TryStreamExt};
 
-use super::{Store, bucket, expecting, keys, object, pattern, plain, publish, read, stage, with_bucket, write};
+use super::{Store, bucket, expecting, keys, pattern, plain, publish, read, stage, with_bucket, write};
 use crate::backend::{Error, Found, GetOptions, Published};
 use crate::model::{BucketName, Key};
 
@@ -131,7 +131,7 @@ pub(crate) async fn any_legal_key_round_trips(store: Store) {
         let mut sorted = order.clone();
         sorted.sort();
         assert_eq!(keys(&store).await, sorted);
-        let moved: Vec<_> = order.iter().map(|key| object(key)).collect();
+        let moved: Vec<_> = order.iter().map(|key| plain(key)).collect();
         store.harden(&moved).await.unwrap();
         for (key, kept) in order.iter().zip(held) {
             store.release(kept.location).await;
@@ -232,7 +232,7 @@ pub(crate) async fn a_missing_bucket_is_told(store: Store) {
     assert!(matches!(store.get(&plain("a"), GetOptions::default()).await, Err(Error::NoSuchBucket)));
     assert!(matches!(store.list(&bucket(), None).next().await, Some(Err(Error::NoSuchBucket))));
     store.delete(&plain("a"), &kept.binding).await.unwrap();
-    store.harden(&[object("a")]).await.unwrap();
+    store.harden(&[plain("a")]).await.unwrap();
     store.create_bucket(&bucket()).await.unwrap();
     assert_eq!(publish(&store, "a", &kept).await.unwrap(), Published::Done);
 }

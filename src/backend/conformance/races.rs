@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use super::{Store, bucket, expecting, keys, object, pattern, plain, publish, read, stage, with_bucket, write};
+use super::{Store, bucket, expecting, keys, pattern, plain, publish, read, stage, with_bucket, write};
 use crate::backend::{Error, GetOptions, Published};
 
 pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
@@ -22,7 +22,7 @@ pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
         let (_, bytes) = written.iter().find(|(kept, _)| kept.binding == now.binding).expect("one of the writers won");
         assert_eq!(read(&store, &plain("k/k"), expecting(&now.binding)).await.unwrap(), bytes);
         assert_eq!(keys(&store).await, ["k/k"]);
-        store.harden(&[object("k/k")]).await.unwrap();
+        store.harden(&[plain("k/k")]).await.unwrap();
         for (kept, _) in written {
             store.release(kept.location).await;
         }
@@ -44,7 +44,7 @@ pub(crate) async fn headers_always_belong_to_the_body(store: Store) {
         let kept = stage(&store, "a", &pattern(n, size)).await;
         written.lock().unwrap().insert(format!("{:?}", kept.binding), (n, size));
         assert_eq!(publish(&store, "a", &kept).await.unwrap(), Published::Done);
-        store.harden(&[object("a")]).await.unwrap();
+        store.harden(&[plain("a")]).await.unwrap();
         store.release(kept.location).await;
         tokio::task::yield_now().await;
     }
@@ -94,7 +94,7 @@ pub(crate) async fn neighbours_do_not_disturb_each_other(store: Store) {
                 store.delete(&plain(key), &kept.binding).await.unwrap();
                 let gone = store.head(&plain(key)).await;
                 assert!(matches!(gone, Err(Error::NotFound)), "{key}: {gone:?}");
-                store.harden(&[object(key)]).await.unwrap();
+                store.harden(&[plain(key)]).await.unwrap();
                 store.release(kept.location).await;
             }
         })

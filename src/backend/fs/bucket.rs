@@ -23,10 +23,18 @@ impl Core {
 
     pub fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
         let opened = match self.bucket_now(bucket) {
-            Err(Error::NoSuchBucket) => return Ok(()),
-            opened => opened?,
+            Err(Error::NoSuchBucket) => None,
+            opened => Some(opened?),
         };
-        remove_directories(&opened, "")?;
+        if let Some(opened) = &opened {
+            remove_directories(opened, "")?;
+        }
+        // Before the bucket itself, or a crash leaves own names that no bucket has.
+        let _only_one = self.no_bucket_goes();
+        self.remove_own_directories(bucket)?;
+        if opened.is_none() {
+            return Ok(());
+        }
         match self.root.remove_dir(bucket.as_str()) {
             Err(err) if is_taken(&err) => return Err(Error::NotEmpty("something came meanwhile".to_owned())),
             Err(err) if !is_missing(&err) => return Err(err).doing("removing a bucket"),
@@ -50,7 +58,7 @@ impl Core {
 }
 
 /// Removes the directories in `dir`, which deletes and crashes may have left empty. Anything else stops it.
-fn remove_directories(dir: &Node, at: &str) -> Result<()> {
+pub(super) fn remove_directories(dir: &Node, at: &str) -> Result<()> {
     let (mut directories, mut other) = (Vec::new(), None);
     let listed = dir.entries(&mut |name, kind| {
         match std::str::from_utf8(name) {

@@ -1,34 +1,31 @@
 //! A delete moves the file into the pool: freeing an inode costs more than keeping it, and what was moved can be looked
 //! at before it is gone.
 
-use std::sync::Arc;
-
 use super::error::{Doing, is_missing, leads_nowhere};
 use super::find::{Spot, open_route};
-use super::io::{Node, Onto};
+use super::io::Onto;
 use super::{Core, TRIES_MAX};
 use crate::backend::{Error, Place, Result};
-use crate::model::{Binding, Location, ObjectId, StagingFile};
+use crate::model::{Binding, Location, StagingFile};
 
 impl Core {
     /// Removes what is at `at`, if it is `only`.
     pub fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
+        if let Some(file) = at.location.staged()
+            && self.holds(file, only)?
+        {
+            return self.staging.unlink(&file.to_string()).doing("removing a staging file");
+        }
         match at.location {
-            Location::Plain => self.delete_plain(&at.object, only),
-            Location::Staged(file) => {
-                if self.holds(file, only)? {
-                    self.staging.unlink(&file.to_string()).doing("removing a staging file")?;
-                }
-                Ok(())
-            }
-            // No such place here.
-            _ => Ok(()),
+            // What was published is somebody's by now.
+            Location::Staged(_) => Ok(()),
+            _ => self.delete_settled(&at.settled(), only),
         }
     }
 
-    fn delete_plain(&self, object: &ObjectId, only: &Binding) -> Result<()> {
+    fn delete_settled(&self, at: &Place, only: &Binding) -> Result<()> {
         for _ in 0..TRIES_MAX {
-            let spot = match self.find_bound(object, only) {
+            let spot = match self.find_bound(at, only) {
                 Ok(Some(spot)) => spot,
                 Ok(None) | Err(Error::NoSuchBucket) => return Ok(()),
                 Err(err) => return Err(err),
@@ -40,12 +37,13 @@ impl Core {
                 Err(err) => return Err(err).doing("moving a file away"),
             }
             if self.holds(file, only)? {
-                self.pool.deleted(file, object);
-                return self.remove_empty(&self.bucket(&object.bucket)?, &spot.route);
+                self.pool.deleted(file, at);
+                self.remove_empty(at, &spot.route);
+                return Ok(());
             }
             self.put_back(file, &spot)?;
         }
-        Err(Error::Unavailable(format!("the file of {object} keeps changing")))
+        Err(Error::Unavailable(format!("the file of {} keeps changing", at.object)))
     }
 
     fn onto_free(&self) -> Onto {
@@ -66,11 +64,12 @@ impl Core {
 
     /// Removes the directories of `route` that are empty, from the end on. A neighbour's publish that has just made one
     /// makes it again.
-    fn remove_empty(&self, bucket: &Arc<Node>, route: &str) -> Result<()> {
+    fn remove_empty(&self, at: &Place, route: &str) {
+        let Ok(Some(home)) = self.home(at) else { return };
         let mut rest = route;
         while !rest.is_empty() {
             let (parent, name) = rest.rsplit_once('/').unwrap_or(("", rest));
-            let Ok(Some(dir)) = open_route(bucket, parent) else { break };
+            let Ok(Some(dir)) = open_route(&home.dir, parent) else { break };
             match dir.remove_dir(name) {
                 Ok(()) => rest = parent,
                 // Not empty, gone already, or not ours to remove: an empty directory disturbs nobody.
@@ -78,6 +77,5 @@ impl Core {
                 Err(_) => break,
             }
         }
-        Ok(())
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::error::{Doing, is_missing, leads_nowhere};
 use super::io::{Kind, Node, Stat};
 use super::{BUCKETS_OPEN_MAX, Core, binding_of, names};
-use crate::backend::{Error, Result};
-use crate::model::{Binding, BucketName, ObjectId};
+use crate::backend::{Error, Place, Result};
+use crate::model::{Binding, BucketName};
 
 /// A name in a directory, and the file that has it.
 #[derive(Debug)]
 pub(super) struct Spot {
     pub dir: Arc<Node>,
-    /// Path of the directory from the bucket's; empty for the bucket's own.
+    /// Path of the directory from the one that the look began in; empty for that one.
     pub route: String,
     pub name: String,
     pub there: Option<Stat>,
@@ -112,10 +112,11 @@ impl Core {
         Ok(())
     }
 
-    /// The name under which the key's file is `binding`.
-    pub fn find_bound(&self, object: &ObjectId, binding: &Binding) -> Result<Option<Spot>> {
+    /// The name at `at`, where bytes are settled, under which the file is `binding`.
+    pub fn find_bound(&self, at: &Place, binding: &Binding) -> Result<Option<Spot>> {
+        let Some(home) = self.home(at)? else { return Ok(None) };
         let mut found = None;
-        self.each_name(&self.bucket_now(&object.bucket)?, object.key.as_str(), &mut |spot| {
+        self.each_name(&home.dir, &home.text, &mut |spot| {
             if spot.there.is_some_and(|stat| binding_of(&stat) == *binding) {
                 found = Some(spot);
                 return ControlFlow::Break(());

@@ -15,9 +15,9 @@ use futures::stream;
 use super::error::{Doing, leads_nowhere};
 use super::io::{Access, Kind, Node, Stat};
 use super::pool::SMALL_BYTES_MAX;
-use super::{Core, binding_of, blocking, found_of, names};
+use super::{Core, binding_of, blocking, found_of, names, own};
 use crate::backend::{Body, BodyError, Error, Fetched, GetOptions, Place, Result};
-use crate::model::{Binding, Location, ObjectId, StagingFile};
+use crate::model::{Binding, Location, StagingFile};
 
 /// Bytes of one chunk of a larger body.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -205,16 +205,15 @@ impl Core {
     /// Opens the bytes at `at`, waiting for the disk.
     ///
     /// Staged ones may be published at any moment, and a rename moves one way only, so with a binding in hand the staging
-    /// file is tried and then the plain name.
+    /// file is tried and then the name it goes to.
     pub fn find_bytes(&self, at: &Place, expect: Option<&Binding>) -> Result<Opened> {
-        let look = match (&at.location, expect) {
-            (Location::Plain, _) => self.look_plain(&at.object, expect)?,
-            (Location::Staged(file), None) => self.look_staged(*file, expect)?,
-            (Location::Staged(file), Some(_)) => match self.look_staged(*file, expect)? {
+        let look = match (at.location.staged(), expect) {
+            (None, _) => self.look_settled(at, expect)?,
+            (Some(file), None) => self.look_staged(file, expect)?,
+            (Some(file), Some(_)) => match self.look_staged(file, expect)? {
                 Look::Found(opened) => Look::Found(opened),
-                _ => self.look_plain(&at.object, expect)?,
+                _ => self.look_settled(&at.settled(), expect)?,
             },
-            _ => Look::Nothing,
         };
         match look {
             Look::Found(opened) => Ok(opened),
@@ -227,14 +226,28 @@ impl Core {
         look_at(&self.staging, &file.to_string(), expect).doing("opening a staging file")
     }
 
-    fn look_plain(&self, object: &ObjectId, expect: Option<&Binding>) -> Result<Look> {
-        let path = names::path(object.key.as_str());
-        let first = look_at(&*self.bucket(&object.bucket)?, &path, expect).doing("opening a file")?;
+    fn look_settled(&self, at: &Place, expect: Option<&Binding>) -> Result<Look> {
+        let first = match at.location {
+            Location::Plain => look_at(&*self.bucket(&at.object.bucket)?, &names::path(at.object.key.as_str()), expect),
+            Location::Own(write) => look_at(&self.versions, &names::path(&own::text(at, write)), expect),
+            _ => Ok(Look::Nothing),
+        };
+        let first = first.doing("opening a file")?;
         if matches!(first, Look::Found(_)) {
             return Ok(first);
         }
-        let (mut look, mut failed) = (first, None);
-        self.each_name(&self.bucket_now(&object.bucket)?, object.key.as_str(), &mut |spot| {
+        let look = self.look_long(at, expect, first)?;
+        if matches!((&look, &at.location), (Look::Nothing, Location::Own(_))) {
+            self.check_bucket(&at.object.bucket)?;
+        }
+        Ok(look)
+    }
+
+    /// Looks under all names that the bytes may have; `look` is what the first one gave.
+    fn look_long(&self, at: &Place, expect: Option<&Binding>, mut look: Look) -> Result<Look> {
+        let Some(home) = self.home(at)? else { return Ok(look) };
+        let mut failed = None;
+        self.each_name(&home.dir, &home.text, &mut |spot| {
             match look_at(&spot.dir, &spot.name, expect) {
                 Ok(Look::Found(opened)) => {
                     look = Look::Found(opened);
@@ -254,17 +267,22 @@ impl Core {
         if !self.nature.cached_opens {
             return None;
         }
-        let plain = || {
-            let bucket = self.buckets.read().expect("no code panics while it holds the buckets");
-            let bucket = bucket.get(&at.object.bucket)?.clone();
-            open_cached(&bucket, &names::path(at.object.key.as_str()), expect)
+        let Some(file) = at.location.staged() else {
+            return self.find_settled_cached(at, expect);
         };
-        match &at.location {
-            Location::Plain => plain(),
-            Location::Staged(file) => {
-                let published = expect.and_then(|_| plain());
-                published.or_else(|| open_cached(&self.staging, &file.to_string(), expect))
+        let published = expect.and_then(|_| self.find_settled_cached(&at.settled(), expect));
+        published.or_else(|| open_cached(&self.staging, &file.to_string(), expect))
+    }
+
+    fn find_settled_cached(&self, at: &Place, expect: Option<&Binding>) -> Option<Opened> {
+        match at.location {
+            Location::Plain => {
+                let buckets = self.buckets.read().expect("no code panics while it holds the buckets");
+                let bucket = buckets.get(&at.object.bucket)?.clone();
+                drop(buckets);
+                open_cached(&bucket, &names::path(at.object.key.as_str()), expect)
             }
+            Location::Own(write) => open_cached(&self.versions, &names::path(&own::text(at, write)), expect),
             _ => None,
         }
     }

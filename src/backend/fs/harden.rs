@@ -4,12 +4,14 @@ use std::collections::HashSet;
 
 use super::error::Doing;
 use super::{Core, names};
-use crate::backend::{Error, Result};
-use crate::model::ObjectId;
+use crate::backend::{Error, Place, Result};
+use crate::model::Location;
 
 impl Core {
-    /// Returns once the moves of these objects survive a crash; files that they left in the pool may then be used again.
-    pub fn harden(&self, moved: &[ObjectId]) -> Result<()> {
+    /// Returns once the moves at these places survive a crash; files that they left in the pool may then be used again.
+    pub fn harden(&self, moved: &[Place]) -> Result<()> {
+        let moved: Vec<_> = moved.iter().map(Place::settled).collect();
+        let moved = moved.as_slice();
         // Taken before the syncs: a move that comes meanwhile may not be covered by them.
         let left = self.pool.left_by(moved);
         self.sync_ways(moved)?;
@@ -17,25 +19,27 @@ impl Core {
         Ok(())
     }
 
-    /// Syncs every directory on the ways to these objects, the bucket's included, then the staging directory: arrivals
+    /// Syncs every directory on the ways to these places, the first one included, then the staging directory: arrivals
     /// before removals, so that at no moment a durable state has a file under neither name.
-    pub fn sync_ways(&self, objects: &[ObjectId]) -> Result<()> {
+    pub fn sync_ways(&self, places: &[Place]) -> Result<()> {
         if !self.durable {
             return Ok(());
         }
         let (mut seen, mut synced) = (HashSet::new(), HashSet::new());
-        for object in objects {
-            let path = names::path(object.key.as_str());
+        for place in places {
+            let path = names::path(place.object.key.as_str());
             let way = path.rsplit_once('/').map_or("", |(way, _)| way);
-            if !seen.insert((&object.bucket, way.to_owned())) {
+            let is_own = matches!(place.location, Location::Own(_));
+            if !seen.insert((is_own, &place.object.bucket, way.to_owned())) {
                 continue;
             }
-            let bucket = match self.bucket_now(&object.bucket) {
+            let home = match self.home(place) {
                 // Whatever was in it is gone with it.
                 Err(Error::NoSuchBucket) => continue,
-                bucket => bucket?,
+                home => home?,
             };
-            self.each_directory(&bucket, object.key.as_str(), &mut |dir| {
+            let Some(home) = home else { continue };
+            self.each_directory(&home.dir, &home.text, &mut |dir| {
                 if synced.insert(dir.stat()?.inode) { dir.sync() } else { Ok(()) }
             })?;
         }

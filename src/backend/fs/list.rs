@@ -1,21 +1,24 @@
 //! A walk over a bucket in the byte order of keys, which is the order of no directory: names are escaped, `foo-` comes
 //! before `foo/a`, and a prefix may be spread over several directories (second names, cut segments).
 //!
+//! A walk over own names is the same: a file stands where its key stands, and beside others of that key by its write.
+//!
 //! A level of the walk is all directories that stand for one prefix. Its names are read a batch of the smallest at a
 //! time, so that memory stays flat in a directory of millions.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::future::ready;
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tracing::warn;
 
 use super::error::{Doing, leads_nowhere};
 use super::io::{Kind, Node};
 use super::names::{self, Component};
-use super::{Core, blocking, found_of};
-use crate::backend::{Error, Found, Result};
-use crate::model::{BucketName, Key};
+use super::{Core, blocking, found_of, own};
+use crate::backend::{Error, Found, FoundOwn, Result};
+use crate::model::{BucketName, Key, WriteId};
 
 /// Names of one level kept in memory. Few in tests, so that every listing there takes several batches.
 const NAMES_MAX: usize = if cfg!(test) { 7 } else { 16_384 };
@@ -24,25 +27,69 @@ const NAMES_MAX: usize = if cfg!(test) { 7 } else { 16_384 };
 const PAGE_MAX: usize = if cfg!(test) { 5 } else { 512 };
 
 pub(super) fn list<'a>(core: &Arc<Core>, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+    let after = Sort { text: after.map_or_else(String::new, Key::to_string), write: None };
+    walk(core, Stage::Start { bucket: bucket.clone(), names: Names::Plain, after }).map_ok(|seen| seen.found).boxed()
+}
+
+pub(super) fn list_own<'a>(
+    core: &Arc<Core>,
+    bucket: &'a BucketName,
+    after: Option<(Key, WriteId)>,
+) -> BoxStream<'a, Result<FoundOwn>> {
+    let after = after.map_or_else(Sort::default, |(key, write)| Sort { text: key.to_string(), write: Some(write) });
+    let seen = walk(core, Stage::Start { bucket: bucket.clone(), names: Names::Own, after });
+    let own = |Seen { found, write }| write.map(|write| FoundOwn { found, write });
+    seen.try_filter_map(move |seen| ready(Ok(own(seen)))).boxed()
+}
+
+fn walk(core: &Arc<Core>, start: Stage) -> impl Stream<Item = Result<Seen>> + Send + use<> {
     let core = core.clone();
-    let start = Stage::Start { bucket: bucket.clone(), after: after.cloned() };
     let pages = stream::try_unfold(start, move |stage| {
         let core = core.clone();
         async move { blocking(&core, move |core| stage.next_page(core)).await }
     });
-    pages.map_ok(|page| stream::iter(page).map(Ok)).try_flatten().boxed()
+    pages.map_ok(|page| stream::iter(page).map(Ok)).try_flatten()
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    Plain,
+    Own,
+}
+
+/// A file that the walk came to.
+struct Seen {
+    found: Found,
+    /// Whose bytes they are, if at an own name.
+    write: Option<WriteId>,
+}
+
+/// Where something stands in the order of a walk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Sort {
+    /// A key, or a segment of keys; a slash follows for directories, so that they stand where their keys do.
+    text: String,
+    /// Set for files at own names.
+    write: Option<WriteId>,
+}
+
+impl Sort {
+    fn is_directory(&self) -> bool {
+        self.text.ends_with('/')
+    }
 }
 
 /// A walk that waits to be gone on with.
 enum Stage {
-    Start { bucket: BucketName, after: Option<Key> },
+    Start { bucket: BucketName, names: Names, after: Sort },
     Walking(Walk),
 }
 
 impl Stage {
-    fn next_page(self, core: &Core) -> Result<Option<(Vec<Found>, Self)>> {
+    fn next_page(self, core: &Core) -> Result<Option<(Vec<Seen>, Self)>> {
         let mut walk = match self {
-            Self::Start { bucket, after } => Walk::start(core.bucket_now(&bucket)?, after)?,
+            Self::Start { bucket, names, after } => Walk::start(core, &bucket, names, after)?,
             Self::Walking(walk) => walk,
         };
         let page = walk.page()?;
@@ -54,19 +101,21 @@ impl Stage {
 struct Walk {
     /// From the bucket's own directory down to the one being read.
     levels: Vec<Level>,
+    names: Names,
     /// Only what is greater is of interest; then, what was found last.
-    after: String,
+    after: Sort,
 }
 
 /// All directories that stand for one prefix.
 struct Level {
     /// Empty, or ends in a slash.
     prefix: String,
+    names: Names,
     homes: Vec<Home>,
     /// The smallest names that were not walked yet, in order.
     batch: VecDeque<Name>,
     /// The last name read, if there are more than fit.
-    more_after: Option<String>,
+    more_after: Option<Sort>,
 }
 
 /// A directory, and what of a segment was read on the way to it: more than nothing where a long one was cut.
@@ -80,20 +129,23 @@ struct Home {
 
 /// A segment of keys in a level, and where its files or directories are.
 struct Name {
-    /// The segment; a slash follows for directories, so that this sorts as the keys do.
-    sort: String,
+    sort: Sort,
     homes: Vec<(Arc<Node>, String)>,
 }
 
 impl Walk {
-    fn start(bucket: Arc<Node>, after: Option<Key>) -> Result<Self> {
-        let after = after.map_or_else(String::new, |key| key.to_string());
-        let level = Level::open(String::new(), vec![bucket], &after)?;
-        Ok(Self { levels: vec![level], after })
+    fn start(core: &Core, bucket: &BucketName, names: Names, after: Sort) -> Result<Self> {
+        let opened = core.bucket_now(bucket)?;
+        let directories = match names {
+            Names::Plain => vec![opened],
+            Names::Own => core.own_directories(bucket)?,
+        };
+        let level = Level::open(String::new(), names, directories, &after)?;
+        Ok(Self { levels: vec![level], names, after })
     }
 
     /// The next objects; none at the end.
-    fn page(&mut self) -> Result<Vec<Found>> {
+    fn page(&mut self) -> Result<Vec<Seen>> {
         let mut page = Vec::new();
         while page.len() < PAGE_MAX
             && let Some(level) = self.levels.last_mut()
@@ -102,16 +154,17 @@ impl Walk {
                 self.levels.pop();
                 continue;
             };
-            let key = format!("{}{}", level.prefix, name.sort);
-            if name.sort.ends_with('/') {
+            let text = format!("{}{}", level.prefix, name.sort.text);
+            if name.sort.is_directory() {
                 let directories = name.directories()?;
-                self.levels.push(Level::open(key, directories, &self.after)?);
-            } else if let Some(found) = name.found(&key)? {
-                if key <= self.after {
-                    return Err(Error::Unavailable(format!("the walk lost its order at {key:?}")));
+                self.levels.push(Level::open(text, self.names, directories, &self.after)?);
+            } else if let Some(found) = name.found(&text)? {
+                let at = Sort { text, write: name.sort.write };
+                if at <= self.after {
+                    return Err(Error::Unavailable(format!("the walk lost its order at {at:?}")));
                 }
-                self.after = key;
-                page.push(found);
+                page.push(Seen { found, write: at.write });
+                self.after = at;
             }
         }
         Ok(page)
@@ -119,15 +172,15 @@ impl Walk {
 }
 
 impl Level {
-    fn open(prefix: String, directories: Vec<Arc<Node>>, after: &str) -> Result<Self> {
+    fn open(prefix: String, names: Names, directories: Vec<Arc<Node>>, after: &Sort) -> Result<Self> {
         let home = |dir| Home { dir, text: String::new(), written: String::new() };
         let homes = directories.into_iter().map(home).collect();
-        let mut level = Self { prefix, homes, batch: VecDeque::new(), more_after: None };
+        let mut level = Self { prefix, names, homes, batch: VecDeque::new(), more_after: None };
         level.read(None, after)?;
         Ok(level)
     }
 
-    fn next(&mut self, after: &str) -> Result<Option<Name>> {
+    fn next(&mut self, after: &Sort) -> Result<Option<Name>> {
         if self.batch.is_empty()
             && let Some(last) = self.more_after.take()
         {
@@ -137,7 +190,7 @@ impl Level {
     }
 
     /// Reads the smallest names greater than `last` that may hold keys greater than `after`.
-    fn read(&mut self, last: Option<&str>, after: &str) -> Result<()> {
+    fn read(&mut self, last: Option<&Sort>, after: &Sort) -> Result<()> {
         let mut batch = Batch { names: BTreeMap::new(), cut: false };
         let mut homes = self.homes.clone();
         while let Some(home) = homes.pop() {
@@ -148,9 +201,8 @@ impl Level {
                 let written = home.written.clone() + &component.name;
                 if component.goes_on {
                     inner.push((raw, text, written + "/"));
-                } else if names::is_canonical(&text, &written) {
-                    let sort = if kind == Kind::Directory { text + "/" } else { text };
-                    if last.is_none_or(|last| sort.as_str() > last) && is_ahead(&self.prefix, &sort, after) {
+                } else if let Some(sort) = self.names.sort(text, &written, kind) {
+                    if last.is_none_or(|last| sort > *last) && is_ahead(&self.prefix, &sort, after) {
                         batch.add(sort, &home.dir, raw, component.second);
                     }
                 } else {
@@ -171,10 +223,27 @@ impl Level {
     }
 }
 
-/// Whether a key greater than `after` may be at, or under, this name.
-fn is_ahead(prefix: &str, sort: &str, after: &str) -> bool {
-    let key = format!("{prefix}{sort}");
-    key.as_str() > after || (sort.ends_with('/') && after.starts_with(&key))
+impl Names {
+    /// Where a segment, written so, stands in its level; `None` if its name is not one of ours.
+    fn sort(self, text: String, written: &str, kind: Kind) -> Option<Sort> {
+        if !names::is_canonical(&text, written) {
+            return None;
+        }
+        match (kind, self) {
+            (Kind::Directory, _) => Some(Sort { text: text + "/", write: None }),
+            (_, Self::Plain) => Some(Sort { text, write: None }),
+            (_, Self::Own) => {
+                let (segment, write) = own::read_segment(&text)?;
+                Some(Sort { text: segment.to_owned(), write: Some(write) })
+            }
+        }
+    }
+}
+
+/// Whether a name greater than `after` may be at, or under, this one.
+fn is_ahead(prefix: &str, sort: &Sort, after: &Sort) -> bool {
+    let at = Sort { text: format!("{prefix}{}", sort.text), write: sort.write };
+    at > *after || (sort.is_directory() && after.text.starts_with(&at.text))
 }
 
 /// Reads the name of a file or directory; says so if it is not one of ours.
@@ -193,13 +262,13 @@ fn read_name(raw: &[u8], kind: Kind) -> Option<(Component, String)> {
 
 /// The smallest names seen.
 struct Batch {
-    names: BTreeMap<String, Vec<(Arc<Node>, String)>>,
+    names: BTreeMap<Sort, Vec<(Arc<Node>, String)>>,
     /// Set once a name did not fit.
     cut: bool,
 }
 
 impl Batch {
-    fn add(&mut self, sort: String, dir: &Arc<Node>, raw: String, second: bool) {
+    fn add(&mut self, sort: Sort, dir: &Arc<Node>, raw: String, second: bool) {
         let homes = self.names.entry(sort).or_default();
         // First names before second ones: that is where a reader looks first.
         let at = if second { homes.len() } else { 0 };

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! PATH/<bucket>/<key as a path>        objects; `names` says how a key becomes a path
+//! PATH/.anybucket/versions/<bucket>/…  objects under names of their own (`own`)
 //! PATH/.anybucket/staging/<16 hex>     bytes that have no name yet, and spare files (`pool`)
 //! PATH/.anybucket/journal/<name>       notes: what the status store is rebuilt from (`notes`)
 //! PATH/.anybucket/owner                locked by the process that owns the directory
@@ -27,6 +28,7 @@ mod lane;
 mod list;
 mod names;
 mod notes;
+mod own;
 mod pool;
 mod probe;
 mod publish;
@@ -41,7 +43,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,9 +57,12 @@ use self::pool::{Limits, Pool};
 use self::probe::Nature;
 use self::room::Room;
 use super::{
-    Backend, Body, Capabilities, Error, Fetched, Found, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
+    Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
+    Result,
 };
-use crate::model::{Binding, BucketName, Key, Location, ObjectId, StagingFile};
+#[cfg(test)]
+use crate::model::StagingFile;
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
 
 pub use settings::{Durability, Settings};
 
@@ -74,6 +79,8 @@ pub struct Fs {
 struct Core {
     root: Node,
     staging: Arc<Node>,
+    /// The directory of own names.
+    versions: Arc<Node>,
     notes: Notes,
     /// Holds the lock on the directory while it is open.
     _owner: Node,
@@ -83,6 +90,8 @@ struct Core {
     durable: bool,
     /// Opened bucket directories, at most [`BUCKETS_OPEN_MAX`].
     buckets: RwLock<HashMap<BucketName, Arc<Node>>>,
+    /// Held while a bucket is removed, and while bytes come to an own name in one.
+    bucket_goes: Mutex<()>,
     /// Digits below the millisecond of the next mtime.
     tick: AtomicU64,
     buffers: get::Buffers,
@@ -162,6 +171,7 @@ impl Core {
         let reserved = sub_directory(&root, &settings.reserved, durable)?;
         let owner = claim(&reserved, settings)?;
         let staging = sub_directory(&reserved, "staging", durable)?;
+        let versions = Arc::new(sub_directory(&reserved, own::DIRECTORY, durable)?);
         let notes = Notes::open(&reserved, durable)?;
         let nature = Nature::probe(&root, &staging)?;
         nature.warn(settings);
@@ -170,6 +180,7 @@ impl Core {
         Ok(Self {
             root,
             staging,
+            versions,
             notes,
             _owner: owner,
             pool,
@@ -177,6 +188,7 @@ impl Core {
             nature,
             durable,
             buckets: RwLock::default(),
+            bucket_goes: Mutex::default(),
             tick: AtomicU64::new(first_tick),
             buffers: get::Buffers::default(),
             putting: Lane::new("fs-put", PUTS_MAX),
@@ -245,13 +257,6 @@ fn found_of(key: &Key, stat: &Stat) -> Found {
     Found { key: key.clone(), binding: binding_of(stat), size: stat.size, modified_ms, changed_ms }
 }
 
-fn staging_file(location: &Location) -> Option<StagingFile> {
-    match location {
-        Location::Staged(file) => Some(*file),
-        _ => None,
-    }
-}
-
 #[async_trait]
 impl Backend for Fs {
     fn capabilities(&self) -> Capabilities {
@@ -286,21 +291,21 @@ impl Backend for Fs {
         blocking(&self.core, move |core| core.delete(&at, &only)).await
     }
 
-    async fn harden(&self, moved: &[ObjectId]) -> Result<()> {
+    async fn harden(&self, moved: &[Place]) -> Result<()> {
         let moved = moved.to_vec();
         blocking(&self.core, move |core| core.harden(&moved)).await
     }
 
     /// To be called only once no row names `staged` any more: its file is then written again by another put.
     async fn release(&self, staged: Location) {
-        if let Some(file) = staging_file(&staged) {
+        if let Some(file) = staged.staged() {
             self.core.pool.release(file);
             self.core.tend_inline().await;
         }
     }
 
     async fn recover(&self, keep: &[Location]) -> Result<()> {
-        let keep: HashSet<_> = keep.iter().filter_map(staging_file).collect();
+        let keep: HashSet<_> = keep.iter().filter_map(Location::staged).collect();
         // What the last process moved may not be durable yet, and its files are about to be used again.
         blocking(&self.core, |core| if core.durable { core.root.sync_volume() } else { Ok(()) })
             .await
@@ -320,6 +325,10 @@ impl Backend for Fs {
 
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
         list::list(&self.core, bucket, after)
+    }
+
+    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+        list::list_own(&self.core, bucket, after)
     }
 
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {

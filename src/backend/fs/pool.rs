@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 use super::error::{Doing, is_missing};
 use super::io::{Access, Kind, Node, Stat};
 use super::probe::Nature;
-use crate::backend::Result;
-use crate::model::{ObjectId, StagingFile};
+use crate::backend::{Place, Result};
+use crate::model::StagingFile;
 
 /// Largest file that is used again, and largest body that is answered from memory; bytes.
 pub(super) const SMALL_BYTES_MAX: u64 = 64 * 1024;
@@ -99,7 +99,7 @@ struct Books {
     out: HashSet<StagingFile>,
     /// What a publish or a delete left in the pool, until that move is durable and the file released.
     left: HashMap<StagingFile, Left>,
-    left_by: HashMap<ObjectId, Vec<StagingFile>>,
+    left_by: HashMap<Place, Vec<StagingFile>>,
     /// Lying still, oldest first.
     resting: VecDeque<(Instant, StagingFile)>,
     /// Nobody's: to be made ready or unlinked.
@@ -249,8 +249,8 @@ impl Pool {
 /// What becomes of files after their put.
 impl Pool {
     /// A publish left what it displaced in `file`.
-    pub fn displaced(&self, file: StagingFile, object: &ObjectId) {
-        self.leave(file, object, false);
+    pub fn displaced(&self, file: StagingFile, from: &Place) {
+        self.leave(file, from, false);
     }
 
     /// A publish moved `file` out of the pool and displaced nothing.
@@ -259,31 +259,31 @@ impl Pool {
     }
 
     /// A delete moved what it deleted to `file`.
-    pub fn deleted(&self, file: StagingFile, object: &ObjectId) {
-        self.leave(file, object, true);
+    pub fn deleted(&self, file: StagingFile, from: &Place) {
+        self.leave(file, from, true);
     }
 
-    fn leave(&self, file: StagingFile, object: &ObjectId, released: bool) {
+    fn leave(&self, file: StagingFile, from: &Place, released: bool) {
         let mut books = self.books();
         books.left.insert(file, Left { since: Instant::now(), durable: false, released });
-        books.left_by.entry(object.clone()).or_default().push(file);
+        books.left_by.entry(from.clone()).or_default().push(file);
     }
 
-    /// What earlier moves of these objects left: to be handed to [`Pool::hardened`] once they are durable.
-    pub fn left_by(&self, objects: &[ObjectId]) -> Vec<StagingFile> {
+    /// What earlier moves at these places left: to be handed to [`Pool::hardened`] once they are durable.
+    pub fn left_by(&self, places: &[Place]) -> Vec<StagingFile> {
         let books = self.books();
-        objects.iter().filter_map(|object| books.left_by.get(object)).flatten().copied().collect()
+        places.iter().filter_map(|place| books.left_by.get(place)).flatten().copied().collect()
     }
 
     /// The moves that left these files are durable.
-    pub fn hardened(&self, objects: &[ObjectId], files: &[StagingFile]) {
+    pub fn hardened(&self, places: &[Place], files: &[StagingFile]) {
         let mut books = self.books();
         let files: HashSet<_> = files.iter().copied().collect();
-        for object in objects {
-            if let Some(left) = books.left_by.get_mut(object) {
+        for place in places {
+            if let Some(left) = books.left_by.get_mut(place) {
                 left.retain(|file| !files.contains(file));
                 if left.is_empty() {
-                    books.left_by.remove(object);
+                    books.left_by.remove(place);
                 }
             }
         }

@@ -3,9 +3,9 @@
 use super::error::{Doing, is_missing, is_taken};
 use super::find::Spot;
 use super::io::{Kind, Onto};
-use super::{Core, TRIES_MAX, binding_of, staging_file};
+use super::{Core, TRIES_MAX, binding_of, own};
 use crate::backend::{Error, Place, Published, Result};
-use crate::model::{Binding, StagingFile};
+use crate::model::{Binding, Location, StagingFile, WriteId};
 
 /// What a try to move the file came to.
 #[derive(Debug)]
@@ -19,30 +19,55 @@ pub(super) enum Moved {
 }
 
 impl Core {
-    /// Brings the staged file `binding` to the plain name. The staging file is looked at first: what holds the binding
+    /// Brings the staged file `binding` to its name. The staging file is looked at first: what holds the binding
     /// there has not been moved, and nothing else ever is, so an exchange is never done twice.
     pub fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
-        let Some(file) = staging_file(&from.location) else {
+        let Some(file) = from.location.staged() else {
             return Ok(Published::Gone);
         };
+        let to = from.settled();
         for attempt in 0..TRIES_MAX {
             if !self.holds(file, binding)? {
-                return self.published_before(from, binding);
+                return self.published_before(&to, binding);
             }
-            let name = &from.object.bucket;
-            let bucket = if attempt == 0 { self.bucket(name)? } else { self.bucket_now(name)? };
-            let Some(spot) = self.landing(&bucket, from.object.key.as_str())? else { continue };
-            match self.move_to(file, &spot)? {
+            let moved = match to.location {
+                Location::Own(write) => self.publish_own(file, binding, &to, write)?,
+                _ => self.publish_plain(file, &to, attempt == 0)?,
+            };
+            match moved {
                 Moved::Not => continue,
-                Moved::Exchanged => self.pool.displaced(file, &from.object),
+                Moved::Exchanged => self.pool.displaced(file, &to),
                 Moved::Out => self.pool.moved_out(file),
             }
             if !self.nature.volume.renames_whole {
-                self.sync_ways(std::slice::from_ref(&from.object))?;
+                self.sync_ways(std::slice::from_ref(&to))?;
             }
             return Ok(Published::Done);
         }
         Err(Error::Unavailable(format!("the name of {} keeps changing", from.object)))
+    }
+
+    /// A bucket opened earlier may be gone by now: the first try fails then, and later ones look.
+    fn publish_plain(&self, file: StagingFile, to: &Place, is_first: bool) -> Result<Moved> {
+        let name = &to.object.bucket;
+        let bucket = if is_first { self.bucket(name)? } else { self.bucket_now(name)? };
+        let spot = self.landing(&bucket, to.object.key.as_str())?;
+        spot.map_or(Ok(Moved::Not), |spot| self.move_to(file, &spot))
+    }
+
+    /// Never replaces: a write has one body.
+    fn publish_own(&self, file: StagingFile, binding: &Binding, to: &Place, write: WriteId) -> Result<Moved> {
+        let _stays = self.bucket_stays(&to.object.bucket)?;
+        let Some(spot) = self.landing(&self.versions, &own::text(to, write))? else { return Ok(Moved::Not) };
+        match spot.there.map(|stat| binding_of(&stat)) {
+            None => self.move_to(file, &spot),
+            // A rename torn by a crash: the file has both names.
+            Some(there) if there == *binding => {
+                self.staging.unlink(&file.to_string()).doing("removing the staging name of a published file")?;
+                Ok(Moved::Out)
+            }
+            Some(_) => Err(Error::Changed),
+        }
     }
 
     /// Whether the staging file is these bytes.
@@ -54,8 +79,8 @@ impl Core {
         }
     }
 
-    fn published_before(&self, from: &Place, binding: &Binding) -> Result<Published> {
-        match self.find_bound(&from.object, binding) {
+    fn published_before(&self, to: &Place, binding: &Binding) -> Result<Published> {
+        match self.find_bound(to, binding) {
             Ok(Some(_)) => Ok(Published::Done),
             Ok(None) | Err(Error::NoSuchBucket) => Ok(Published::Gone),
             Err(err) => Err(err),

@@ -9,9 +9,10 @@ use futures::stream::BoxStream;
 use super::life::{Life, StoreFault};
 use crate::backend::memory::Memory;
 use crate::backend::{
-    Backend, Body, Capabilities, Error, Fetched, Found, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
+    Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
+    Result,
 };
-use crate::model::{Binding, BucketName, Key, Location, ObjectId};
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
 use crate::status::redb::Pace;
 
 /// The store behind the steps of a process.
@@ -80,7 +81,7 @@ impl Backend for Gate {
         self.change(self.store.delete(at, only)).await
     }
 
-    async fn harden(&self, moved: &[ObjectId]) -> Result<()> {
+    async fn harden(&self, moved: &[Place]) -> Result<()> {
         self.change(self.store.harden(moved)).await
     }
 
@@ -104,6 +105,10 @@ impl Backend for Gate {
 
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
         self.store.list(bucket, after)
+    }
+
+    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+        self.store.list_own(bucket, after)
     }
 
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {

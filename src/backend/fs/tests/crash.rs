@@ -8,36 +8,44 @@ use futures::TryStreamExt;
 
 use super::*;
 use crate::backend::fs::shim::Shim;
-use crate::backend::{Error, Found};
-use crate::model::BucketName;
+use crate::backend::{Error, Found, FoundOwn};
+use crate::model::{BucketName, Incarnation, WriteId};
 
 /// What is left to do after a commit.
 #[derive(Clone, Debug)]
 enum Settling {
-    Publish { key: String, kept: Kept },
-    Remove { key: String, binding: Binding },
-    Release { key: String, location: Location },
+    Publish { from: Place, binding: Binding },
+    Remove { at: Place, binding: Binding },
+    Release { from: Place },
 }
 
 impl Settling {
-    fn key(&self) -> &str {
+    fn place(&self) -> &Place {
         match self {
-            Self::Publish { key, .. } | Self::Remove { key, .. } | Self::Release { key, .. } => key,
+            Self::Publish { from, .. } | Self::Release { from } => from,
+            Self::Remove { at, .. } => at,
         }
     }
 
     fn staged(&self) -> Option<Location> {
-        match self {
-            Self::Publish { kept, .. } => Some(kept.location.clone()),
-            Self::Release { location, .. } => Some(location.clone()),
-            Self::Remove { .. } => None,
-        }
+        Some(self.place().location.clone()).filter(Location::is_staged)
     }
+}
+
+/// A key, and which write's bytes it is where they have their own name.
+type Name = (String, Option<WriteId>);
+
+fn name_of(place: &Place) -> Name {
+    let write = match place.location.settled() {
+        Location::Own(write) => Some(write),
+        _ => None,
+    };
+    (place.object.key.to_string(), write)
 }
 
 #[derive(Clone, Debug)]
 struct Row {
-    location: Location,
+    place: Place,
     binding: Binding,
     bytes: Vec<u8>,
 }
@@ -45,24 +53,29 @@ struct Row {
 /// What a site's status store would hold.
 #[derive(Clone, Debug, Default)]
 struct Rows {
-    objects: BTreeMap<String, Row>,
+    objects: BTreeMap<Name, Row>,
     settle: Vec<Settling>,
 }
 
 impl Rows {
     /// Replaces a record; a publication that was still open becomes garbage.
-    fn commit(&mut self, key: &str, row: Option<Row>) -> Option<Row> {
+    fn commit(&mut self, name: &Name, row: Option<Row>) -> Option<Row> {
         for row in &mut self.settle {
-            if let Settling::Publish { key: other, kept } = row
-                && other == key
+            if let Settling::Publish { from, .. } = row
+                && name_of(from) == *name
             {
-                *row = Settling::Release { key: key.to_owned(), location: kept.location.clone() };
+                *row = Settling::Release { from: from.clone() };
             }
         }
         match row {
-            Some(row) => self.objects.insert(key.to_owned(), row),
-            None => self.objects.remove(key),
+            Some(row) => self.objects.insert(name.clone(), row),
+            None => self.objects.remove(name),
         }
+    }
+
+    /// The oldest version of a key that has its own name.
+    fn oldest(&self, key: &str) -> Option<Name> {
+        self.objects.keys().find(|(other, write)| other == key && write.is_some()).cloned()
     }
 }
 
@@ -70,6 +83,10 @@ impl Rows {
 enum Step {
     Put(&'static str, usize),
     Delete(&'static str),
+    /// A body under a name of its own.
+    Version(&'static str, usize),
+    /// The oldest of those goes.
+    Purge(&'static str),
     Copy(&'static str, &'static str),
     Settle,
 }
@@ -87,41 +104,55 @@ impl Site {
                 self.writes += 1;
                 let bytes = vec![self.writes; size];
                 let kept = stage(&self.fs, key, &bytes).await?;
-                self.install(key, kept, bytes).await
+                self.install(Place { object: object(key), location: kept.location }, kept.binding, bytes).await
+            }
+            Step::Version(key, size) => {
+                self.writes += 1;
+                let bytes = vec![self.writes; size];
+                let kept = stage(&self.fs, key, &bytes).await?;
+                let write = WriteId::new(Incarnation(1), 1, self.writes.into());
+                let location = Location::OwnStaged(kept.location.staged().unwrap(), write);
+                self.install(Place { object: object(key), location }, kept.binding, bytes).await
             }
             Step::Copy(from, to) => {
-                let Some(row) = self.rows.objects.get(from).cloned() else { return Ok(()) };
-                let from = Place { object: object(from), location: row.location };
+                let Some(row) = self.rows.objects.get(&(from.to_owned(), None)).cloned() else { return Ok(()) };
                 let get = GetOptions { range: None, expect: Some(row.binding) };
-                let kept = self.fs.copy(&from, get, &object(to), PutOptions::default()).await?;
-                self.install(to, kept, row.bytes).await
+                let kept = self.fs.copy(&row.place, get, &object(to), PutOptions::default()).await?;
+                self.install(Place { object: object(to), location: kept.location }, kept.binding, row.bytes).await
             }
-            Step::Delete(key) => {
-                let Some(row) = self.rows.commit(key, None) else { return Ok(()) };
-                self.rows.settle.push(Settling::Remove { key: key.to_owned(), binding: row.binding.clone() });
-                self.fs.delete(&plain(key), &row.binding).await
-            }
+            Step::Delete(key) => self.delete((key.to_owned(), None)).await,
+            Step::Purge(key) => match self.rows.oldest(key) {
+                Some(name) => self.delete(name).await,
+                None => Ok(()),
+            },
             Step::Settle => self.settle().await,
         }
     }
 
-    async fn install(&mut self, key: &str, kept: Kept, bytes: Vec<u8>) -> Result<()> {
-        self.rows.commit(key, Some(Row { location: kept.location.clone(), binding: kept.binding.clone(), bytes }));
-        self.rows.settle.push(Settling::Publish { key: key.to_owned(), kept: kept.clone() });
-        assert_eq!(publish(&self.fs, key, &kept).await?, Published::Done);
+    async fn install(&mut self, from: Place, binding: Binding, bytes: Vec<u8>) -> Result<()> {
+        self.rows.commit(&name_of(&from), Some(Row { place: from.clone(), binding: binding.clone(), bytes }));
+        self.rows.settle.push(Settling::Publish { from: from.clone(), binding: binding.clone() });
+        assert_eq!(self.fs.publish(&from, &binding).await?, Published::Done);
         Ok(())
+    }
+
+    async fn delete(&mut self, name: Name) -> Result<()> {
+        let Some(row) = self.rows.commit(&name, None) else { return Ok(()) };
+        let at = row.place.settled();
+        self.rows.settle.push(Settling::Remove { at: at.clone(), binding: row.binding.clone() });
+        self.fs.delete(&at, &row.binding).await
     }
 
     /// Makes what was moved durable, drops the rows, gives the files back: in this order.
     async fn settle(&mut self) -> Result<()> {
-        let moved: Vec<_> = self.rows.settle.iter().map(|row| object(row.key())).collect();
+        let moved: Vec<_> = self.rows.settle.iter().map(|row| row.place().clone()).collect();
         self.fs.harden(&moved).await?;
         let done = std::mem::take(&mut self.rows.settle);
         for row in &done {
-            if let Settling::Publish { key, .. } = row
-                && let Some(row) = self.rows.objects.get_mut(key)
+            if let Settling::Publish { from, .. } = row
+                && let Some(row) = self.rows.objects.get_mut(&name_of(from))
             {
-                row.location = Location::Plain;
+                row.place = from.settled();
             }
         }
         for location in done.iter().filter_map(Settling::staged) {
@@ -138,10 +169,11 @@ impl Site {
         let site = Self { fs, rows, writes };
         for row in &site.rows.settle {
             match row {
-                Settling::Publish { key, kept } => {
-                    assert_eq!(publish(&site.fs, key, kept).await?, Published::Done, "an acknowledged write is lost: {key}");
+                Settling::Publish { from, binding } => {
+                    let published = site.fs.publish(from, binding).await?;
+                    assert_eq!(published, Published::Done, "an acknowledged write is lost: {from:?}");
                 }
-                Settling::Remove { key, binding } => site.fs.delete(&plain(key), binding).await?,
+                Settling::Remove { at, binding } => site.fs.delete(at, binding).await?,
                 Settling::Release { .. } => {}
             }
         }
@@ -149,20 +181,23 @@ impl Site {
     }
 
     async fn check(&self) {
-        for (key, row) in &self.rows.objects {
-            let place = Place { object: object(key), location: row.location.clone() };
-            let bytes = read(&self.fs, &place, Some(&row.binding)).await;
-            assert_eq!(bytes.unwrap_or_else(|err| panic!("{key} is lost: {err}")), row.bytes, "{key} has other bytes");
+        for (name, row) in &self.rows.objects {
+            let bytes = read(&self.fs, &row.place, Some(&row.binding)).await;
+            assert_eq!(bytes.unwrap_or_else(|err| panic!("{name:?} is lost: {err}")), row.bytes, "{name:?} has other bytes");
         }
         let bucket = BucketName::new("bucket").unwrap();
         let listed: Vec<Found> = self.fs.list(&bucket, None).try_collect().await.unwrap();
-        let listed: Vec<_> = listed.iter().map(|found| found.key.as_str()).collect();
-        assert_eq!(listed, self.rows.objects.keys().collect::<Vec<_>>(), "what is listed");
+        let plain = listed.into_iter().map(|found| (found.key.to_string(), None));
+        let listed: Vec<FoundOwn> = self.fs.list_own(&bucket, None).try_collect().await.unwrap();
+        let own = listed.into_iter().map(|own| (own.found.key.to_string(), Some(own.write)));
+        let mut listed: Vec<Name> = plain.chain(own).collect();
+        listed.sort();
+        assert_eq!(listed, self.rows.objects.keys().cloned().collect::<Vec<_>>(), "what is listed");
     }
 }
 
 fn histories() -> Vec<Vec<Step>> {
-    use Step::{Copy, Delete, Put, Settle};
+    use Step::{Copy, Delete, Purge, Put, Settle, Version};
     vec![
         vec![Put("a", 10), Settle, Put("a", 10), Settle, Put("a", 7), Settle, Put("a", 10), Put("b", 10), Put("c", 10)],
         vec![Put("a", 10), Put("a", 10), Put("a", 10), Settle, Put("b", 10), Put("a", 10), Settle, Put("b", 10), Put("c", 10)],
@@ -202,6 +237,21 @@ fn histories() -> Vec<Vec<Step>> {
             Settle,
             Put("c", 9),
             Put("c", 9),
+        ],
+        vec![Version("a", 9), Version("a", 9), Settle, Put("a", 9), Purge("a"), Version("a", 9), Settle, Put("b", 9), Purge("a")],
+        vec![
+            Version("d/e", 9),
+            Purge("d/e"),
+            Version("d/e/f", 9),
+            Settle,
+            Version("d/e", 9),
+            Put("d/e", 9),
+            Purge("d/e/f"),
+            Settle,
+            Put("d/f", 9),
+            Delete("d/e"),
+            Version("d/e", 9),
+            Settle,
         ],
     ]
 }

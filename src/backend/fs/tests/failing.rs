@@ -18,7 +18,7 @@ async fn prepared() -> (Shim, Fs, Kept) {
 async fn overwrite(fs: &Fs, size: usize) -> Result<Kept> {
     let kept = stage(fs, "d/a", &vec![7; size]).await?;
     publish(fs, "d/a", &kept).await?;
-    fs.harden(&[object("d/a")]).await?;
+    fs.harden(&[plain("d/a")]).await?;
     fs.release(kept.location.clone()).await;
     Ok(kept)
 }
@@ -70,7 +70,7 @@ async fn a_delete_that_fails_can_be_done_again() {
         let _ = fs.delete(&plain("d/a"), &kept.binding).await;
         fs.delete(&plain("d/a"), &kept.binding).await.unwrap();
         assert!(matches!(fs.head(&plain("d/a")).await, Err(Error::NotFound)), "call {call}");
-        fs.harden(&[object("d/a")]).await.unwrap();
+        fs.harden(&[plain("d/a")]).await.unwrap();
     }
 }
 

@@ -5,6 +5,7 @@ mod crash;
 mod failing;
 mod notes;
 mod outsiders;
+mod own;
 mod second_names;
 mod speed;
 mod staging;

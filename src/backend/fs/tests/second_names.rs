@@ -87,7 +87,7 @@ async fn deletes_leave_no_directory_behind() {
     let (fs, dir) = with_bucket().await;
     for key in ["d/e/f/g", "d//", "d", "d/e"] {
         let kept = write(&fs, key, b"1").await;
-        fs.harden(&[object(key)]).await.unwrap();
+        fs.harden(&[plain(key)]).await.unwrap();
         fs.delete(&plain(key), &kept.binding).await.unwrap();
         assert_eq!(paths(dir.path()), [""; 0]);
     }

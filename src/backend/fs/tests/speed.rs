@@ -10,7 +10,7 @@ const WRITES: usize = 20_000;
 
 /// Puts and publishes from many tasks; hardens and releases on the side, as a site does.
 async fn puts(fs: &Arc<Fs>, name: &str, keys: usize) {
-    let (settled, mut to_settle) = tokio::sync::mpsc::channel::<(ObjectId, Location)>(WRITES);
+    let (settled, mut to_settle) = tokio::sync::mpsc::channel::<(Place, Location)>(WRITES);
     let settler = tokio::spawn({
         let fs = fs.clone();
         async move {
@@ -31,7 +31,7 @@ async fn puts(fs: &Arc<Fs>, name: &str, keys: usize) {
             for n in 0..WRITES / WRITERS {
                 let key = format!("d/{:06}", (n * WRITERS + writer) % keys);
                 let kept = write(&fs, &key, &[n as u8; 4_096]).await;
-                settled.send((object(&key), kept.location)).await.unwrap();
+                settled.send((plain(&key), kept.location)).await.unwrap();
             }
         })
     });

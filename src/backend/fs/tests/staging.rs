@@ -31,7 +31,7 @@ async fn a_displaced_file_is_written_again_once_it_is_hardened_and_released() {
     for n in 0..100u8 {
         let kept = write(&fs, "a", &[n; 100]).await;
         inodes.insert(inode(&kept));
-        fs.harden(&[object("a")]).await.unwrap();
+        fs.harden(&[plain("a")]).await.unwrap();
         fs.release(kept.location).await;
         tend(&fs);
     }
@@ -71,7 +71,7 @@ async fn a_file_with_another_name_or_another_mode_is_not_written_again() {
             _ => {}
         }
         let new = write(&fs, key, b"new").await;
-        fs.harden(&[object(key)]).await.unwrap();
+        fs.harden(&[plain(key)]).await.unwrap();
         fs.release(new.location).await;
         for n in 0..30 {
             tend(&fs);
@@ -216,7 +216,7 @@ async fn with_durability_os_everything_works_but_nothing_is_synced() {
     let fs = Fs::open(Settings { durability: crate::backend::fs::Durability::Os, ..Settings::at(dir.path()) }).unwrap();
     fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
     let kept = write(&fs, "a/b", b"bytes").await;
-    fs.harden(&[object("a/b")]).await.unwrap();
+    fs.harden(&[plain("a/b")]).await.unwrap();
     fs.release(kept.location).await;
     assert_eq!(read(&fs, &plain("a/b"), Some(&kept.binding)).await.unwrap(), b"bytes");
 }
