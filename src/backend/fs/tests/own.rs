@@ -111,6 +111,26 @@ async fn a_cached_read_of_an_own_name_waits_for_no_thread() {
     assert!(fetched.expect("a cached file takes no thread").is_ok());
 }
 
+#[tokio::test]
+async fn after_a_restart_what_is_on_its_way_to_an_own_name_comes_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Fs::open(Settings::at(dir.path())).unwrap();
+    fs.create_bucket(&bucket()).await.unwrap();
+    let kept = stage(&fs, "a", b"kept").await.unwrap();
+    let lost = stage(&fs, "a", b"lost").await.unwrap();
+    drop(fs);
+    let fs = Fs::start(Core::on_disk(&Settings::at(dir.path()), Limits::TINY).unwrap()).unwrap();
+    let from = on_its_way("a", 1, &kept);
+    fs.recover(std::slice::from_ref(&from.location)).await.unwrap();
+    for n in 0..40 {
+        while fs.core.pool.tend() {}
+        write(&fs, &format!("k{n}"), b"other").await;
+    }
+    assert_eq!(fs.publish(&from, &kept.binding).await.unwrap(), Published::Done);
+    assert_eq!(read(&fs, &from.settled(), Some(&kept.binding)).await.unwrap(), b"kept");
+    assert_eq!(fs.publish(&on_its_way("a", 2, &lost), &lost.binding).await.unwrap(), Published::Gone);
+}
+
 /// What was deleted is written again, and must not be what a crash finds under the old name.
 #[tokio::test]
 async fn a_deleted_version_is_let_alone_until_its_move_is_durable() {
