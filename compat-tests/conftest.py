@@ -119,10 +119,11 @@ def run_tool(argv: list[str], env: dict[str, str], stdin: bytes | None, may_fail
 
 
 def tool(name: str) -> str:
-    path = server.ROOT / ".tools/py/bin" / name
-    if not path.exists():
-        pytest.skip(f"{name} is not installed")
-    return str(path)
+    """A program that setup.sh installed: by a wheel, or built."""
+    for path in (server.ROOT / ".tools/py/bin" / name, server.ROOT / ".tools/bin" / name):
+        if path.exists():
+            return str(path)
+    pytest.skip(f"{name} is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -186,6 +187,11 @@ def tree(tmp_path) -> Path:
         # An hour old: aws-cli sends again what is newer than its copy, and LastModified may be cut to seconds.
         os.utime(path, times=(time.time() - 3600,) * 2)
     return root
+
+
+def write_file(path: Path, body: bytes) -> Path:
+    path.write_bytes(body)
+    return path
 
 
 def files_of(root: Path) -> dict[str, bytes]:

@@ -56,3 +56,9 @@ def at_once(count: int, act: Callable[[int], object]) -> list:
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(run, range(count)))
+
+
+def put_empty(s3, bucket: str, keys: list[str]) -> None:
+    """Many keys, quickly."""
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: s3.put_object(Bucket=bucket, Key=key), keys))
