@@ -50,7 +50,7 @@ faults: ## how many such histories it takes to find each rule that tests switch 
 crashes: ## every crash, failing call and hang-up of the scripted histories, not a sample: some 20 minutes
 	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 --skip sim::sites sim:: s3::tests::model
 
-compat: build clients ## aws-cli, boto3, rclone and raw requests against the release binary
+compat: build clients ## seventeen real clients (compat-tests/COMPATIBILITY.md) and raw requests against the release binary
 	$(VENV_PYTHON) compat-tests/run.py $(ARGS)
 
 crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged
