@@ -80,6 +80,8 @@ fn record(n: u64) -> Record {
         binding: Binding::File { inode: n, size: n, mtime_ns: 1_790_000_000_123_456_789 },
         write: WriteId::new(Incarnation(1_790_000_000), 1, n),
         base: None,
+        versioned: false,
+        registers: Default::default(),
     }
 }
 
@@ -94,7 +96,7 @@ fn put(n: u64) -> Commit {
         over: None,
     };
     let event = Event { unit: Unit::Object { object: id.clone(), slot: Slot::Null }, vector: record.vector };
-    Commit::new().expect::<Objects>(&id, None).put::<Objects>(&id, &record).put::<Settle>(&record.write, &settling).tell(event)
+    Commit::new().expect::<Objects>(&id, None).put_unit(&id, &record).put::<Settle>(&record.write, &settling).tell(event)
 }
 
 fn group_commit(criterion: &mut Criterion) {
@@ -208,7 +210,7 @@ fn fill_and_die(path: &Path) {
             let rows = (chunk * 1_000..(chunk + 1) * 1_000).fold(Commit::new(), |commit, n| {
                 // Not in their order: real keys do not come sorted.
                 let n = n * 7_368_787 % ROWS;
-                commit.put::<Objects>(&object(n), &record(n))
+                commit.put_unit(&object(n), &record(n))
             });
             status.commit(rows).await.expect("it commits");
         }

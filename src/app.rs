@@ -29,10 +29,10 @@ use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
 use crate::events;
 use crate::journal::{self, Archive};
-use crate::model::{SiteId, SiteNumber, Token};
+use crate::model::{Day, SiteId, SiteNumber, Token};
 use crate::reconcile::{self, Reconciler};
 use crate::replicate::{self, Bell, Opening};
-use crate::site::{self, Neighbours, Site};
+use crate::site::{self, LifecycleWorker, Neighbours, Site};
 use crate::status::{self, Status};
 use crate::tasks::{Runner, Worker, Workers};
 use crate::telemetry::Metrics;
@@ -120,13 +120,14 @@ impl App {
         // Before this site asks others, so that both find each other at once.
         let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener)).transpose()?;
         let archiving = archive.as_ref().map(journal::workers).unwrap_or_default();
+        let expiring: Box<dyn Worker> = Box::new(LifecycleWorker::new(site.clone(), config.lifecycle.day.0));
         workers
             .into_iter()
             .chain(archiving)
             .chain(following)
             .chain(reconciling)
             .chain(telling)
-            .chain([keys.watch()])
+            .chain([expiring, keys.watch()])
             .for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();
         let census = Arc::new(KeptCensus::default());
@@ -146,6 +147,7 @@ impl App {
             token,
             hosts: config.admin.hosts.clone(),
             open_metrics: config.admin.open_metrics,
+            day: Day::lasting(config.lifecycle.day.0),
         });
         let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics, seed()?), s3_connections(config))?;
         let admin = Server::start(admin_listener, TowerToHyperService::new(admin::router(parts.clone())), ADMIN_CONNECTIONS)?;

@@ -6,7 +6,7 @@ use http::request::Parts as Head;
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
-use crate::model::{BucketName, Key, ObjectId, SiteNumber, hex};
+use crate::model::{BucketName, Key, ObjectId, SiteNumber, Slot, hex};
 use crate::site::{Neighbour, Neighbours, Site};
 use crate::status::TableKey;
 
@@ -75,6 +75,14 @@ pub fn bucket(name: &str) -> Result<BucketName, Error> {
 pub fn object(bucket_name: &str, key: &str) -> Result<ObjectId, Error> {
     let key = Key::new(key).map_err(|err| Error::Bad(format!("key: {err}")))?;
     Ok(ObjectId { bucket: bucket(bucket_name)?, key })
+}
+
+/// A version of an object: its id, or `null`.
+pub fn version(text: &str) -> Result<Slot, Error> {
+    match text {
+        "null" => Ok(Slot::Null),
+        id => id.parse().map(Slot::Version).map_err(|_| Error::Bad(format!("version: {id:?} is no version's id"))),
+    }
 }
 
 /// Another site by its name.

@@ -18,15 +18,19 @@ pub struct Asked {
     bucket: String,
     /// None explains the bucket.
     key: Option<String>,
+    /// A version's id or `null`; none explains the current version.
+    version: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ExplainView {
     pub bucket: String,
     pub key: Option<String>,
+    /// Which version of the key: its id, or `null`.
+    pub version: Option<String>,
     /// The site that says this.
     pub site: String,
-    /// `present`, `wanted` (known, its bytes are missing), `deleted`, `unknown`, or of a bucket `present`, `deleted`, `unknown`.
+    /// `present`, `wanted` (known, its bytes are missing), `marker` (a delete marker), `deleted`, `unknown`, or of a bucket `present`, `deleted`, `unknown`.
     pub state: String,
     pub stamp: Option<String>,
     /// Of tags, when they were written after the data.
@@ -64,7 +68,15 @@ pub struct ToldView {
 
 pub async fn explain(State(parts): State<Shared>, Query(asked): Query<Asked>) -> Result<Json<ExplainView>, Error> {
     let unit = match &asked.key {
-        Some(key) => Unit::null(&ask::object(&asked.bucket, key)?),
+        Some(key) => {
+            let object = ask::object(&asked.bucket, key)?;
+            let slot = match &asked.version {
+                Some(version) => ask::version(version)?,
+                None => parts.site.current_slot(&object).await?,
+            };
+            Unit::of(&object, slot)
+        }
+        None if asked.version.is_some() => return Err(Error::Bad("version: a version needs a key".into())),
         None => Unit::Bucket(ask::bucket(&asked.bucket)?),
     };
     let explanation = parts.site.explain(&unit).await?;
@@ -80,6 +92,7 @@ impl ExplainView {
         Self {
             bucket: unit.bucket().to_string(),
             key: super::rows::key_of(unit),
+            version: unit.version().map(|(_, slot)| slot.to_string()),
             site: site.id().name.clone(),
             state: state_word(&known.found).into(),
             stamp: vector.map(|vector| vector.data.to_string()),
@@ -115,6 +128,7 @@ fn state_word(found: &Found) -> &'static str {
     match found {
         Found::Nothing => "unknown",
         Found::Object(stored) if stored.row.state == State::Wanted => "wanted",
+        Found::Object(stored) if stored.row.state == State::Marker => "marker",
         Found::Object(_) => "present",
         Found::Grave(_) => "deleted",
         Found::Bucket(stored) if stored.row.is_live() => "present",

@@ -7,6 +7,7 @@ mod explain;
 mod guard;
 mod health;
 mod keys;
+mod lifecycle;
 mod object;
 mod pause;
 mod reconcile;
@@ -26,6 +27,7 @@ pub use error::Error as Refusal;
 pub use explain::{ExplainView, ToldView};
 pub use health::{Probe, Readiness};
 pub use keys::{AddKey, AddedKey, KeyView, Keys, RemovedKey};
+pub use lifecycle::{DueView, LifecycleView};
 pub use object::{DeletedView, ObjectView};
 pub use pause::{Pause, Resume};
 pub use reconcile::{Begun, Runs, Stopped, Watched};
@@ -62,6 +64,8 @@ pub struct Parts {
     pub hosts: Vec<String>,
     /// Metrics need no token.
     pub open_metrics: bool,
+    /// What a day of a lifecycle rule is.
+    pub day: crate::model::Day,
 }
 
 type Shared = Arc<Parts>;

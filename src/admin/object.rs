@@ -30,10 +30,14 @@ pub struct DeletedView {
 }
 
 pub async fn get(State(parts): State<Shared>, Path((bucket, key)): Path<(String, String)>) -> Result<Json<ObjectView>, Error> {
-    let unit = Unit::null(&ask::object(&bucket, &key)?);
+    let object = ask::object(&bucket, &key)?;
+    let unit = Unit::of(&object, parts.site.current_slot(&object).await?);
     let found = parts.site.explain(&unit).await?.found;
     let stamp = found.vector().map(|vector| vector.data.to_string());
-    let identity = if let Found::Object(stored) = &found { Some(&stored.row.identity) } else { None };
+    let identity = match &found {
+        Found::Object(stored) if stored.row.is_shown() => Some(&stored.row.identity),
+        _ => None,
+    };
     let (size, etag) = (identity.map(|identity| identity.size), identity.map(|identity| identity.etag.to_string()));
     Ok(Json(ObjectView { bucket, key, exists: identity.is_some(), size, etag, stamp }))
 }

@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 use super::error::Error;
-use super::{Parts, Shared, explain, guard, keys, object, pause, reconcile, replicate, retry, rows, status, views};
+use super::{Parts, Shared, explain, guard, keys, lifecycle, object, pause, reconcile, replicate, retry, rows, status, views};
 
 /// A path, the methods it takes in the words of OpenAPI, and who answers.
 type Route = (&'static str, &'static str, MethodRouter<Shared>);
@@ -29,6 +29,7 @@ fn guarded() -> Vec<Route> {
         ("/v1/buckets", "get", get(views::buckets)),
         ("/v1/conflicts", "get", get(rows::conflicts)),
         ("/v1/explain", "get", get(explain::explain)),
+        ("/v1/lifecycle", "get", get(lifecycle::due)),
         ("/v1/failed", "get", get(rows::failed)),
         ("/v1/keys", "delete get post", get(keys::list).post(keys::add).delete(keys::remove)),
         ("/v1/object/{bucket}/{*key}", "delete get", get(object::get).delete(object::delete)),

@@ -36,6 +36,7 @@ fn settings(config: &Config) -> s3::Settings {
             clock_skew_s_max: seconds(limits.clock_skew_max),
             presigned_s_max: seconds(limits.presigned_max),
         },
+        day: config.lifecycle.day.0,
     }
 }
 

@@ -26,7 +26,7 @@ pub const NOTE_BYTES_MAX: usize = 64 << 20;
 const NOTE_NAME_MAX: usize = 128;
 
 /// A name that bytes have, or are to have, in a store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub object: ObjectId,
     pub location: Location,

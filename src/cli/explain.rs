@@ -1,4 +1,4 @@
-//! `anybucket explain BUCKET [KEY]`: why an object is or is not there, and what happens next.
+//! `anybucket explain BUCKET [KEY] [--version ID]`: why an object is or is not there, and what happens next.
 
 use anyhow::Result;
 use clap::Args;
@@ -14,13 +14,16 @@ pub struct Options {
     bucket: String,
     /// Without a key the bucket itself is explained
     key: Option<String>,
+    /// A version by its id, or `null`; left out, the current one
+    #[arg(long, value_name = "ID", requires = "key")]
+    version: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
 }
 
 pub fn run(sources: &Sources, options: &Options) -> Result<Exit> {
     let client = Client::new(&options.admin, sources)?;
-    let query = [("bucket", Some(options.bucket.clone())), ("key", options.key.clone())];
+    let query = [("bucket", Some(options.bucket.clone())), ("key", options.key.clone()), ("version", options.version.clone())];
     client::block_on(async {
         let explained: ExplainView = client.get("/v1/explain", &query).await?;
         if options.admin.json {
@@ -38,6 +41,8 @@ fn text(explained: &ExplainView) -> Vec<String> {
     let mut lines = vec![format!("{} at {site}: {state}", safe(&name))];
     if let (Some(stamp), Some(by), Some(age)) = (&explained.stamp, &explained.written_by, explained.age_seconds) {
         let act = if state == "deleted" { "deleted" } else { "written" };
+        lines
+            .extend(explained.version.iter().filter(|version| *version != "null").map(|version| format!("  version  {version}")));
         lines.push(format!("  stamp    {stamp}, {act} at {by} {} ago", lasted(age)));
     }
     if let (Some(size), Some(etag)) = (explained.size, &explained.etag) {

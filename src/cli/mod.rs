@@ -5,6 +5,7 @@ pub mod client;
 mod explain;
 mod failed;
 mod keys;
+mod lifecycle;
 mod pause;
 mod reconcile;
 mod replicate;
@@ -52,6 +53,8 @@ enum Command {
     Status(status::Options),
     /// Why an object is or is not there, and what happens next
     Explain(explain::Options),
+    /// Show what a bucket's lifecycle rules would take now
+    Lifecycle(lifecycle::Options),
     /// Tell objects to other sites again, now
     Replicate(replicate::Options),
     /// What failed between sites, and why
@@ -109,6 +112,7 @@ impl Cli {
             Command::Reconcile(options) => reconcile::run(&sources, &options),
             Command::Status(options) => status::run(&sources, &options),
             Command::Explain(options) => explain::run(&sources, &options),
+            Command::Lifecycle(options) => lifecycle::run(&sources, &options),
             Command::Replicate(options) => replicate::run(&sources, &options),
             Command::Failed(options) => failed::run(&sources, &options),
             Command::Retry(options) => retry::run(&sources, &options),
@@ -187,9 +191,20 @@ mod tests {
     #[test]
     fn commands_that_are_not_built_are_not_shown() {
         let help = Cli::command().render_long_help().to_string();
-        for built in
-            ["serve", "check-config", "keys", "reconcile", "status", "explain", "replicate", "failed", "retry", "pause", "resume"]
-        {
+        for built in [
+            "serve",
+            "check-config",
+            "keys",
+            "reconcile",
+            "status",
+            "explain",
+            "lifecycle",
+            "replicate",
+            "failed",
+            "retry",
+            "pause",
+            "resume",
+        ] {
             assert!(help.contains(&format!("\n  {built} ")), "{built} is not in\n{help}");
         }
         for later in ["migrate", "verify", "forget-peer", "quarantine"] {

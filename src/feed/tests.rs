@@ -186,10 +186,10 @@ async fn faults_of_the_reader_are_refused_with_the_same_words_as_in_one_process(
     let refused = berlin.fetch(&many).await.unwrap_err();
     assert_eq!(refused, feed.fetch(BERLIN, &many).await.unwrap_err());
     assert!(matches!(refused, Error::Refused(text) if text.contains("1000 units")));
-    let newer = Heads { protocol: 2, ..mine(None) };
+    let newer = Heads { protocol: 3, ..mine(None) };
     let refused = berlin.heads(newer.clone(), SOON).await.unwrap_err();
     assert_eq!(refused, feed.heads(BERLIN, newer, SOON).await.unwrap_err());
-    assert!(matches!(refused, Error::Refused(text) if text.contains("speaks version 1")));
+    assert!(matches!(refused, Error::Refused(text) if text.contains("speaks version 2")));
     #[expect(clippy::reversed_empty_ranges, reason = "that is the fault")]
     let backwards = berlin.open(&object("x"), Stamp::from_bytes([0; 16]), 5..3).await.unwrap_err();
     assert!(matches!(backwards, Error::Malformed(text) if text.contains("ends before it begins")));
@@ -221,7 +221,7 @@ async fn a_site_that_is_paused_reads_nothing() {
 async fn a_wrong_token_is_refused_and_told_nothing_more() {
     let paris = paris().await;
     for verb in ["heads", "log", "fetch", "open", "digests", "rows", "buckets", "nothing"] {
-        let (status, said) = raw(&paris, &format!("/feed/v1/{verb}"), "wrong", "1").await;
+        let (status, said) = raw(&paris, &format!("/feed/v2/{verb}"), "wrong", "2").await;
         assert_eq!((status, said.as_str()), (401, ""), "{verb}");
     }
     let err = client(&paris.address, "wrong", BERLIN).buckets().await.unwrap_err();
@@ -238,10 +238,10 @@ async fn a_wrong_number_is_told() {
 #[tokio::test]
 async fn another_version_is_told() {
     let paris = paris().await;
-    let (status, said) = raw(&paris, "/feed/v2/heads", "berlin", "1").await;
-    assert_eq!((status, said.contains("speaks version 1 of the feed")), (404, true), "{said}");
-    let (status, said) = raw(&paris, "/feed/v1/heads", "berlin", "2").await;
-    assert_eq!((status, said.contains("version 1 of the feed is spoken here, version 2 there")), (403, true), "{said}");
+    let (status, said) = raw(&paris, "/feed/v3/heads", "berlin", "2").await;
+    assert_eq!((status, said.contains("speaks version 2 of the feed")), (404, true), "{said}");
+    let (status, said) = raw(&paris, "/feed/v2/heads", "berlin", "3").await;
+    assert_eq!((status, said.contains("version 2 of the feed is spoken here, version 3 there")), (403, true), "{said}");
 }
 
 /// A request as nobody's client sends it: status and text of the answer.
@@ -270,14 +270,14 @@ async fn asked_of(answer: impl IntoResponse + Clone + Send + Sync + 'static) -> 
     client(&address, "berlin", BERLIN)
 }
 
-const OURS: [(HeaderName, &str); 1] = [(VERSION, "1")];
+const OURS: [(HeaderName, &str); 1] = [(VERSION, "2")];
 
 #[tokio::test]
 async fn what_is_no_feed_is_told_apart_from_a_feed() {
     let err = asked_of((StatusCode::FORBIDDEN, "<Error/>")).await.buckets().await.unwrap_err();
     assert!(matches!(err, Error::Refused(text) if text.contains("no feed of anybucket")));
-    let err = asked_of(([(VERSION, "2")], "?")).await.buckets().await.unwrap_err();
-    assert!(matches!(err, Error::Refused(text) if text.contains("version 2 there")));
+    let err = asked_of(([(VERSION, "3")], "?")).await.buckets().await.unwrap_err();
+    assert!(matches!(err, Error::Refused(text) if text.contains("version 3 there")));
     let err = asked_of((StatusCode::BAD_GATEWAY, "nginx")).await.buckets().await.unwrap_err();
     assert!(matches!(err, Error::Unreachable(text) if text.contains("502")));
 }

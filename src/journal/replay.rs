@@ -8,11 +8,9 @@ use std::collections::HashMap;
 use super::notes::{Part, covered, rows, sort};
 use super::owner::Refused;
 use crate::backend::Backend;
-use crate::model::{
-    Bucket, BucketName, Incarnation, Location, ObjectId, PartEntry, Record, SiteNumber, Slot, Stamp, State, Told, WriteId,
-};
+use crate::model::{Bucket, BucketName, Grave, Incarnation, ObjectId, PartEntry, Record, SiteNumber, Slot, State, Told, WriteId};
 use crate::site::{self, Rebuild, chunks_of, without_part_map};
-use crate::status::tables::{Buckets, Grave, Graves, Objects, PartMaps, Settle, Settling, UploadParts, UploadState, Uploads};
+use crate::status::tables::{Buckets, Graves, Objects, PartMaps, Settle, Settling, UploadParts, UploadState, Uploads, Versions};
 use crate::status::{Commit, Page, RawRow, ReadError, Revision, Status, Stored};
 
 /// Rows of one commit.
@@ -108,8 +106,8 @@ async fn stale_settle(status: &Status) -> Result<Vec<WriteId>, site::Error> {
     loop {
         let page: Page<Settle> = status.page(&(), after.as_ref(), COMMIT_ROWS).await?;
         for (write, row) in &page.rows {
-            let Settling::Publish { object, .. } = &row.row else { continue };
-            let current = status.object(object).await?;
+            let Settling::Publish { object, slot, .. } = &row.row else { continue };
+            let current = status.unit(object, *slot).await?;
             if !current.is_some_and(|current| current.row.is_staged_by(*write)) {
                 stale.push(*write);
             }
@@ -134,25 +132,25 @@ struct Replay<'a> {
 /// A row of the archive.
 enum Archived {
     Bucket(BucketName, Bucket),
-    Grave(ObjectId, Grave),
-    Object(ObjectId, Box<Record>),
-    Parts(ObjectId, u16, Vec<PartEntry>),
+    Grave((ObjectId, Slot), Grave),
+    Live((ObjectId, Slot), Box<Record>),
+    Parts((ObjectId, Slot), u16, Vec<PartEntry>),
 }
 
 impl Archived {
-    fn object(&self) -> Option<&ObjectId> {
+    fn unit(&self) -> Option<&(ObjectId, Slot)> {
         match self {
             Self::Bucket(..) => None,
-            Self::Grave(object, _) | Self::Object(object, _) | Self::Parts(object, ..) => Some(object),
+            Self::Grave(unit, _) | Self::Live(unit, _) | Self::Parts(unit, ..) => Some(unit),
         }
     }
 }
 
-/// What is known of an object while a batch is gone through.
+/// What is known of a unit while a batch is gone through.
 #[derive(Clone, Default)]
 struct Known {
     record: Option<Record>,
-    grave: Option<Stamp>,
+    grave: Option<Grave>,
 }
 
 impl Replay<'_> {
@@ -191,13 +189,16 @@ impl Replay<'_> {
             return Ok(fresh(bucket?, is_had).map(|(name, stored)| Archived::Bucket(name, stored.row)));
         }
         if let Some(grave) = row.decode::<Graves>() {
-            return Ok(fresh(grave?, is_had).map(|((object, _), stored)| Archived::Grave(object, self.told(part, &stored))));
+            return Ok(fresh(grave?, is_had).map(|(unit, stored)| Archived::Grave(unit, self.told(part, &stored))));
         }
         if let Some(record) = row.decode::<Objects>() {
-            return Ok(fresh(record?, is_had).map(|(object, stored)| Archived::Object(object, Box::new(stored.row))));
+            return Ok(fresh(record?, is_had).map(|(object, stored)| live(object, stored.row)));
+        }
+        if let Some(record) = row.decode::<Versions>() {
+            return Ok(fresh(record?, is_had).map(|((object, _), stored)| live(object, stored.row)));
         }
         if let Some(chunk) = row.decode::<PartMaps>() {
-            return Ok(fresh(chunk?, is_had).map(|((object, (_, n)), stored)| Archived::Parts(object, n, stored.row)));
+            return Ok(fresh(chunk?, is_had).map(|((object, (slot, n)), stored)| Archived::Parts((object, slot), n, stored.row)));
         }
         Ok(None)
     }
@@ -219,12 +220,12 @@ impl Replay<'_> {
         for row in batch {
             let taken = match row {
                 Archived::Bucket(name, there) => self.bucket(&name, there, commit).await?,
-                Archived::Grave(object, grave) => bury(known.entry(object.clone()).or_default(), &object, grave, commit),
-                Archived::Object(object, record) => take(known.entry(object.clone()).or_default(), &object, *record, commit),
-                Archived::Parts(object, n, parts) => {
-                    let record = known.get(&object).and_then(|known| known.record.as_ref());
+                Archived::Grave(unit, grave) => bury(known.entry(unit.clone()).or_default(), &unit, grave, commit),
+                Archived::Live(unit, record) => take(known.entry(unit.clone()).or_default(), &unit.0, *record, commit),
+                Archived::Parts(unit, n, parts) => {
+                    let record = known.get(&unit).and_then(|known| known.record.as_ref());
                     match record.is_some_and(|record| n < chunks_of(record)) {
-                        true => (commit.put::<PartMaps>(&(object, (Slot::Null, n)), &parts), false),
+                        true => (commit.put::<PartMaps>(&(unit.0, (unit.1, n)), &parts), false),
                         false => (commit, false),
                     }
                 }
@@ -238,19 +239,18 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// What the status store has of the objects of a batch.
-    async fn known(&self, batch: &[Archived]) -> Result<HashMap<ObjectId, Known>, site::Error> {
-        let mut objects: Vec<ObjectId> = batch.iter().filter_map(Archived::object).cloned().collect();
-        objects.sort();
-        objects.dedup();
-        let slots: Vec<_> = objects.iter().map(|object| (object.clone(), Slot::Null)).collect();
-        let records = self.status.get_many::<Objects>(&objects).await?;
-        let graves = self.status.get_many::<Graves>(&slots).await?;
+    /// What the status store has of the units of a batch.
+    async fn known(&self, batch: &[Archived]) -> Result<HashMap<(ObjectId, Slot), Known>, site::Error> {
+        let mut units: Vec<_> = batch.iter().filter_map(Archived::unit).cloned().collect();
+        units.sort();
+        units.dedup();
+        let records = self.status.units(&units).await?;
+        let graves = self.status.get_many::<Graves>(&units).await?;
         let known = records.into_iter().zip(graves).map(|(record, grave)| Known {
-            record: record.map(|stored| stored.row),
-            grave: grave.map(|stored| stored.row.stamp),
+            record: record.map(|stored| stored.row.clone()),
+            grave: grave.map(|stored| stored.row),
         });
-        Ok(objects.into_iter().zip(known).collect())
+        Ok(units.into_iter().zip(known).collect())
     }
 
     async fn bucket(&self, name: &BucketName, there: Bucket, commit: Commit) -> Result<(Commit, bool), site::Error> {
@@ -271,39 +271,46 @@ fn fresh<K, R>((key, stored): (K, Stored<R>), is_had: impl Fn(Revision) -> bool)
     (!is_had(stored.revision)).then_some((key, stored))
 }
 
-fn bury(known: &mut Known, object: &ObjectId, grave: Grave, commit: Commit) -> (Commit, bool) {
-    let here = known.grave.max(known.record.as_ref().map(|record| record.vector.data));
-    if here.is_some_and(|here| here >= grave.stamp) {
+fn live(object: ObjectId, record: Record) -> Archived {
+    Archived::Live((object, record.slot()), Box::new(record))
+}
+
+/// A purge is no newer than what protects the version: both are held against each other like any two states of it.
+fn bury(known: &mut Known, unit: &(ObjectId, Slot), grave: Grave, commit: Commit) -> (Commit, bool) {
+    let buried = grave.vector();
+    let here = [known.grave.as_ref().map(Grave::vector), known.record.as_ref().map(|record| record.vector)];
+    if here.into_iter().flatten().any(|here| here.data > buried.data || here >= buried) {
         return (commit, false);
     }
-    let mut commit = commit.seen(grave.stamp).put::<Graves>(&(object.clone(), Slot::Null), &grave);
+    let mut commit = commit.seen(grave.vector().greatest()).put::<Graves>(unit, &grave);
     if let Some(record) = known.record.take() {
-        commit = without(&record, object, 0, commit).delete::<Objects>(object);
+        commit = without(&record, &unit.0, 0, commit).delete_unit(&unit.0, unit.1);
     }
-    known.grave = Some(grave.stamp);
+    known.grave = Some(grave);
     (commit, true)
 }
 
 fn take(known: &mut Known, object: &ObjectId, record: Record, commit: Commit) -> (Commit, bool) {
-    let is_older = match &known.record {
-        Some(here) => here.vector > record.vector || here.vector.partial_cmp(&record.vector).is_none(),
-        None => known.grave.is_some_and(|grave| grave >= record.vector.data),
+    let is_older = match (&known.record, &known.grave) {
+        (Some(here), _) => here.vector > record.vector || here.vector.partial_cmp(&record.vector).is_none(),
+        (None, Some(grave)) => grave.vector().data > record.vector.data || grave.vector() >= record.vector,
+        (None, None) => false,
     };
     if is_older || known.record.as_ref() == Some(&record) {
         return (commit, false);
     }
+    let slot = record.slot();
     let mut commit = commit.seen(record.vector.greatest());
     if let Some(here) = &known.record {
         commit = without(here, object, chunks_of(&record), commit);
     }
     if known.grave.take().is_some() {
-        commit = commit.delete::<Graves>(&(object.clone(), Slot::Null));
+        commit = commit.delete::<Graves>(&(object.clone(), slot));
     }
-    commit = commit.put::<Objects>(object, &record);
-    if let (Location::Staged(from), State::Present) = (&record.location, record.state) {
+    commit = commit.put_unit(object, &record);
+    if let (Some(from), State::Present) = (record.location.staged(), record.state) {
         let (object, binding) = (object.clone(), record.binding.clone());
-        let publish = Settling::Publish { object, slot: Slot::Null, from: *from, binding, over: None };
-        commit = commit.put::<Settle>(&record.write, &publish);
+        commit = commit.put::<Settle>(&record.write, &Settling::Publish { object, slot, from, binding, over: None });
     }
     known.record = Some(record);
     (commit, true)
@@ -311,9 +318,6 @@ fn take(known: &mut Known, object: &ObjectId, record: Record, commit: Commit) ->
 
 /// Takes away what belongs to a record that is replaced by one with so many chunks of its part map.
 fn without(record: &Record, object: &ObjectId, chunks: u16, commit: Commit) -> Commit {
-    let commit = match record.location {
-        Location::Staged(_) => commit.delete::<Settle>(&record.write),
-        _ => commit,
-    };
+    let commit = if record.location.is_staged() { commit.delete::<Settle>(&record.write) } else { commit };
     without_part_map(commit, object, record, chunks)
 }

@@ -169,7 +169,7 @@ async fn fill(process: &mut Process) {
     described(&site, "described").await;
     process.work("settle").await;
     put(&site, "replaced", "after").await;
-    site.set_tags(&object("dir/07"), vec![("tag".into(), "late".into())]).await.unwrap();
+    site.set_register(&object("dir/07"), None, crate::site::Register::Tags(vec![("tag".into(), "late".into())])).await.unwrap();
     site.delete(&object("gone"), WriteConditions::default()).await.unwrap();
 }
 
@@ -188,7 +188,7 @@ async fn a_lost_status_store_comes_back_as_it_was() {
         process.settle().await;
         assert!(!process.site.is_rebuilding());
         assert_eq!(seen(&process.site).await, before, "round {round}");
-        let record = process.site.head(&object("parts"), Selection::Part(2), &ReadConditions::default()).await.unwrap();
+        let record = process.site.head(&object("parts"), None, Selection::Part(2), &ReadConditions::default()).await.unwrap();
         assert_eq!(record.range, 5 << 20..(5 << 20) + 100);
         assert_eq!((process.site.unsettled(), process.site.buckets().await.unwrap()[0].owner.as_str()), (0, "owner"));
         process.stop().await;
@@ -247,7 +247,7 @@ async fn a_write_that_was_not_archived_is_not_lost() {
         assert_eq!((&after[key].2, &after[key].0.etag), (bytes, &identity.etag), "{key}");
     }
     assert_eq!(after["new/late"].0.headers.content_type.as_deref(), Some("application/octet-stream"));
-    let record = process.site.head(&object("dir/03"), Selection::All, &ReadConditions::default()).await.unwrap().record;
+    let record = process.site.head(&object("dir/03"), None, Selection::All, &ReadConditions::default()).await.unwrap().record;
     assert!(record.row.vector.data <= last.stamp, "not greater than the stamp that was lost");
     assert_eq!(process.site.bucket(&late).await.unwrap().owner, "owner");
     assert_eq!(process.site.counters().adopted.load(std::sync::atomic::Ordering::Relaxed), 2);
@@ -318,7 +318,7 @@ async fn a_status_store_from_a_snapshot_catches_up_and_gives_no_number_out_again
 }
 
 async fn stamp_of(site: &Site, key: &str) -> crate::model::Stamp {
-    site.head(&object(key), Selection::All, &ReadConditions::default()).await.unwrap().record.row.vector.data
+    site.head(&object(key), None, Selection::All, &ReadConditions::default()).await.unwrap().record.row.vector.data
 }
 
 #[tokio::test]

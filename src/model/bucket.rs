@@ -2,7 +2,38 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lifecycle::Lifecycle;
+use super::lock::ObjectLock;
 use super::stamp::Stamp;
+
+/// The register that holds [`Versioning`].
+const VERSIONING: &str = "versioning";
+/// The register that holds [`Lifecycle`].
+const LIFECYCLE: &str = "lifecycle";
+/// The register that holds [`ObjectLock`].
+const OBJECT_LOCK: &str = "object-lock";
+
+/// Whether writes make versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versioning {
+    /// They never did.
+    #[default]
+    Off,
+    /// Each write is a version of its own.
+    Enabled,
+    /// Writes replace the null version; the others stay.
+    Suspended,
+}
+
+impl Versioning {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Off => "",
+            Self::Enabled => "Enabled",
+            Self::Suspended => "Suspended",
+        }
+    }
+}
 
 /// What a site knows of a bucket. The grave of a bucket is its row with `deleted` set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +50,59 @@ impl Bucket {
     /// Whether the bucket exists.
     pub fn is_live(&self) -> bool {
         self.deleted.is_none()
+    }
+
+    /// Whether writes make versions.
+    pub fn versioning(&self) -> Versioning {
+        let all = [Versioning::Enabled, Versioning::Suspended];
+        let document = self.register(VERSIONING).unwrap_or_default();
+        all.into_iter().find(|state| state.name().as_bytes() == document).unwrap_or_default()
+    }
+
+    /// The bucket with this written as its versioning.
+    pub fn with_versioning(self, versioning: Versioning, stamp: Stamp) -> Self {
+        self.with_register(VERSIONING, stamp, versioning.name().into())
+    }
+
+    /// Whether versions can be locked, and how they are without being told.
+    pub fn object_lock(&self) -> Option<ObjectLock> {
+        self.register(OBJECT_LOCK).and_then(ObjectLock::parse)
+    }
+
+    /// The bucket with this lock, which it keeps: with it come versions.
+    pub fn with_object_lock(self, lock: ObjectLock, stamp: Stamp) -> Self {
+        let has_versions = self.versioning() == Versioning::Enabled;
+        let bucket = if has_versions { self } else { self.with_versioning(Versioning::Enabled, stamp) };
+        bucket.with_register(OBJECT_LOCK, stamp, lock.document().into())
+    }
+
+    /// What goes by itself, and when. Rules that are not understood expire nothing.
+    pub fn lifecycle(&self) -> Lifecycle {
+        let document = self.register(LIFECYCLE).unwrap_or_default();
+        serde_json::from_slice(document).unwrap_or_default()
+    }
+
+    /// The bucket with these rules; none removes them.
+    pub fn with_lifecycle(self, lifecycle: &Lifecycle, stamp: Stamp) -> Self {
+        let document = match lifecycle.rules.is_empty() {
+            true => Vec::new(),
+            false => serde_json::to_vec(lifecycle).expect("rules are plain values"),
+        };
+        self.with_register(LIFECYCLE, stamp, document)
+    }
+
+    /// The document of a subresource; `None` where there is none, or no longer: an empty one was removed.
+    pub fn register(&self, name: &str) -> Option<&[u8]> {
+        let register = self.registers.iter().find(|(known, ..)| known == name);
+        register.map(|(_, _, document)| document.as_slice()).filter(|document| !document.is_empty())
+    }
+
+    /// The bucket with this written as a subresource's document; an empty one removes it everywhere.
+    pub fn with_register(mut self, name: &str, stamp: Stamp, document: Vec<u8>) -> Self {
+        self.registers.retain(|(known, ..)| known != name);
+        self.registers.push((name.to_owned(), stamp, document));
+        self.registers.sort();
+        self
     }
 
     /// The greatest stamp in it: the next one drawn for this bucket must be greater.
@@ -81,6 +165,16 @@ mod tests {
         assert_eq!(both.registers.len(), 2);
         assert_eq!(both.greatest(), stamp(6));
         assert_eq!(with(made(1), "cors", 7).merge(&cors).registers[0].1, stamp(7));
+    }
+
+    #[test]
+    fn versioning_is_a_register_like_any_other() {
+        let enabled = made(1).with_versioning(Versioning::Enabled, stamp(2));
+        assert_eq!((made(1).versioning(), enabled.versioning()), (Versioning::Off, Versioning::Enabled));
+        let suspended = enabled.clone().with_versioning(Versioning::Suspended, stamp(3));
+        assert_eq!(enabled.merge(&suspended).versioning(), Versioning::Suspended);
+        assert_eq!(suspended.register("cors"), None);
+        assert_eq!(with(made(1), "cors", 5).with_register("cors", stamp(6), Vec::new()).register("cors"), None);
     }
 
     #[test]

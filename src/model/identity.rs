@@ -118,6 +118,20 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Of a delete marker, which has no bytes and shows nothing.
+    pub fn of_marker() -> Self {
+        Self {
+            size: 0,
+            etag: ETag::new(""),
+            parts: Parts::Single,
+            crc64: 0,
+            checksum: None,
+            headers: ContentHeaders::default(),
+            metadata: Metadata::new(),
+            tags: Tags::new(),
+        }
+    }
+
     /// The checksum S3 shows: the client's choice, else the CRC-64/NVME.
     pub fn shown_checksum(&self) -> Checksum {
         self.checksum.clone().unwrap_or_else(|| Checksum {

@@ -1,10 +1,13 @@
 //! The values everything else speaks of. No I/O, no clock, no S3 wire format.
 
+mod acl;
 mod base32;
 mod bucket;
 mod checksum;
 mod event;
 mod identity;
+mod lifecycle;
+mod lock;
 mod merge;
 mod object;
 mod record;
@@ -15,14 +18,17 @@ mod stamp;
 mod token;
 mod vector;
 
-pub use bucket::Bucket;
+pub use acl::{Acl, AclGrant, Grantee, Permission};
+pub use bucket::{Bucket, Versioning};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub use event::{Event, News, Telling};
 pub use identity::{ContentHeaders, ETag, Identity, Metadata, PART_NUMBER_MAX, PartEntry, Parts, Tags, hex, is_part_number};
+pub use lifecycle::{Day, Expiration, Expiring, Lifecycle, LifecycleFilter, LifecycleRule, NoncurrentExpiration};
+pub use lock::{Bypass, DefaultRetention, ObjectLock, Registers, Retention, RetentionMode, RetentionPeriod};
 pub use merge::{Decision, decide};
 pub use object::{BucketName, Key, NameError, ObjectId, Slot, Unit};
 pub use record::{Binding, Location, Record, StagingFile, State};
-pub use replica::{Here, LiveReplica, Replica, Told};
+pub use replica::{Grave, Here, LiveReplica, Purged, Replica, Told};
 pub use site_id::{Incarnation, NotAWriteId, Seq, SiteId, SiteNumber, WriteId};
 pub use source::Source;
 pub use stamp::{AHEAD_MS_MAX, NotAStamp, Stamp, StampParts};

@@ -162,6 +162,16 @@ pub enum Slot {
     Version(Stamp),
 }
 
+/// As S3 names a version.
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Version(stamp) => write!(f, "{stamp}"),
+        }
+    }
+}
+
 /// What is replicated, receipted, digested and explained.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Unit {
@@ -175,10 +185,23 @@ impl Unit {
         Self::Object { object: object.clone(), slot: Slot::Null }
     }
 
+    /// A version of an object.
+    pub fn of(object: &ObjectId, slot: Slot) -> Self {
+        Self::Object { object: object.clone(), slot }
+    }
+
     /// The object it is of; none of a bucket.
     pub fn object(&self) -> Option<&ObjectId> {
         match self {
             Self::Object { object, .. } => Some(object),
+            Self::Bucket(_) => None,
+        }
+    }
+
+    /// The object and which of its versions; none of a bucket.
+    pub fn version(&self) -> Option<(ObjectId, Slot)> {
+        match self {
+            Self::Object { object, slot } => Some((object.clone(), *slot)),
             Self::Bucket(_) => None,
         }
     }

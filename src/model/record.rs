@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
+use super::lock::Registers;
+use super::object::Slot;
 use super::site_id::WriteId;
 use super::stamp::Stamp;
 use super::vector::Vector;
@@ -23,9 +25,22 @@ pub struct Record {
     pub write: WriteId,
     /// The data stamp this one replaced: a write that had not seen what it replaces is a conflict.
     pub base: Option<Stamp>,
+    /// Whether it is a version of its own, named by its data stamp; else it is the null version.
+    pub versioned: bool,
+    pub registers: Registers,
 }
 
 impl Record {
+    /// Which of its key's versions it is.
+    pub fn slot(&self) -> Slot {
+        if self.versioned { Slot::Version(self.vector.data) } else { Slot::Null }
+    }
+
+    /// Whether LIST, HEAD and GET may show it: a delete marker is no object.
+    pub fn is_shown(&self) -> bool {
+        self.state != State::Marker
+    }
+
     /// Whether it still waits for this very write to reach its name.
     pub fn is_staged_by(&self, write: WriteId) -> bool {
         self.write == write && self.location.is_staged()
@@ -43,7 +58,7 @@ pub enum State {
 }
 
 /// Where a site's store keeps a unit's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Location {
     /// Under the key's own name.
     Plain,
@@ -69,6 +84,14 @@ impl Location {
     /// Whether the bytes are on their way to their name.
     pub fn is_staged(&self) -> bool {
         self.staged().is_some()
+    }
+
+    /// The same bytes as those of this unit: a version's come to a name of their own.
+    pub fn of_slot(self, slot: Slot, write: WriteId) -> Self {
+        match (self, slot) {
+            (Self::Staged(file), Slot::Version(_)) => Self::OwnStaged(file, write),
+            (location, _) => location,
+        }
     }
 
     /// Where the bytes are once they have come to their name.

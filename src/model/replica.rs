@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::Bucket;
 use super::identity::{Identity, PartEntry};
+use super::lock::Registers;
 use super::record::Record;
 use super::site_id::{Incarnation, Seq, SiteNumber};
 use super::stamp::Stamp;
@@ -17,17 +18,42 @@ pub struct Told {
     pub seq: Seq,
 }
 
+/// The tombstone of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grave {
+    /// Of the delete.
+    pub stamp: Stamp,
+    /// The data stamp it deleted, if one was known.
+    pub base: Option<Stamp>,
+    /// Who told of it: it leaves once every member has settled past that (protocol §12). `None` is this site, whose
+    /// seq is the row's own.
+    pub told: Option<Told>,
+    /// What is known of the version that was purged; `None` for the null version, whose deletes have data stamps.
+    pub purged: Option<Box<Purged>>,
+}
+
+/// A version that is gone. Its registers stay: a hold that the purge had not seen brings it back (protocol §6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purged {
+    /// Its purge is the grave's stamp.
+    pub vector: Vector,
+    pub registers: Registers,
+}
+
+impl Grave {
+    /// The stamps of a unit that is deleted.
+    pub fn vector(&self) -> Vector {
+        self.purged.as_ref().map_or_else(|| Vector::of(self.stamp), |purged| purged.vector)
+    }
+}
+
 /// A unit's state at a site, as other sites are told. Nothing of where the bytes lie there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Replica {
     /// Nothing is known of it there, which says nothing about it.
     Unknown,
-    /// It was deleted. `told`: by whom, in which life and under which seq; it leaves once everybody has settled past that.
-    Grave {
-        stamp: Stamp,
-        base: Option<Stamp>,
-        told: Option<Told>,
-    },
+    /// It was deleted. It says by whom, in which life and under which seq that was told.
+    Grave(Grave),
     Live(Box<LiveReplica>),
     Bucket(Bucket),
 }
@@ -38,6 +64,9 @@ pub struct LiveReplica {
     pub vector: Vector,
     pub identity: Identity,
     pub base: Option<Stamp>,
+    pub registers: Registers,
+    /// A delete marker, which has no bytes.
+    pub is_marker: bool,
     /// The parts that the identity counts.
     pub part_map: Vec<PartEntry>,
     /// Whether that site has the bytes.
@@ -49,17 +78,17 @@ impl Replica {
     pub fn vector(&self) -> Option<Vector> {
         match self {
             Self::Unknown => None,
-            Self::Grave { stamp, .. } => Some(Vector::of(*stamp)),
+            Self::Grave(grave) => Some(grave.vector()),
             Self::Live(live) => Some(live.vector),
             Self::Bucket(bucket) => Some(Vector::of(bucket.greatest())),
         }
     }
 }
 
-/// What is known of an object here.
+/// What is known of a unit here.
 #[derive(Clone, Copy, Debug)]
 pub enum Here<'a> {
     Nothing,
     Live(&'a Record),
-    Grave(Stamp),
+    Grave(&'a Grave),
 }

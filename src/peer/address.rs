@@ -52,7 +52,7 @@ mod tests {
         for good in ["http://127.0.0.1:9002", "http://[::1]:9002/", "http://berlin.example.com:80"] {
             let address: Address = good.parse().unwrap();
             assert_eq!(address.to_string(), good.trim_end_matches('/'));
-            assert_eq!(address.at("/feed/v1/log").path(), "/feed/v1/log");
+            assert_eq!(address.at("/feed/v2/log").path(), "/feed/v2/log");
         }
         for bad in ["", "127.0.0.1:9002", "https://a:1", "http://a", "http://u:p@a:1", "http://a:1/x", "http://:1", "http://a:b"]
         {

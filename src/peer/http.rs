@@ -38,13 +38,13 @@ pub enum Verb {
 impl Verb {
     pub fn path(self) -> &'static str {
         match self {
-            Self::Heads => "/feed/v1/heads",
-            Self::Log => "/feed/v1/log",
-            Self::Fetch => "/feed/v1/fetch",
-            Self::Open => "/feed/v1/open",
-            Self::Digests => "/feed/v1/digests",
-            Self::Rows => "/feed/v1/rows",
-            Self::Buckets => "/feed/v1/buckets",
+            Self::Heads => "/feed/v2/heads",
+            Self::Log => "/feed/v2/log",
+            Self::Fetch => "/feed/v2/fetch",
+            Self::Open => "/feed/v2/open",
+            Self::Digests => "/feed/v2/digests",
+            Self::Rows => "/feed/v2/rows",
+            Self::Buckets => "/feed/v2/buckets",
         }
     }
 
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn another_version_and_no_version_are_told_apart() {
-        assert_eq!(check_version(Some("1")), Ok(()));
-        assert!(check_version(Some("2")).unwrap_err().contains("version 2"));
+        assert_eq!(check_version(Some("2")), Ok(()));
+        assert!(check_version(Some("3")).unwrap_err().contains("version 3"));
         assert!(check_version(None).unwrap_err().contains("no feed of anybucket"));
     }
 }

@@ -6,7 +6,7 @@ use super::{Error, Result};
 use crate::model::{BucketName, Incarnation, Key, Replica, Seq, SiteId, SiteNumber, Slot, Telling, Vector};
 
 /// Version of everything in this file. Sites of different versions say so at the handshake and wait.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Bytes of a body that comes along with its record, at the most.
 pub const SMALL_BYTES_MAX: u64 = 64 * 1024;

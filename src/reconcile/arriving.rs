@@ -51,7 +51,7 @@ async fn is_missing(site: &Site, unit: &Unit, hint: &Hint, from: SiteNumber) -> 
     }
     let status = site.status();
     let is_here = match unit {
-        Unit::Object { object, .. } => status.object(object).await.map_err(site::Error::from)?.is_some(),
+        Unit::Object { object, slot } => status.unit(object, *slot).await.map_err(site::Error::from)?.is_some(),
         Unit::Bucket(bucket) => status.get::<Buckets>(bucket).await.map_err(site::Error::from)?.is_some(),
     };
     Ok(!is_here)

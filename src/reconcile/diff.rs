@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::digest::counts;
-use crate::model::{Key, SiteNumber, Stamp};
+use crate::model::{Key, SiteNumber, Slot, Stamp};
 use crate::peer::RowDigest;
 
 /// How a unit differs between two sites, or between what a site knows and what its store holds.
@@ -80,7 +80,7 @@ pub struct Remedy {
     pub correct: bool,
 }
 
-/// Compares rows of one range, each list in key order.
+/// Compares rows of one range, each list in the order of keys and slots.
 pub fn diff(here: &[RowDigest], there: &[RowDigest], graves_from_ms: u64) -> Vec<Difference> {
     let mut found = Vec::new();
     let (mut here, mut there) = (here.iter().peekable(), there.iter().peekable());
@@ -89,7 +89,7 @@ pub fn diff(here: &[RowDigest], there: &[RowDigest], graves_from_ms: u64) -> Vec
             (None, None) => return found,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(mine), Some(theirs)) => mine.key.cmp(&theirs.key),
+            (Some(mine), Some(theirs)) => (&mine.key, mine.slot).cmp(&(&theirs.key, theirs.slot)),
         };
         let mine = if order == Ordering::Greater { None } else { here.next() };
         let theirs = if order == Ordering::Less { None } else { there.next() };
@@ -108,7 +108,7 @@ fn class_of(here: Option<&RowDigest>, there: Option<&RowDigest>, graves_from_ms:
         (Some(here), Some(there)) => Some(match here.vector.data.cmp(&there.vector.data) {
             Ordering::Less => Class::OlderHere,
             Ordering::Greater => Class::OlderThere,
-            Ordering::Equal if here.is_grave != there.is_grave => Class::Content,
+            Ordering::Equal if here.is_grave != there.is_grave => class_of_purge(here, there),
             Ordering::Equal if here.has_bytes != there.has_bytes => Class::Lost,
             Ordering::Equal if here.vector != there.vector => Class::Registers,
             Ordering::Equal => Class::Content,
@@ -116,7 +116,23 @@ fn class_of(here: Option<&RowDigest>, there: Option<&RowDigest>, graves_from_ms:
     }
 }
 
+/// A version that one side has and the other has purged: the purge is news to one of them, or what keeps it is to the other.
+/// The null version has another data stamp once it is deleted.
+fn class_of_purge(here: &RowDigest, there: &RowDigest) -> Class {
+    match (here.slot, here.vector.partial_cmp(&there.vector)) {
+        (Slot::Null, _) => Class::Content,
+        (_, Some(Ordering::Less)) => Class::OlderHere,
+        (_, Some(Ordering::Greater)) => Class::OlderThere,
+        _ => Class::Registers,
+    }
+}
+
 impl Difference {
+    /// Which version of the key differs.
+    pub fn slot(&self) -> Slot {
+        [&self.here, &self.there].into_iter().flatten().next().map_or(Slot::Null, |row| row.slot)
+    }
+
     /// The greatest stamp that either side has of it: how young the difference may be.
     pub fn greatest(&self) -> Option<Stamp> {
         [&self.here, &self.there].into_iter().flatten().map(|row| row.vector.greatest()).max()
@@ -135,9 +151,12 @@ impl Difference {
             _ => {
                 let newer_there = !mine.has_bytes && theirs.has_bytes;
                 let newer_here = mine.has_bytes && !theirs.has_bytes;
+                // What is kept in spite of its purge comes back to where it went.
+                let kept_there = mine.is_grave && !theirs.is_grave;
+                let kept_here = !mine.is_grave && theirs.is_grave;
                 Remedy {
-                    pull: newer_there || !at_least(mine, theirs),
-                    tell: newer_here || !at_least(theirs, mine),
+                    pull: newer_there || kept_there || !at_least(mine, theirs),
+                    tell: newer_here || kept_here || !at_least(theirs, mine),
                     correct: false,
                 }
             }
@@ -160,7 +179,7 @@ fn is_right_there(mine: &RowDigest, theirs: &RowDigest, here: SiteNumber, there:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Incarnation, Slot, StampParts, Vector};
+    use crate::model::{Incarnation, StampParts, Vector};
 
     const HERE: SiteNumber = SiteNumber(1);
     const THERE: SiteNumber = SiteNumber(2);

@@ -6,11 +6,13 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{BucketName, Identity, Key, ObjectId, Parts, Record, Slot, Stamp, State, Vector};
+use crate::model::{
+    AclGrant, BucketName, Grantee, Identity, Key, ObjectId, Parts, Record, Registers, Retention, Slot, Stamp, State, Vector,
+};
 use crate::peer::{Digest, DigestAsk, KeyRange, RangeAsk, RowDigest, RowsPage};
 use crate::site::{GRAVE_KEPT_MS, Result, Site};
 use crate::status::Page;
-use crate::status::tables::{Graves, Objects};
+use crate::status::tables::{Graves, Objects, Versions};
 
 /// Begins every hash. Another one would make all sites of one version differ from all of another.
 const HASH_KEY: &[u8; 16] = b"anybucket.line.1";
@@ -89,10 +91,10 @@ fn add(digest: &mut Digest, row: &RowDigest, graves_from_ms: u64) {
 
 /// Whether a row that the other side does not have makes a difference.
 pub fn counts(row: &RowDigest, graves_from_ms: u64) -> bool {
-    !row.is_grave || row.vector.data.ms() >= graves_from_ms
+    !row.is_grave || row.vector.greatest().ms() >= graves_from_ms
 }
 
-/// The units of a range, in key order: at most `rows_max` of them, and at least one where there is any.
+/// The units of a range, in key order, those of a key newest first: at most `rows_max` of them, or all of one key.
 pub async fn rows(site: &Site, bucket: &BucketName, range: &KeyRange, rows_max: usize) -> Result<RowsPage> {
     let rows_max = rows_max.clamp(1, PAGE_ROWS);
     let object = |key: &Key| ObjectId { bucket: bucket.clone(), key: key.clone() };
@@ -100,50 +102,88 @@ pub async fn rows(site: &Site, bucket: &BucketName, range: &KeyRange, rows_max: 
     let slot = |object: &ObjectId| (object.clone(), Slot::Null);
     let (first, end) = (from.as_ref().map(slot), to.as_ref().map(slot));
     let objects: Page<Objects> = site.status().between(bucket, from.as_ref(), to.as_ref(), rows_max).await?;
+    let versions: Page<Versions> = site.status().between(bucket, first.as_ref(), end.as_ref(), rows_max).await?;
     let graves: Page<Graves> = site.status().between(bucket, first.as_ref(), end.as_ref(), rows_max).await?;
-    let live = objects.rows.iter().map(|(object, stored)| live_row(object, &stored.row));
-    let dead = graves.rows.iter().map(|((object, slot), stored)| grave_row(object, *slot, stored.row.stamp));
-    let mut rows: Vec<RowDigest> = live.chain(dead).collect();
-    rows.sort_by(|a, b| (&a.key, b.vector.data).cmp(&(&b.key, a.vector.data)));
-    // Read one after the other, an object that dies or is born meanwhile may be in both: the later counts.
-    rows.dedup_by(|later, first| later.key == first.key);
-    // Behind the last row of a page that goes on, nothing is known of that table.
     let ends = [
         objects.rows.last().filter(|_| objects.more).map(|(object, _)| object.key.clone()),
+        versions.rows.last().filter(|_| versions.more).map(|((object, _), _)| object.key.clone()),
         graves.rows.last().filter(|_| graves.more).map(|((object, _), _)| object.key.clone()),
     ];
+    // The last key of a page that goes on may have more: nothing is said of it before all of it is read.
     let cut = ends.into_iter().flatten().min();
-    let known = cut.as_ref().map_or(rows.len(), |cut| rows.partition_point(|row| row.key <= *cut));
-    let kept = known.min(rows_max);
-    let more = cut.is_some() || kept < rows.len();
-    rows.truncate(kept);
+    let mut rows: Vec<RowDigest> = objects.rows.iter().map(|(object, stored)| live_row(object, &stored.row)).collect();
+    rows.extend(versions.rows.iter().map(|((object, _), stored)| live_row(object, &stored.row)));
+    rows.extend(graves.rows.iter().map(|((object, slot), stored)| grave_row(object, *slot, &stored.row.vector())));
+    if let Some(cut) = &cut {
+        rows.retain(|row| row.key < *cut);
+        if rows.is_empty() {
+            rows = rows_of_key(site, &object(cut)).await?;
+        }
+    }
+    let more_of = |rows: &[RowDigest]| cut.is_some() || rows.len() > rows_max;
+    sort(&mut rows);
+    let more = more_of(&rows);
+    truncate(&mut rows, rows_max);
     Ok(RowsPage { rows, more })
+}
+
+/// All units of one key, however many.
+async fn rows_of_key(site: &Site, object: &ObjectId) -> Result<Vec<RowDigest>> {
+    let current = site.status().object(object).await?;
+    let mut rows: Vec<RowDigest> = current.iter().map(|stored| live_row(object, &stored.row)).collect();
+    let of_key = (object.clone(), ());
+    let mut after = None;
+    loop {
+        let page: Page<Versions> = site.status().page(&of_key, after.as_ref(), PAGE_ROWS).await?;
+        rows.extend(page.rows.iter().map(|(_, stored)| live_row(object, &stored.row)));
+        after = page.rows.last().map(|(key, _)| key.clone());
+        if !page.more {
+            break;
+        }
+    }
+    let mut after = None;
+    loop {
+        let page: Page<Graves> = site.status().page(&of_key, after.as_ref(), PAGE_ROWS).await?;
+        rows.extend(page.rows.iter().map(|((_, slot), stored)| grave_row(object, *slot, &stored.row.vector())));
+        after = page.rows.last().map(|(key, _)| key.clone());
+        if !page.more {
+            return Ok(rows);
+        }
+    }
+}
+
+/// By key and version. Read one after the other, a unit that dies, is born or moves meanwhile may be in two tables: the later
+/// state counts.
+fn sort(rows: &mut Vec<RowDigest>) {
+    let state = |row: &RowDigest| (row.vector.greatest(), row.is_grave);
+    rows.sort_by(|a, b| (&a.key, a.slot, state(b)).cmp(&(&b.key, b.slot, state(a))));
+    rows.dedup_by(|later, first| later.key == first.key && later.slot == first.slot);
+}
+
+/// Cuts behind `rows_max`, but never in the middle of a key: who reads on does so behind it.
+fn truncate(rows: &mut Vec<RowDigest>, rows_max: usize) {
+    let Some(last) = rows.get(rows_max) else { return };
+    let begins = rows.partition_point(|row| row.key < last.key);
+    let ends = rows.partition_point(|row| row.key <= last.key);
+    rows.truncate(if begins > 0 { begins } else { ends });
 }
 
 fn live_row(object: &ObjectId, record: &Record) -> RowDigest {
     RowDigest {
         key: object.key.clone(),
-        slot: Slot::Null,
+        slot: record.slot(),
         vector: record.vector,
         is_grave: false,
-        has_bytes: record.state == State::Present,
+        has_bytes: record.state != State::Wanted,
         size: record.identity.size,
         hash: hash_live(object, record),
     }
 }
 
-fn grave_row(object: &ObjectId, slot: Slot, stamp: Stamp) -> RowDigest {
+fn grave_row(object: &ObjectId, slot: Slot, vector: &Vector) -> RowDigest {
     let mut line = Line::of(object, slot, 0);
-    line.vector(&Vector::of(stamp));
-    RowDigest {
-        key: object.key.clone(),
-        slot,
-        vector: Vector::of(stamp),
-        is_grave: true,
-        has_bytes: false,
-        size: 0,
-        hash: line.end(),
-    }
+    line.vector(vector);
+    RowDigest { key: object.key.clone(), slot, vector: *vector, is_grave: true, has_bytes: false, size: 0, hash: line.end() }
 }
 
 /// Whether the bytes are there is part of it: two sites are not equal while one lacks them.
@@ -153,9 +193,10 @@ fn hash_live(object: &ObjectId, record: &Record) -> u128 {
         State::Wanted => 2,
         State::Marker => 3,
     };
-    let mut line = Line::of(object, Slot::Null, kind);
+    let mut line = Line::of(object, record.slot(), kind);
     line.vector(&record.vector);
     line.identity(&record.identity);
+    line.registers(&record.registers);
     line.end()
 }
 
@@ -230,6 +271,32 @@ impl Line {
         self.pairs(tags);
     }
 
+    /// Nothing where they are as they were before anybody wrote one: rows of before there were any hash as they did.
+    fn registers(&mut self, registers: &Registers) {
+        if *registers == Registers::default() {
+            return;
+        }
+        let Registers { acl, hold, retention, purge_bypasses } = registers;
+        self.0.update([u8::from(*hold), u8::from(*purge_bypasses), u8::from(retention.is_some()), u8::from(acl.is_some())]);
+        if let Some(Retention { mode, until_ms }) = retention {
+            self.0.update([*mode as u8]);
+            self.0.update(until_ms.to_be_bytes());
+        }
+        if let Some(acl) = acl {
+            self.text(&acl.owner);
+            self.0.update((acl.grants.len() as u64).to_be_bytes());
+            for AclGrant { grantee, permission } in &acl.grants {
+                self.text(match grantee {
+                    Grantee::User(id) => id,
+                    Grantee::AllUsers => "*",
+                    Grantee::AuthenticatedUsers => "+",
+                    Grantee::LogDelivery => "log",
+                });
+                self.0.update([matches!(grantee, Grantee::User(_)).into(), *permission as u8]);
+            }
+        }
+    }
+
     /// The first 128 bits.
     fn end(self) -> u128 {
         let hash: [u8; 32] = self.0.finalize().into();
@@ -254,12 +321,15 @@ mod tests {
     #[test]
     fn the_hash_of_a_row_never_changes() {
         // Computed by another program from what `Line` says it hashes.
-        assert_eq!(grave_row(&object("a"), Slot::Null, stamp(7)).hash, 26_357_621_904_171_501_101_603_569_605_041_350_967);
+        assert_eq!(
+            grave_row(&object("a"), Slot::Null, &Vector::of(stamp(7))).hash,
+            26_357_621_904_171_501_101_603_569_605_041_350_967
+        );
     }
 
     #[test]
     fn a_digest_is_a_sum_in_which_equal_rows_do_not_cancel_out() {
-        let row = |key: &str, ms| grave_row(&object(key), Slot::Null, stamp(ms));
+        let row = |key: &str, ms| grave_row(&object(key), Slot::Null, &Vector::of(stamp(ms)));
         let [a, b] = [row("a", 100), row("b", 100)];
         assert_eq!(digest_of(&[a.clone(), b.clone()], 0), digest_of(&[b, a.clone()], 0));
         assert_ne!(digest_of(&[a.clone(), a.clone()], 0).sum, 0);

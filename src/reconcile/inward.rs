@@ -9,13 +9,14 @@ use super::diff::Class;
 use super::outward::{FENCE_MS, Next, Stretch};
 use super::report::{Line, Report, Side};
 use super::run::{How, Place};
+use super::units::{KeyUnits, units};
 use crate::backend::{self, Found};
 use crate::model::{BucketName, Key, Location, ObjectId, Record, Slot, State};
 use crate::peer::KeyRange;
 use crate::replicate::Bell;
 use crate::site::{self, Scrubbed, Site};
-use crate::status::tables::{Graves, Objects};
-use crate::status::{Page, Stored};
+use crate::status::Stored;
+use crate::status::tables::Graves;
 
 /// Rows compared by one step.
 const STEP_ROWS: usize = 1_000;
@@ -35,10 +36,11 @@ pub(super) struct Inward {
     deep: bool,
 }
 
-/// A key that a row or the store has, or both.
+/// A key that rows or the store has, or both.
 struct Both {
     key: Key,
-    row: Option<Stored<Record>>,
+    units: Vec<Stored<Record>>,
+    /// What has the key's own name.
     found: Option<Found>,
 }
 
@@ -64,18 +66,17 @@ impl Inward {
     }
 
     pub async fn step(&mut self, report: &mut Report) -> Result<Next> {
-        let (from, end) = (self.from.as_ref().map(|key| self.object(key)), self.end.as_ref().map(|key| self.object(key)));
-        let rows: Page<Objects> =
-            self.site.status().between(&self.bucket, from.as_ref(), end.as_ref(), STEP_ROWS).await.map_err(site::Error::from)?;
-        let last = rows.rows.last().filter(|_| rows.more).map(|(object, _)| object.key.clone());
+        let range = KeyRange { from: self.from.clone(), to: self.end.clone() };
+        let rows = units(&self.site, &self.bucket, &range, STEP_ROWS).await?;
+        let last = rows.keys.last().filter(|_| rows.more).map(|of_key| of_key.key.clone());
         let listed = self.listed(last.as_ref()).await?;
         let cut = last.into_iter().chain(listed.cut).min();
         let mut hashed = 0;
-        for both in merged(rows, listed.found) {
+        for both in merged(rows.keys, listed.found) {
             if cut.as_ref().is_some_and(|cut| both.key > *cut) {
                 break;
             }
-            let (next, size) = (both.key.next(), both.row.as_ref().map_or(0, |row| row.row.identity.size));
+            let (next, size) = (both.key.next(), both.units.iter().map(|unit| unit.row.identity.size).sum::<u64>());
             self.look(both, report).await?;
             hashed += if self.deep { size } else { 0 };
             if hashed > STEP_BYTES {
@@ -129,16 +130,25 @@ impl Inward {
     }
 
     async fn look(&self, both: Both, report: &mut Report) -> Result<()> {
-        report.summary.compared += 1;
         let object = self.object(&both.key);
-        let Some(row) = both.row else {
-            let found = both.found.map_or(0, |found| found.size);
-            return self.foreign(&object, found, report).await;
-        };
-        let is_bound = both.found.as_ref().is_some_and(|found| found.binding == row.row.binding);
+        // Only the null version has the key's own name.
+        let null = both.units.iter().find(|unit| !unit.row.versioned);
+        if let Some(found) = both.found.as_ref().filter(|_| null.is_none_or(|null| null.row.state == State::Marker)) {
+            report.summary.compared += 1;
+            self.foreign(&object, found.size, report).await?;
+        }
+        for unit in both.units.iter().filter(|unit| unit.row.is_shown()) {
+            report.summary.compared += 1;
+            self.look_at(&object, unit, both.found.as_ref().filter(|_| !unit.row.versioned), report).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_at(&self, object: &ObjectId, row: &Stored<Record>, found: Option<&Found>, report: &mut Report) -> Result<()> {
+        let is_bound = found.is_some_and(|found| found.binding == row.row.binding);
         let scrubbed = match (is_bound && row.row.state == State::Present, self.deep) {
             (true, false) => return Ok(()),
-            (_, deep) => self.site.scrub(&object, &row, deep).await?,
+            (_, deep) => self.site.scrub(object, row, deep).await?,
         };
         report.summary.hashed += u64::from(self.deep);
         let class = match scrubbed {
@@ -150,7 +160,7 @@ impl Inward {
             Scrubbed::Lost => Class::Lost,
             Scrubbed::Other | Scrubbed::Rotten => Class::Rotten,
         };
-        let mends = !self.dry_run && self.site.mend(&object, &row, scrubbed).await?;
+        let mends = !self.dry_run && self.site.mend(object, row, scrubbed).await?;
         if mends {
             report.summary.queued += 1;
             self.bell.ring();
@@ -162,18 +172,21 @@ impl Inward {
         };
         let state = if row.row.state == State::Present { "present" } else { "wanted" };
         let here = Some(Side::at(row.row.vector.data, state));
-        self.line(&object, class, here, row.row.identity.size, action, report);
+        self.line((object, row.row.slot()), class, here, row.row.identity.size, action, report);
         Ok(())
     }
 
     /// Bytes without a row, unless one came meanwhile, or they are on their way out.
     async fn foreign(&self, object: &ObjectId, size: u64, report: &mut Report) -> Result<()> {
-        let row = self.site.status().object(object).await.map_err(site::Error::from)?;
-        if row.is_some() || self.is_leaving(object).await? {
+        let row = self.site.status().unit(object, Slot::Null).await.map_err(site::Error::from)?;
+        let is_named = row.as_ref().is_some_and(|row| row.row.is_shown());
+        let young_ms = self.site.clock().wall_ms().saturating_sub(FENCE_MS);
+        let is_hidden_now = row.is_some_and(|row| row.row.vector.data.ms() >= young_ms);
+        if is_named || is_hidden_now || self.is_leaving(object).await? {
             report.summary.busy += 1;
             return Ok(());
         }
-        self.line(object, Class::Foreign, None, size, "none", report);
+        self.line((object, Slot::Null), Class::Foreign, None, size, "none", report);
         Ok(())
     }
 
@@ -184,9 +197,17 @@ impl Inward {
         Ok(grave.is_some_and(|grave| grave.row.stamp.ms() >= young_ms))
     }
 
-    fn line(&self, object: &ObjectId, class: Class, here: Option<Side>, bytes: u64, action: &str, report: &mut Report) {
+    fn line(
+        &self,
+        (object, slot): (&ObjectId, Slot),
+        class: Class,
+        here: Option<Side>,
+        bytes: u64,
+        action: &str,
+        report: &mut Report,
+    ) {
         let (bucket, key) = (object.bucket.to_string(), object.key.to_string());
-        let (slot, action) = ("null".to_owned(), action.to_owned());
+        let (slot, action) = (slot.to_string(), action.to_owned());
         report.add(Line { bucket, key, slot, class, here, there: None, bytes, action, with: None });
     }
 }
@@ -198,17 +219,17 @@ struct Listed {
 }
 
 /// Rows and listing as one, in key order.
-fn merged(rows: Page<Objects>, found: Vec<Found>) -> impl Iterator<Item = Both> {
-    let (mut rows, mut found) = (rows.rows.into_iter().peekable(), found.into_iter().peekable());
+fn merged(rows: Vec<KeyUnits>, found: Vec<Found>) -> impl Iterator<Item = Both> {
+    let (mut rows, mut found) = (rows.into_iter().peekable(), found.into_iter().peekable());
     std::iter::from_fn(move || {
         let key = match (rows.peek(), found.peek()) {
             (None, None) => return None,
-            (Some((object, _)), None) => object.key.clone(),
+            (Some(of_key), None) => of_key.key.clone(),
             (None, Some(found)) => found.key.clone(),
-            (Some((object, _)), Some(found)) => object.key.clone().min(found.key.clone()),
+            (Some(of_key), Some(found)) => of_key.key.clone().min(found.key.clone()),
         };
-        let row = rows.next_if(|(object, _)| object.key == key).map(|(_, stored)| stored);
+        let units = rows.next_if(|of_key| of_key.key == key).map(|of_key| of_key.units).unwrap_or_default();
         let found = found.next_if(|found| found.key == key);
-        Some(Both { key, row, found })
+        Some(Both { key, units, found })
     })
 }

@@ -20,6 +20,7 @@ mod run;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod units;
 mod worker;
 
 pub use board::{Progress, Reconciler, RunState};

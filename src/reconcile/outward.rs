@@ -15,7 +15,6 @@ use super::pair::{Pair, Ways, in_time};
 use super::report::{Report, action_of};
 use super::run::Place;
 use super::{Error, Result};
-use crate::backend::Body;
 use crate::model::{BucketName, Key, News, ObjectId, Replica, SiteNumber, Telling, Unit};
 use crate::peer::KeyRange;
 use crate::replicate::{Bell, absorb_hints};
@@ -245,7 +244,7 @@ impl Outward {
 
     /// Whether whoever follows will mend it without being asked.
     async fn is_on_its_way(&self, difference: &Difference, remedy: Remedy) -> Result<bool> {
-        let (site, unit) = (&self.pair.site, self.unit(&difference.key));
+        let (site, unit) = (&self.pair.site, self.unit(difference));
         let pulled = match &difference.there {
             Some(there) if remedy.pull => {
                 let work = site.status().get::<Work>(&unit).await.map_err(crate::site::Error::from)?;
@@ -260,17 +259,18 @@ impl Outward {
         Ok(pulled && told && !remedy.correct && (remedy.pull || remedy.tell))
     }
 
-    fn unit(&self, key: &Key) -> Unit {
-        Unit::null(&ObjectId { bucket: self.pair.bucket.clone(), key: key.clone() })
+    fn unit(&self, difference: &Difference) -> Unit {
+        let object = ObjectId { bucket: self.pair.bucket.clone(), key: difference.key.clone() };
+        Unit::of(&object, difference.slot())
     }
 
     async fn mend(&mut self, plan: Vec<(Difference, Remedy, bool)>, report: &mut Report) -> Result<()> {
         if !self.dry_run {
             let due = || plan.iter().filter(|(_, _, on_its_way)| !on_its_way);
             self.pull(due().filter(|(_, remedy, _)| remedy.pull).map(|(found, ..)| found), report).await?;
-            self.tell(due().filter(|(_, remedy, _)| remedy.tell).map(|(found, ..)| self.unit(&found.key)), report).await?;
+            self.tell(due().filter(|(_, remedy, _)| remedy.tell).map(|(found, ..)| self.unit(found)), report).await?;
             for (found, ..) in due().filter(|(_, remedy, _)| remedy.correct) {
-                self.correct(&found.key).await?;
+                self.correct(found).await?;
                 report.summary.corrected += 1;
             }
         }
@@ -289,7 +289,7 @@ impl Outward {
     async fn pull(&self, found: impl Iterator<Item = &Difference>, report: &mut Report) -> Result<()> {
         let hint = |difference: &Difference| {
             let vector = difference.there.as_ref()?.vector;
-            Some(Telling { unit: self.unit(&difference.key), vector, news: News::Mutated })
+            Some(Telling { unit: self.unit(difference), vector, news: News::Mutated })
         };
         let hints: Vec<Telling> = found.filter_map(hint).collect();
         for some in hints.chunks(256) {
@@ -313,17 +313,14 @@ impl Outward {
     }
 
     /// One of two contents under the same stamps was damaged: that of the site that drew them is taken, with its bytes.
-    async fn correct(&self, key: &Key) -> Result<()> {
-        let unit = self.unit(key);
+    async fn correct(&self, found: &Difference) -> Result<()> {
+        let unit = self.unit(found);
         let (Unit::Object { object, .. }, peer) = (&unit, &self.pair.neighbour.peer) else { return Ok(()) };
         let fetched = in_time(peer.fetch(std::slice::from_ref(&unit))).await?;
         let Some(Replica::Live(live)) = fetched.into_iter().next().map(|fetched| fetched.replica) else { return Ok(()) };
-        let body = match live.identity.size {
-            0 => Body::empty(),
-            size => in_time(peer.open(object, live.vector.data, 0..size)).await?,
-        };
+        let body = in_time(peer.open(object, live.vector.data, 0..live.identity.size)).await?;
         let stamp = live.vector.data;
-        match self.pair.site.correct(object, Replica::Live(live), Some(body)).await? {
+        match self.pair.site.correct(&unit, Replica::Live(live), Some(body)).await? {
             Applied::Reached(_) => {
                 tracing::error!(%stamp, %object, peer = %self.pair.neighbour.id.name, "two contents bore one stamp: that of its origin was taken");
                 Ok(())

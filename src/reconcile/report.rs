@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::diff::{Class, Difference, Remedy};
-use crate::model::{BucketName, Slot, Stamp};
+use crate::model::{BucketName, Stamp};
 use crate::peer::RowDigest;
 
 /// Lines kept for whoever asked; more are counted only.
@@ -98,14 +98,11 @@ impl Report {
 
     /// A difference between two sites, and what becomes of it.
     pub fn differs(&mut self, bucket: &BucketName, with: &str, difference: &Difference, action: &str) {
-        let slot = [&difference.here, &difference.there].into_iter().flatten().next().map_or(Slot::Null, |row| row.slot);
+        let slot = difference.slot();
         self.add(Line {
             bucket: bucket.to_string(),
             key: difference.key.to_string(),
-            slot: match slot {
-                Slot::Null => "null".to_owned(),
-                Slot::Version(stamp) => stamp.to_string(),
-            },
+            slot: slot.to_string(),
             class: difference.class,
             here: difference.here.as_ref().map(Side::of),
             there: difference.there.as_ref().map(Side::of),

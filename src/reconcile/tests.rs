@@ -16,7 +16,7 @@ use crate::sim::run;
 use crate::site::testing::{get, object, put, with_bucket};
 use crate::site::{Error, Scope, Site, WriteConditions};
 use crate::status::Commit;
-use crate::status::tables::{Dirty, Graves, Objects};
+use crate::status::tables::{Dirty, Graves};
 
 /// Two sites of which only the first tells the other what is written there; both have something of their own.
 async fn one_way() -> Street {
@@ -82,19 +82,19 @@ async fn damage(street: &Street, each: usize) {
     for n in 0..each {
         let key = |kind: &str| object(&format!("{kind}/{n:04}"));
         let of = |kind: &'static str| async move { record(two, &format!("{kind}/{n:04}")).await };
-        plant(two, Commit::new().delete::<Objects>(&key("new"))).await;
+        plant(two, Commit::new().delete_unit(&key("new"), Slot::Null)).await;
         plant(two, Commit::new().delete::<Graves>(&(key("gone"), Slot::Null))).await;
-        plant(one, Commit::new().delete::<Objects>(&key("unseen"))).await;
+        plant(one, Commit::new().delete_unit(&key("unseen"), Slot::Null)).await;
         let old = of("old").await;
         let older = Record { vector: Vector::of(moved(old.vector.data, -1_000)), ..old };
-        plant(if n % 2 == 0 { one } else { two }, Commit::new().put::<Objects>(&key("old"), &older)).await;
+        plant(if n % 2 == 0 { one } else { two }, Commit::new().put_unit(&key("old"), &older)).await;
         let mut tagged = of("tags").await;
         tagged.vector.tags = Some(moved(tagged.vector.data, 1_000));
         tagged.identity.tags = vec![("a".into(), "b".into())];
-        plant(if n % 2 == 0 { one } else { two }, Commit::new().put::<Objects>(&key("tags"), &tagged)).await;
+        plant(if n % 2 == 0 { one } else { two }, Commit::new().put_unit(&key("tags"), &tagged)).await;
         let mut other = of("text").await;
         other.identity.metadata = vec![("not".into(), "so".into())];
-        plant(two, Commit::new().put::<Objects>(&key("text"), &other)).await;
+        plant(two, Commit::new().put_unit(&key("text"), &other)).await;
     }
 }
 
@@ -153,7 +153,7 @@ fn a_bucket_of_which_something_was_lost_is_compared_by_itself_and_then_no_longer
     run(async {
         let street = two_equal_sites(10).await;
         let (one, key) = (street.site(1), (SiteNumber(2), object("x").bucket));
-        plant(street.site(2), Commit::new().delete::<Objects>(&object("kept/0003"))).await;
+        plant(street.site(2), Commit::new().delete_unit(&object("kept/0003"), Slot::Null)).await;
         plant(one, Commit::new().put::<Dirty>(&key, &crate::model::Seq(5))).await;
         pass(90).await;
         assert_eq!(one.status().get::<Dirty>(&key).await.unwrap(), None);
@@ -180,7 +180,7 @@ fn bytes_that_are_gone_replaced_or_rotten_are_found_and_fetched_again() {
         bytes_behind_the_back(two, "kept/nobody").await;
         let mut rotten = record(two, "kept/0002").await;
         rotten.identity.crc64 ^= 1;
-        plant(two, Commit::new().put::<Objects>(&object("kept/0002"), &rotten)).await;
+        plant(two, Commit::new().put_unit(&object("kept/0002"), &rotten)).await;
         let store = |deep, dry_run| Ask { deep, dry_run, prefix: "kept/".into(), bucket: Some(object("x").bucket), with: None };
         let of_store = |summary: &Summary| [Class::Lost, Class::Rotten, Class::Foreign].map(|class| summary.classes[&class]);
         assert_eq!(of_store(&street.reconcile(2, store(false, true)).await.summary), [1, 1, 1]);
@@ -235,7 +235,7 @@ async fn rows_without_bytes(street: &Street, count: usize) {
     let keys: Vec<_> = (0..count).map(|n| object(&format!("folder-{:03}/file-{n:06}.bin", n % 1_000))).collect();
     for some in keys.chunks(1_000) {
         for number in [1, 2] {
-            let rows = some.iter().fold(Commit::new(), |commit, object| commit.put::<Objects>(object, &record));
+            let rows = some.iter().fold(Commit::new(), |commit, object| commit.put_unit(object, &record));
             plant(street.site(number), rows).await;
         }
     }
@@ -253,7 +253,7 @@ fn equal_sites_are_proven_equal_with_few_bytes_and_soon() {
         let bytes = street.wires.bytes.load(Ordering::Relaxed) - before;
         println!("{count} objects proven equal in {:?} with {bytes} bytes", began.elapsed());
         assert!(bytes < 100 * count as u64 / 1_000, "{bytes}");
-        plant(street.site(2), Commit::new().delete::<Objects>(&object("folder-007/file-000007.bin"))).await;
+        plant(street.site(2), Commit::new().delete_unit(&object("folder-007/file-000007.bin"), Slot::Null)).await;
         assert_eq!(counted(&street.reconcile(1, dry(2)).await.summary), [(Class::MissingThere, 1)]);
         let bytes = street.wires.bytes.load(Ordering::Relaxed) - before - bytes;
         println!("one difference found with {bytes} bytes");

@@ -2,19 +2,23 @@
 
 use s3s::dto::{
     Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-    GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput,
-    HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
+    GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
 };
 use s3s::{S3Request, S3Response, S3Result};
 
+use http::HeaderName;
+
 use super::list::Token;
 use super::{Face, auth, convert, error};
+use crate::model::ObjectLock;
 use crate::site::{BucketInfo, Error};
 
 /// The region whose buckets S3 shows without a location, and where making one's own bucket again is no error.
 pub const FIRST_REGION: &str = "us-east-1";
 
 const BUCKETS_MAX: usize = 10_000;
+
+const LOCK: HeaderName = HeaderName::from_static("x-amz-bucket-object-lock-enabled");
 
 /// CreateBucket.
 pub async fn create(face: &Face, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
@@ -27,7 +31,16 @@ pub async fn create(face: &Face, req: S3Request<CreateBucketInput>) -> S3Result<
         check_location(config.location_constraint.as_ref().map(BucketLocationConstraint::as_str), region)?;
     }
     let owner = auth::caller(&req.extensions)?.owner();
-    match face.site.create_bucket(&bucket, owner, region).await {
+    let has_lock = match req.headers.get(LOCK).map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
+        None | Some(b"false") => false,
+        Some(b"true") => true,
+        Some(_) => return Err(error::invalid_argument("x-amz-bucket-object-lock-enabled is true or false")),
+    };
+    let registers = |row: crate::model::Bucket, stamp| match has_lock {
+        true => row.with_object_lock(ObjectLock::default(), stamp),
+        false => row,
+    };
+    match face.site.create_bucket_with(&bucket, owner, region, registers).await {
         Ok(_) => {}
         Err(Error::BucketAlreadyOwnedByYou) if region == FIRST_REGION => {}
         Err(err) => return Err(error::from_site(err)),
@@ -63,15 +76,6 @@ pub async fn location(face: &Face, req: S3Request<GetBucketLocationInput>) -> S3
     let info = info(face, &req.input.bucket).await?;
     let constraint = Some(info.region).filter(|region| region != FIRST_REGION);
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: constraint.map(BucketLocationConstraint::from) }))
-}
-
-/// GetBucketVersioning: no bucket has versions, which an empty document says.
-pub async fn versioning(
-    face: &Face,
-    req: S3Request<GetBucketVersioningInput>,
-) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    info(face, &req.input.bucket).await?;
-    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }
 
 pub async fn info(face: &Face, bucket: &str) -> S3Result<BucketInfo> {

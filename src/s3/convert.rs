@@ -68,15 +68,6 @@ pub fn slot(version: Option<&str>) -> S3Result<Option<Slot>> {
     }
 }
 
-/// Whether `versionId=null` was said; any other version does not exist before buckets have versions.
-pub fn null_version(version: Option<&str>) -> S3Result<bool> {
-    match slot(version)? {
-        None => Ok(false),
-        Some(Slot::Null) => Ok(true),
-        Some(Slot::Version(_)) => Err(error::no_such_version()),
-    }
-}
-
 /// Milliseconds since 1970 as S3 shows them: whole seconds.
 pub fn timestamp(ms: u64) -> Timestamp {
     let seconds = (ms / 1000).to_string();
@@ -342,12 +333,12 @@ mod tests {
     }
 
     #[test]
-    fn only_null_names_a_version_before_there_are_versions() {
-        assert!(!null_version(None).unwrap());
-        assert!(null_version(Some("null")).unwrap());
-        let stamp = "0".repeat(26);
-        assert_eq!(null_version(Some(&stamp)).unwrap_err().code().as_str(), "NoSuchVersion");
-        assert_eq!(null_version(Some("")).unwrap_err().code().as_str(), "InvalidArgument");
+    fn versions_are_named_by_their_stamps() {
+        let id = "0".repeat(26);
+        assert_eq!(slot(None).unwrap(), None);
+        assert_eq!(slot(Some("null")).unwrap(), Some(Slot::Null));
+        assert_eq!(slot(Some(&id)).unwrap().map(|slot| slot.to_string()), Some(id));
+        assert_eq!(slot(Some("")).unwrap_err().code().as_str(), "InvalidArgument");
     }
 
     #[test]

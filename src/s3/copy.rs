@@ -12,9 +12,9 @@ use super::conditions::copy_range;
 use super::convert::{self, show_checksum};
 use super::gate::Asked;
 use super::sites::Wait;
-use super::{Face, bucket, error, multipart, object};
-use crate::model::{Checksum, ChecksumKind, ObjectId};
-use crate::site::CopyRequest;
+use super::{Face, bucket, error, lock, multipart, object, versioning};
+use crate::model::{Checksum, ChecksumKind, ObjectId, Registers, Slot};
+use crate::site::{CopyRequest, PartSource, ReadConditions, Selection};
 
 const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
 const SOURCE_OWNER: HeaderName = HeaderName::from_static("x-amz-source-expected-bucket-owner");
@@ -39,8 +39,9 @@ impl Directive {
 /// CopyObject.
 pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
     let to = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let (from, null) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
-    let request = request(&req)?;
+    let (from, version) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
+    let registers = lock::of_headers(face, &to.bucket, &req.headers).await?;
+    let request = CopyRequest { version, registers, ..request(&req)? };
     let wait = Wait::read(&face.site, &req.headers)?;
     let written = face.site.copy(&from, &to, request).await.map_err(error::from_site)?;
     let mut result = CopyObjectResult {
@@ -56,11 +57,12 @@ pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3
     );
     let output = CopyObjectOutput {
         copy_object_result: Some(result),
-        copy_source_version_id: null.then(|| "null".into()),
+        copy_source_version_id: source_version(face, &from, version).await?,
+        version_id: versioning::shown(face, &to.bucket, written.slot).await?,
         ..CopyObjectOutput::default()
     };
     let mut headers = convert::stamp_header(written.stamp);
-    Wait::until_there(wait, &face.site, &to, &mut headers).await;
+    Wait::until_there(wait, &face.site, &to, written.slot, &mut headers).await;
     Ok(S3Response::with_headers(output, headers))
 }
 
@@ -84,38 +86,53 @@ fn request(req: &S3Request<CopyObjectInput>) -> S3Result<CopyRequest> {
         checksum: algorithm.as_deref().map(convert::algorithm).transpose()?,
         storage_class: convert::storage_class(&req.headers)?,
         website_redirect_location: convert::website_redirect(&req.headers)?,
+        version: None,
+        registers: Registers::default(),
     })
 }
 
-/// The source of a copy, which the caller must be allowed to read, and whether it was named as the null version.
+/// Which version was copied, where the bucket has any: the one that was named, or else what is current.
+async fn source_version(face: &Face, from: &ObjectId, version: Option<Slot>) -> S3Result<Option<String>> {
+    if let Some(slot) = version {
+        return Ok(Some(slot.to_string()));
+    }
+    let seen = face.site.head(from, None, Selection::All, &ReadConditions::default()).await;
+    match seen {
+        Ok(seen) => versioning::shown(face, &from.bucket, seen.record.row.slot()).await,
+        // It went since it was copied.
+        Err(_) => Ok(None),
+    }
+}
+
+/// The source of a copy, which the caller must be allowed to read, and the version of it that was named.
 async fn source(
     face: &Face,
     source: &CopySource,
     headers: &HeaderMap,
     extensions: &http::Extensions,
-) -> S3Result<(ObjectId, bool)> {
+) -> S3Result<(ObjectId, Option<Slot>)> {
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(error::not_implemented("copying from an access point"));
     };
     auth::caller(extensions)?.must(&face.site, Right::Read, bucket, key).await?;
-    let null = convert::null_version(version_id.as_deref())?;
+    let version = convert::slot(version_id.as_deref())?;
     if let Some(owner) = headers.get(SOURCE_OWNER)
         && bucket::info(face, bucket).await?.owner.as_bytes() != owner.as_bytes()
     {
         return Err(error::access_denied());
     }
-    Ok((convert::object_id(bucket, key)?, null))
+    Ok((convert::object_id(bucket, key)?, version))
 }
 
 /// UploadPartCopy.
 pub async fn part(face: &Face, req: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let to = convert::object_id(&req.input.bucket, &req.input.key)?;
     let number = multipart::part_number(req.input.part_number)?;
-    let (from, null) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
+    let (object, version) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
     let range = copy_range(req.input.copy_source_range.as_deref())?;
     let asked = req.extensions.get::<Asked>().cloned().unwrap_or_default();
-    let conditions = asked.conditions.source.of_read()?;
-    let copied = face.site.copy_part(&from, range, conditions, &to, &req.input.upload_id, number).await;
+    let source = PartSource { object, version, range, conditions: asked.conditions.source.of_read()? };
+    let copied = face.site.copy_part(&source, &to, &req.input.upload_id, number).await;
     let part = copied.map_err(error::from_site)?;
     let mut result = CopyPartResult {
         e_tag: Some(convert::etag(&part.etag)),
@@ -128,7 +145,7 @@ pub async fn part(face: &Face, req: S3Request<UploadPartCopyInput>) -> S3Result<
     }
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(result),
-        copy_source_version_id: null.then(|| "null".into()),
+        copy_source_version_id: source_version(face, &source.object, version).await?,
         ..UploadPartCopyOutput::default()
     }))
 }

@@ -9,9 +9,9 @@ use s3s::{S3Error, S3Request, S3Response, S3Result};
 use super::auth::{self, Caller, Right};
 use super::gate::Asked;
 use super::sites::Wait;
-use super::{Face, convert, error, xml};
-use crate::model::{self, BucketName, ObjectId, Slot};
-use crate::site::{Deleted, EtagCondition, WriteConditions};
+use super::{Face, convert, error, lock, versioning, xml};
+use crate::model::{self, BucketName, Bypass, ObjectId, Slot};
+use crate::site::{Deleted, EtagCondition, Purge, WriteConditions};
 
 /// Most keys in one DeleteObjects.
 const KEYS_MAX: usize = 1000;
@@ -30,20 +30,31 @@ pub async fn one(face: &Face, req: S3Request<DeleteObjectInput>) -> S3Result<S3R
     };
     let wait = Wait::read(&face.site, &req.headers)?;
     let version = req.input.version_id.as_deref();
-    let deleted = remove(face, &object, version, conditions).await?;
-    let output = DeleteObjectOutput { version_id: version.map(str::to_owned), ..DeleteObjectOutput::default() };
+    let slot = convert::slot(version)?;
+    let bypass = lock::bypass(face, &req.extensions, &req.input.bucket, &req.headers).await?;
+    let deleted = remove(face, &object, slot.map(|slot| Purge { slot, bypass }), conditions).await?;
     let mut headers = deleted.stamp.map(convert::stamp_header).unwrap_or_default();
-    Wait::until_there(wait.filter(|_| deleted.stamp.is_some()), &face.site, &object, &mut headers).await;
-    Ok(S3Response::with_headers(output, headers))
+    let shown = shown(face, &object.bucket, slot, &deleted).await?;
+    versioning::put_deleted(&deleted, shown.as_deref(), &mut headers);
+    Wait::until_there(wait.filter(|_| deleted.stamp.is_some()), &face.site, &object, deleted.slot, &mut headers).await;
+    Ok(S3Response::with_headers(DeleteObjectOutput::default(), headers))
 }
 
-/// Deletes the null version, which is the object. A version that never was is deleted already.
-async fn remove(face: &Face, object: &ObjectId, version: Option<&str>, conditions: WriteConditions) -> S3Result<Deleted> {
-    if let Some(Slot::Version(_)) = convert::slot(version)? {
-        face.site.bucket(&object.bucket).await.map_err(error::from_site)?;
-        return Ok(Deleted { stamp: None });
+/// The version that was named, or else that which was made; none in a bucket without versions.
+async fn shown(face: &Face, bucket: &BucketName, named: Option<Slot>, deleted: &Deleted) -> S3Result<Option<String>> {
+    match named {
+        Some(slot) => Ok(Some(slot.to_string())),
+        None => versioning::shown(face, bucket, deleted.slot).await,
     }
-    face.site.delete(object, conditions).await.map_err(error::from_site)
+}
+
+/// Destroys the version that is named; without one it hides or deletes the object, as its bucket has it.
+async fn remove(face: &Face, object: &ObjectId, purge: Option<Purge>, conditions: WriteConditions) -> S3Result<Deleted> {
+    let deleted = match purge {
+        None => face.site.delete(object, conditions).await,
+        Some(purge) => face.site.purge(object, purge, conditions).await,
+    };
+    deleted.map_err(error::from_site)
 }
 
 fn size(asked: i64) -> S3Result<u64> {
@@ -60,15 +71,14 @@ pub async fn many(face: &Face, req: S3Request<DeleteObjectsInput>) -> S3Result<S
     }
     face.site.bucket(&bucket).await.map_err(error::from_site)?;
     let quiet = req.input.delete.quiet.unwrap_or(false);
-    let outcomes = objects.into_iter().map(|named| outcome(face, caller, &bucket, named));
+    let bypass = lock::bypass(face, &req.extensions, &req.input.bucket, &req.headers).await?;
+    let outcomes = objects.into_iter().map(|named| outcome(face, caller, (&bucket, bypass), named));
     let outcomes: Vec<_> = futures::stream::iter(outcomes).buffered(AT_A_TIME).collect().await;
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for (named, outcome) in outcomes {
         match outcome {
-            Ok(()) if quiet => {}
-            Ok(()) => {
-                deleted.push(DeletedObject { key: Some(named.key), version_id: named.version_id, ..DeletedObject::default() })
-            }
+            Ok(_) if quiet => {}
+            Ok(done) => deleted.push(told_deleted(face, &bucket, named, done).await?),
             Err(err) => errors.push(told(named, &err)),
         }
     }
@@ -77,12 +87,31 @@ pub async fn many(face: &Face, req: S3Request<DeleteObjectsInput>) -> S3Result<S
     Ok(if odd { xml::replaced(&output) } else { S3Response::new(output) })
 }
 
-async fn outcome(face: &Face, caller: &Caller, bucket: &BucketName, named: ObjectIdentifier) -> (ObjectIdentifier, S3Result<()>) {
-    let result = remove_named(face, caller, bucket, &named).await;
+/// A line of the answer: which marker was made or destroyed, if it was one.
+async fn told_deleted(face: &Face, bucket: &BucketName, named: ObjectIdentifier, deleted: Deleted) -> S3Result<DeletedObject> {
+    let marker = match deleted.is_marker {
+        true => versioning::shown(face, bucket, deleted.slot).await?,
+        false => None,
+    };
+    Ok(DeletedObject {
+        key: Some(named.key),
+        version_id: named.version_id,
+        delete_marker: deleted.is_marker.then_some(true),
+        delete_marker_version_id: marker,
+    })
+}
+
+type Outcome = (ObjectIdentifier, S3Result<Deleted>);
+
+/// The bucket of many keys, and with which right they are deleted.
+type From<'a> = (&'a BucketName, Bypass);
+
+async fn outcome(face: &Face, caller: &Caller, from: From<'_>, named: ObjectIdentifier) -> Outcome {
+    let result = remove_named(face, caller, from, &named).await;
     (named, result)
 }
 
-async fn remove_named(face: &Face, caller: &Caller, bucket: &BucketName, named: &ObjectIdentifier) -> S3Result<()> {
+async fn remove_named(face: &Face, caller: &Caller, (bucket, bypass): From<'_>, named: &ObjectIdentifier) -> S3Result<Deleted> {
     let object = ObjectId { bucket: bucket.clone(), key: convert::key(&named.key)? };
     caller.must(&face.site, Right::Delete, bucket.as_str(), &named.key).await?;
     let etag = |etag: &ETag| match etag.value() {
@@ -95,7 +124,8 @@ async fn remove_named(face: &Face, caller: &Caller, bucket: &BucketName, named: 
         if_modified_at_ms: named.last_modified_time.as_ref().and_then(convert::millis),
         if_size: named.size.map(size).transpose()?,
     };
-    remove(face, &object, named.version_id.as_deref(), conditions).await.map(drop)
+    let purge = convert::slot(named.version_id.as_deref())?.map(|slot| Purge { slot, bypass });
+    remove(face, &object, purge, conditions).await
 }
 
 fn told(named: ObjectIdentifier, err: &S3Error) -> Error {

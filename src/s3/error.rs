@@ -9,7 +9,8 @@ use s3s::{S3Error, S3ErrorCode as Code};
 
 use super::held::TooMuch;
 use super::idle::Stalled;
-use crate::model::{ETag, NameError};
+use super::versioning;
+use crate::model::{ETag, NameError, Slot};
 use crate::site::Error;
 
 /// Sites that could not be asked before a 404.
@@ -123,6 +124,34 @@ pub fn no_such_version() -> S3Error {
     refuse(Code::NoSuchVersion, "The specified version does not exist.")
 }
 
+pub fn no_lifecycle() -> S3Error {
+    refuse(Code::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist")
+}
+
+pub fn no_lock_configuration() -> S3Error {
+    refuse(Code::ObjectLockConfigurationNotFoundError, "Object Lock configuration does not exist for this bucket")
+}
+
+pub fn no_lock_of_object() -> S3Error {
+    refuse(Code::NoSuchObjectLockConfiguration, "The specified object does not have a ObjectLock configuration")
+}
+
+pub fn invalid_retention_period() -> S3Error {
+    own("InvalidRetentionPeriod", StatusCode::BAD_REQUEST, "The retention period must be a positive integer value")
+}
+
+pub fn illegal_versioning() -> S3Error {
+    refuse(Code::IllegalVersioningConfigurationException, "The Versioning element must be specified")
+}
+
+/// Only deleting makes sense of a delete marker.
+fn is_marker(marker: Slot, modified_ms: u64) -> S3Error {
+    let modified = HeaderValue::try_from(super::convert::http_date(modified_ms)).expect("dates are ASCII");
+    let told = [(header::ALLOW, HeaderValue::from_static("DELETE")), (header::LAST_MODIFIED, modified)];
+    let err = refuse(Code::MethodNotAllowed, "The specified method is not allowed against this resource.");
+    with_headers(err, versioning::of_marker(marker).into_iter().chain(told))
+}
+
 pub fn illegal_location(constraint: &str) -> S3Error {
     refuse(
         Code::IllegalLocationConstraintException,
@@ -159,6 +188,12 @@ pub fn from_site(err: Error) -> S3Error {
         Error::BucketNotEmpty(_) => refuse(Code::BucketNotEmpty, message),
         Error::NoSuchKey => refuse(Code::NoSuchKey, "The specified key does not exist."),
         Error::NoSuchKeyHere { unasked } => uncertain(no_such_key(), &unasked),
+        Error::Hidden { marker } => with_headers(no_such_key(), versioning::of_marker(marker)),
+        Error::IsMarker { marker, modified_ms } => is_marker(marker, modified_ms),
+        Error::NoSuchVersion => no_such_version(),
+        Error::NoSuchVersionHere { unasked } => uncertain(no_such_version(), &unasked),
+        Error::BucketState(reason) => own("InvalidBucketState", StatusCode::CONFLICT, reason),
+        Error::Protected => refuse(Code::AccessDenied, "Access Denied because object protected by object lock."),
         Error::NoSuchUpload => refuse(
             Code::NoSuchUpload,
             "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",

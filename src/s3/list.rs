@@ -69,14 +69,8 @@ pub struct Asked<'a> {
 
 /// One page, and how many entries it may have. Zero asks for nothing and gets no promise of more.
 pub async fn page(face: &Face, asked: Asked<'_>) -> S3Result<(ListPage, usize)> {
-    let entries_max = convert::limit(asked.max_keys, "max-keys", KEYS_MAX)?;
-    let query = ListQuery {
-        bucket: convert::bucket_name(asked.bucket)?,
-        prefix: asked.prefix.unwrap_or_default().to_owned(),
-        delimiter: asked.delimiter.filter(|delimiter| !delimiter.is_empty()).map(str::to_owned),
-        after: asked.after.filter(|after| !after.is_empty()),
-        entries_max,
-    };
+    let query = query(asked)?;
+    let entries_max = query.entries_max;
     let mut page = face.site.list(query).await.map_err(error::from_site)?;
     if entries_max == 0 {
         page = ListPage::default();
@@ -84,7 +78,18 @@ pub async fn page(face: &Face, asked: Asked<'_>) -> S3Result<(ListPage, usize)> 
     Ok((page, entries_max))
 }
 
-pub fn common_prefixes(page: &ListPage, encoding: Encoding) -> Vec<CommonPrefix> {
+/// Which keys are asked for.
+pub fn query(asked: Asked<'_>) -> S3Result<ListQuery> {
+    Ok(ListQuery {
+        bucket: convert::bucket_name(asked.bucket)?,
+        prefix: asked.prefix.unwrap_or_default().to_owned(),
+        delimiter: asked.delimiter.filter(|delimiter| !delimiter.is_empty()).map(str::to_owned),
+        after: asked.after.filter(|after| !after.is_empty()),
+        entries_max: convert::limit(asked.max_keys, "max-keys", KEYS_MAX)?,
+    })
+}
+
+fn common_prefixes(page: &ListPage, encoding: Encoding) -> Vec<CommonPrefix> {
     let prefix = |entry: &ListEntry| match entry {
         ListEntry::CommonPrefix(prefix) => Some(CommonPrefix { prefix: Some(encoding.show(prefix)) }),
         ListEntry::Object { .. } => None,
@@ -118,7 +123,7 @@ fn object(key: &str, record: &Record, encoding: Encoding, owner: Option<&str>) -
 }
 
 /// Whether a page, shown plainly, needs our own writer.
-pub fn is_odd(page: &ListPage, encoding: Encoding, asked: &[Option<&str>]) -> bool {
+fn is_odd(page: &ListPage, encoding: Encoding, asked: &[Option<&str>]) -> bool {
     let odd_entry = page.entries.iter().any(|entry| xml::is_odd(entry.text()));
     encoding == Encoding::Plain && odd_entry || asked.iter().flatten().any(|text| xml::is_odd(&encoding.show(text)))
 }

@@ -17,7 +17,9 @@ mod held;
 mod host;
 mod idle;
 mod layer;
+mod lifecycle;
 mod list;
+mod lock;
 mod multipart;
 mod multipart_list;
 mod object;
@@ -29,6 +31,7 @@ mod tagging;
 mod unbuilt;
 mod upload;
 mod uri;
+mod versioning;
 mod versions;
 mod xml;
 
@@ -123,7 +126,49 @@ impl S3 for Face {
         bucket::location(self, req).await
     }
     async fn get_bucket_versioning(&self, req: Req<GetBucketVersioningInput>) -> Answered<GetBucketVersioningOutput> {
-        bucket::versioning(self, req).await
+        versioning::get(self, req).await
+    }
+    async fn get_bucket_lifecycle_configuration(
+        &self,
+        req: Req<GetBucketLifecycleConfigurationInput>,
+    ) -> Answered<GetBucketLifecycleConfigurationOutput> {
+        lifecycle::get(self, req).await
+    }
+    async fn put_bucket_lifecycle_configuration(
+        &self,
+        req: Req<PutBucketLifecycleConfigurationInput>,
+    ) -> Answered<PutBucketLifecycleConfigurationOutput> {
+        lifecycle::put(self, req).await
+    }
+    async fn delete_bucket_lifecycle(&self, req: Req<DeleteBucketLifecycleInput>) -> Answered<DeleteBucketLifecycleOutput> {
+        lifecycle::delete(self, req).await
+    }
+    async fn get_object_lock_configuration(
+        &self,
+        req: Req<GetObjectLockConfigurationInput>,
+    ) -> Answered<GetObjectLockConfigurationOutput> {
+        lock::get_of_bucket(self, req).await
+    }
+    async fn put_object_lock_configuration(
+        &self,
+        req: Req<PutObjectLockConfigurationInput>,
+    ) -> Answered<PutObjectLockConfigurationOutput> {
+        lock::put_of_bucket(self, req).await
+    }
+    async fn get_object_retention(&self, req: Req<GetObjectRetentionInput>) -> Answered<GetObjectRetentionOutput> {
+        lock::get_retention(self, req).await
+    }
+    async fn put_object_retention(&self, req: Req<PutObjectRetentionInput>) -> Answered<PutObjectRetentionOutput> {
+        lock::put_retention(self, req).await
+    }
+    async fn get_object_legal_hold(&self, req: Req<GetObjectLegalHoldInput>) -> Answered<GetObjectLegalHoldOutput> {
+        lock::get_hold(self, req).await
+    }
+    async fn put_object_legal_hold(&self, req: Req<PutObjectLegalHoldInput>) -> Answered<PutObjectLegalHoldOutput> {
+        lock::put_hold(self, req).await
+    }
+    async fn put_bucket_versioning(&self, req: Req<PutBucketVersioningInput>) -> Answered<PutBucketVersioningOutput> {
+        versioning::put(self, req).await
     }
     async fn list_objects(&self, req: Req<ListObjectsInput>) -> Answered<ListObjectsOutput> {
         list::v1(self, req).await

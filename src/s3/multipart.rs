@@ -17,9 +17,9 @@ use super::convert::{self, show_checksum};
 use super::gate::Asked;
 use super::layer::Progress;
 use super::sites::Wait;
-use super::{Face, auth, error, object, upload, xml};
+use super::{Face, auth, error, lock, object, upload, versioning, xml};
 use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectId, is_part_number};
-use crate::site::{self, CompleteUpload, NamedPart, StartUpload, Written};
+use crate::site::{self, CompleteUpload, Description, NamedPart, StartUpload, Written};
 
 const PARTS_MAX: usize = 10_000;
 
@@ -42,8 +42,9 @@ pub async fn create(
     req: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
+    let registers = lock::of_headers(face, &object.bucket, &req.headers).await?;
     let start = StartUpload {
-        description: object::describe(&req.headers, req.input.tagging.as_deref())?,
+        description: Description { registers, ..object::describe(&req.headers, req.input.tagging.as_deref())? },
         owner: auth::caller(&req.extensions)?.owner().to_owned(),
         checksum: chosen_checksum(&req.headers)?,
     };
@@ -167,15 +168,12 @@ impl Told {
         face: &Face,
         done: Completed,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let mut response = self.answer(done)?;
-        Wait::until_there(wait, &face.site, &self.object, &mut response.headers).await;
-        Ok(response)
-    }
-
-    fn answer(&self, done: Completed) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let stamp = done.as_ref().ok().and_then(|done| Some(done.as_ref().ok()?.stamp));
+        let written = done.as_ref().ok().and_then(|done| Some(done.as_ref().ok()?.clone()));
         let mut response = xml::response(self.output(done)?, [self.object.key.as_str()]);
-        response.headers = stamp.map(convert::stamp_header).unwrap_or_default();
+        let Some(written) = written else { return Ok(response) };
+        response.headers = convert::stamp_header(written.stamp);
+        versioning::put_header(face, &self.object.bucket, written.slot, &mut response.headers).await?;
+        Wait::until_there(wait, &face.site, &self.object, written.slot, &mut response.headers).await;
         Ok(response)
     }
 

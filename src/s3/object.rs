@@ -16,8 +16,8 @@ use super::gate::{Asked, Rewrite};
 use super::layer::Progress;
 use super::outgoing::Outgoing;
 use super::sites::{self, Wait};
-use super::{Face, error, tagging, upload, uri};
-use crate::model::{Checksum, ChecksumKind, ContentHeaders, ObjectId, PartEntry, Parts};
+use super::{Face, error, lifecycle, lock, tagging, upload, uri, versioning};
+use crate::model::{Checksum, ChecksumKind, ContentHeaders, ObjectId, PartEntry, Parts, Registers, Slot};
 use crate::site::{Description, ReadConditions, Seen, Selection};
 
 /// Most parts in one page of GetObjectAttributes.
@@ -27,7 +27,8 @@ const PARTS_MAX: usize = 1000;
 pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
     let asked = req.extensions.remove::<Asked>().unwrap_or_default();
-    let description = describe(&req.headers, req.input.tagging.as_deref())?;
+    let registers = lock::of_headers(face, &object.bucket, &req.headers).await?;
+    let description = Description { registers, ..describe(&req.headers, req.input.tagging.as_deref())? };
     let conditions = asked.conditions.object.of_write()?;
     let wait = Wait::read(&face.site, &req.headers)?;
     let bytes_max = face.settings.limits.put_bytes_max;
@@ -40,8 +41,9 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
         ..PutObjectOutput::default()
     };
     show_checksum!(output, written.checksum.algorithm, convert::checksum_text(&written.checksum, 1));
+    output.version_id = versioning::shown(face, &object.bucket, written.slot).await?;
     let mut headers = convert::stamp_header(written.stamp);
-    Wait::until_there(wait, &face.site, &object, &mut headers).await;
+    Wait::until_there(wait, &face.site, &object, written.slot, &mut headers).await;
     Ok(S3Response::with_headers(output, headers))
 }
 
@@ -51,13 +53,14 @@ pub fn describe(headers: &HeaderMap, tags: Option<&str>) -> S3Result<Description
         headers: convert::content_headers(headers)?,
         metadata: convert::metadata(headers)?,
         tags: tagging::of_header(tags)?,
+        registers: Registers::default(),
     })
 }
 
 /// What GET and HEAD ask alike.
 struct Wanted {
     object: ObjectId,
-    null: bool,
+    version: Option<Slot>,
     select: Selection,
     conditions: ReadConditions,
     checksums: bool,
@@ -76,7 +79,7 @@ impl Wanted {
         let mode = headers.get("x-amz-checksum-mode").map(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
         Ok(Self {
             object: convert::object_id(bucket, key)?,
-            null: convert::null_version(version)?,
+            version: convert::slot(version)?,
             select: select(part, asked.conditions.range.as_ref())?,
             conditions: asked.conditions.object.of_read()?,
             checksums: mode.unwrap_or(false),
@@ -98,7 +101,8 @@ pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Resp
     let wanted =
         Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
     sites::reach(&face.site, &req.headers, &wanted.object).await?;
-    let opened = face.site.get(&wanted.object, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
+    let opened =
+        face.site.get(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     let mut headers = shown_headers(face, &wanted, &opened.seen).await?;
     override_headers(&mut headers, req.uri.query());
     let length = opened.seen.range.end - opened.seen.range.start;
@@ -112,7 +116,8 @@ pub async fn head(face: &Face, req: S3Request<HeadObjectInput>) -> S3Result<S3Re
     let wanted =
         Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
     sites::reach(&face.site, &req.headers, &wanted.object).await?;
-    let seen = face.site.head(&wanted.object, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
+    let seen =
+        face.site.head(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     let mut headers = shown_headers(face, &wanted, &seen).await?;
     override_headers(&mut headers, req.uri.query());
     Ok(answer(HeadObjectOutput::default(), headers, &seen))
@@ -141,11 +146,16 @@ async fn shown_headers(face: &Face, wanted: &Wanted, seen: &Seen) -> S3Result<He
     if !identity.tags.is_empty() {
         put("x-amz-tagging-count", &identity.tags.len().to_string());
     }
-    if wanted.null {
-        put("x-amz-version-id", "null");
-    }
     if let (Selection::Part(_), Parts::Mapped { count }) = (wanted.select, identity.parts) {
         put("x-amz-mp-parts-count", &count.to_string());
+    }
+    match wanted.version {
+        Some(named) => convert::put_header(&mut headers, HeaderName::from_static("x-amz-version-id"), &named.to_string()),
+        None => versioning::put_header(face, &wanted.object.bucket, seen.record.row.slot(), &mut headers).await?,
+    }
+    lock::show(seen, &mut headers);
+    if wanted.version.is_none() {
+        lifecycle::show(face, &wanted.object.bucket, wanted.object.key.as_str(), &seen.record.row, &mut headers).await?;
     }
     sites::show(&face.site, &wanted.object, &seen.record, &mut headers).await?;
     stored_headers(&identity.headers, &mut headers);
@@ -225,18 +235,18 @@ pub async fn attributes(
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let input = &req.input;
     let object = convert::object_id(&input.bucket, &input.key)?;
-    let null = convert::null_version(input.version_id.as_deref())?;
+    let version = convert::slot(input.version_id.as_deref())?;
     let names: Vec<_> = input.object_attributes.iter().flat_map(|list| list.as_str().split(',').map(str::trim)).collect();
     let known = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
     if names.iter().any(|name| !known.contains(name)) {
         return Err(error::invalid_argument("Invalid attribute name specified."));
     }
     let asks = |name: &str| names.contains(&name);
-    let seen = face.site.head(&object, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
+    let seen = face.site.head(&object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
     let identity = &seen.record.identity;
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(convert::timestamp(seen.modified_ms)),
-        version_id: null.then(|| "null".into()),
+        version_id: versioning::shown(face, &object.bucket, seen.record.row.slot()).await?,
         ..GetObjectAttributesOutput::default()
     };
     if asks("ETag") {

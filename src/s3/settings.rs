@@ -14,6 +14,8 @@ pub struct Settings {
     /// Virtual-host style: `bucket.DOMAIN`. Any other host is path style.
     pub domains: Vec<String>,
     pub limits: Limits,
+    /// What a day of a lifecycle rule is.
+    pub day: Duration,
 }
 
 /// Bounds on what one request may ask for.
@@ -33,9 +35,11 @@ pub struct Limits {
     pub presigned_s_max: u32,
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { region: super::bucket::FIRST_REGION.into(), domains: Vec::new(), limits: Limits::default() }
+        Self { region: super::bucket::FIRST_REGION.into(), domains: Vec::new(), limits: Limits::default(), day: DAY }
     }
 }
 

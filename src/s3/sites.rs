@@ -7,7 +7,7 @@ use s3s::S3Result;
 
 use super::gate::Asked;
 use super::{convert, error};
-use crate::model::{ObjectId, Record, SiteNumber, Stamp, Unit};
+use crate::model::{ObjectId, Record, SiteNumber, Slot, Stamp, Unit};
 use crate::site::{Enough, Replication, Site};
 use crate::status::Stored;
 
@@ -75,9 +75,9 @@ impl Wait {
     }
 
     /// Waits, and says in the answer's headers who has the object. The write stands whatever comes of it.
-    pub async fn until_there(wait: Option<Self>, site: &Site, object: &ObjectId, headers: &mut HeaderMap) {
+    pub async fn until_there(wait: Option<Self>, site: &Site, object: &ObjectId, slot: Slot, headers: &mut HeaderMap) {
         let Some(Self { enough, patience }) = wait else { return };
-        match site.wait_for(object, enough, patience).await {
+        match site.wait_for((object, slot), enough, patience).await {
             Ok(stands) => put_by_site(site, &stands.unwrap_or_default(), headers),
             Err(err) => tracing::warn!(%object, error = %err, "who has it could not be said"),
         }
@@ -124,7 +124,8 @@ pub async fn show(site: &Site, object: &ObjectId, record: &Stored<Record>, heade
     if site.neighbours().is_empty() {
         return Ok(());
     }
-    let stands = site.replication(&Unit::null(object), &record.row.vector, record.seq).await.map_err(error::from_site)?;
+    let stands =
+        site.replication(&Unit::of(object, record.row.slot()), &record.row.vector, record.seq).await.map_err(error::from_site)?;
     let status = match &stands {
         None => "REPLICA",
         Some(stands) if stands.is_empty() => return Ok(()),

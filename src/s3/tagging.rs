@@ -8,9 +8,9 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::{Face, convert, error, uri};
-use crate::model::Tags;
-use crate::site::{ReadConditions, Selection};
+use super::{Face, convert, error, uri, versioning};
+use crate::model::{ObjectId, Tags};
+use crate::site::{ReadConditions, Register, Selection};
 
 const TAGS_MAX: usize = 10;
 const NAME_CHARS_MAX: usize = 128;
@@ -19,29 +19,34 @@ const VALUE_CHARS_MAX: usize = 256;
 /// GetObjectTagging.
 pub async fn get(face: &Face, req: S3Request<GetObjectTaggingInput>) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let null = convert::null_version(req.input.version_id.as_deref())?;
-    let seen = face.site.head(&object, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
+    let version = convert::slot(req.input.version_id.as_deref())?;
+    let seen = face.site.head(&object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
     let tag = |(name, value): &(String, String)| Tag { key: Some(name.clone()), value: Some(value.clone()) };
     let tag_set = seen.record.identity.tags.iter().map(tag).collect();
-    let output = GetObjectTaggingOutput { tag_set, version_id: null.then(|| "null".into()) };
+    let version_id = versioning::shown(face, &object.bucket, seen.record.row.slot()).await?;
+    let output = GetObjectTaggingOutput { tag_set, version_id };
     Ok(S3Response::with_headers(output, convert::stamp_header(seen.record.vector.data)))
 }
 
 /// PutObjectTagging.
 pub async fn put(face: &Face, req: S3Request<PutObjectTaggingInput>) -> S3Result<S3Response<PutObjectTaggingOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let null = convert::null_version(req.input.version_id.as_deref())?;
     let tags = of_document(req.input.tagging.tag_set)?;
-    face.site.set_tags(&object, tags).await.map_err(error::from_site)?;
-    Ok(S3Response::new(PutObjectTaggingOutput { version_id: null.then(|| "null".into()) }))
+    let version_id = write(face, &object, req.input.version_id.as_deref(), tags).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
 /// DeleteObjectTagging.
 pub async fn delete(face: &Face, req: S3Request<DeleteObjectTaggingInput>) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let null = convert::null_version(req.input.version_id.as_deref())?;
-    face.site.set_tags(&object, Tags::new()).await.map_err(error::from_site)?;
-    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id: null.then(|| "null".into()) }))
+    let version_id = write(face, &object, req.input.version_id.as_deref(), Tags::new()).await?;
+    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
+}
+
+/// Answers the version that has the tags now.
+async fn write(face: &Face, object: &ObjectId, version: Option<&str>, tags: Tags) -> S3Result<Option<String>> {
+    let written = face.site.set_register(object, convert::slot(version)?, Register::Tags(tags)).await;
+    versioning::shown(face, &object.bucket, written.map_err(error::from_site)?.slot).await
 }
 
 fn of_document(tags: Vec<Tag>) -> S3Result<Tags> {

@@ -39,9 +39,7 @@ fn check_one(name: &str, value: &HeaderValue, is_read: bool) -> S3Result<()> {
     match name {
         "x-amz-acl" => canned_acl(value),
         "x-amz-object-ownership" if value != "BucketOwnerEnforced" => Err(error::not_implemented(name)),
-        "x-amz-bucket-object-lock-enabled" if value != "false" => Err(error::not_implemented(name)),
         "x-amz-bucket-namespace" if value != "global" => Err(error::not_implemented(name)),
-        _ if name.starts_with("x-amz-object-lock-") => Err(error::invalid_request("Bucket is missing Object Lock Configuration")),
         _ if name.starts_with("x-amz-server-side-encryption") && is_read => {
             Err(error::invalid_request("The encryption parameters are not applicable to this object."))
         }
@@ -81,7 +79,6 @@ mod tests {
             ("x-amz-server-side-encryption-aws-kms-key-id", "k"),
             ("x-amz-copy-source-server-side-encryption-customer-key", "k"),
             ("x-amz-write-offset-bytes", "5"),
-            ("x-amz-bucket-object-lock-enabled", "true"),
             ("x-amz-object-ownership", "ObjectWriter"),
             ("x-anybucket-site", "2"),
             ("x-anybucket-min-stamp", "2"),
@@ -89,7 +86,6 @@ mod tests {
         for (name, value) in refused {
             assert_eq!(told("PutObject", name, value), Err("NotImplemented".into()), "{name}");
         }
-        assert_eq!(told("PutObject", "x-amz-object-lock-mode", "GOVERNANCE"), Err("InvalidRequest".into()));
         assert_eq!(told("PutObject", "x-amz-acl", "for-me"), Err("InvalidArgument".into()));
         assert_eq!(told("GetObject", "x-amz-server-side-encryption-customer-key", "k"), Err("InvalidRequest".into()));
     }

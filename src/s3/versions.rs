@@ -1,16 +1,17 @@
-//! ListObjectVersions, while every object has one version, the null one.
+//! ListObjectVersions: every version and delete marker, by key and then newest first.
 
 use s3s::dto::{
-    ChecksumAlgorithm, ChecksumType, ListObjectVersionsInput, ListObjectVersionsOutput, ObjectVersion, ObjectVersionStorageClass,
+    ChecksumAlgorithm, ChecksumType, CommonPrefix, DeleteMarkerEntry, ListObjectVersionsInput, ListObjectVersionsOutput,
+    ObjectVersion, ObjectVersionStorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::list::{Asked, Encoding, common_prefixes, is_odd, page};
-use super::{Face, bucket, convert, error, sites, xml};
-use crate::model::Record;
-use crate::status::{ListEntry, ListPage};
+use super::list::{Asked, Encoding};
+use super::{Face, bucket, convert, error, list, sites, xml};
+use crate::model::{Record, State};
+use crate::status::{VersionEntry, VersionsPage, VersionsQuery};
 
-/// ListObjectVersions. The one version of a key comes with it, so that a page always goes on behind a key.
+/// ListObjectVersions.
 pub async fn list(face: &Face, req: S3Request<ListObjectVersionsInput>) -> S3Result<S3Response<ListObjectVersionsOutput>> {
     sites::reach_all(&face.site, &req.headers, &req.input.bucket).await?;
     let input = req.input;
@@ -18,23 +19,27 @@ pub async fn list(face: &Face, req: S3Request<ListObjectVersionsInput>) -> S3Res
     let (prefix, delimiter, marker) = (input.prefix.as_deref(), input.delimiter.as_deref(), input.key_marker.as_deref());
     check_markers(marker, input.version_id_marker.as_deref())?;
     let after = marker.map(str::to_owned);
-    let asked = Asked { bucket: &input.bucket, prefix, delimiter, after, max_keys: input.max_keys };
-    let (page, max_keys) = page(face, asked).await?;
+    let keys = list::query(Asked { bucket: &input.bucket, prefix, delimiter, after, max_keys: input.max_keys })?;
+    let max_keys = keys.entries_max;
+    let after_version = convert::slot(input.version_id_marker.as_deref())?;
+    let page = face.site.list_versions(VersionsQuery { keys, after_version }).await.map_err(error::from_site)?;
     let owner = bucket::info(face, &input.bucket).await?.owner;
-    let odd = is_odd(&page, encoding, &[prefix, delimiter, marker]);
+    let odd = page.entries.iter().any(|entry| encoding == Encoding::Plain && xml::is_odd(text(entry)))
+        || [prefix, delimiter, marker].iter().flatten().any(|text| xml::is_odd(&encoding.show(text)));
     let last = page.entries.last().filter(|_| page.more);
     let output = ListObjectVersionsOutput {
         common_prefixes: Some(common_prefixes(&page, encoding)),
+        delete_markers: Some(of_kind(&page, true, |key, record, latest| delete_marker(key, record, latest, encoding, &owner))),
         delimiter: delimiter.filter(|text| !text.is_empty()).map(|text| encoding.show(text)),
         encoding_type: encoding.shown(),
         is_truncated: Some(page.more),
         key_marker: Some(encoding.show(marker.unwrap_or_default())),
         max_keys: Some(convert::number(max_keys)),
-        next_key_marker: last.map(|entry| encoding.show(entry.text())),
-        next_version_id_marker: last.filter(|entry| matches!(entry, ListEntry::Object { .. })).map(|_| "null".into()),
+        next_key_marker: last.map(|entry| encoding.show(text(entry))),
+        next_version_id_marker: last.and_then(version_of),
         prefix: Some(encoding.show(prefix.unwrap_or_default())),
         version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
-        versions: Some(versions(&page, encoding, &owner)),
+        versions: Some(of_kind(&page, false, |key, record, latest| version(key, record, latest, encoding, &owner))),
         name: Some(input.bucket),
         ..ListObjectVersionsOutput::default()
     };
@@ -49,15 +54,51 @@ fn check_markers(key: Option<&str>, version: Option<&str>) -> S3Result<()> {
     }
 }
 
-fn versions(page: &ListPage, encoding: Encoding, owner: &str) -> Vec<ObjectVersion> {
-    let version = |entry: &ListEntry| match entry {
-        ListEntry::Object { key, record } => Some(version(key, &record.row, encoding, owner)),
-        ListEntry::CommonPrefix(_) => None,
-    };
-    page.entries.iter().filter_map(version).collect()
+/// The key or the common prefix.
+fn text(entry: &VersionEntry) -> &str {
+    match entry {
+        VersionEntry::Version { key, .. } => key,
+        VersionEntry::CommonPrefix(prefix) => prefix,
+    }
 }
 
-fn version(key: &str, record: &Record, encoding: Encoding, owner: &str) -> ObjectVersion {
+fn version_of(entry: &VersionEntry) -> Option<String> {
+    match entry {
+        VersionEntry::Version { record, .. } => Some(record.row.slot().to_string()),
+        VersionEntry::CommonPrefix(_) => None,
+    }
+}
+
+fn common_prefixes(page: &VersionsPage, encoding: Encoding) -> Vec<CommonPrefix> {
+    let prefix = |entry: &VersionEntry| match entry {
+        VersionEntry::CommonPrefix(prefix) => Some(CommonPrefix { prefix: Some(encoding.show(prefix)) }),
+        VersionEntry::Version { .. } => None,
+    };
+    page.entries.iter().filter_map(prefix).collect()
+}
+
+/// The delete markers of a page, or what is none.
+fn of_kind<T>(page: &VersionsPage, markers: bool, shown: impl Fn(&str, &Record, bool) -> T) -> Vec<T> {
+    let one = |entry: &VersionEntry| match entry {
+        VersionEntry::Version { key, record, is_latest } if (record.row.state == State::Marker) == markers => {
+            Some(shown(key, &record.row, *is_latest))
+        }
+        _ => None,
+    };
+    page.entries.iter().filter_map(one).collect()
+}
+
+fn delete_marker(key: &str, record: &Record, is_latest: bool, encoding: Encoding, owner: &str) -> DeleteMarkerEntry {
+    DeleteMarkerEntry {
+        is_latest: Some(is_latest),
+        key: Some(encoding.show(key)),
+        last_modified: Some(convert::timestamp(record.vector.data.ms())),
+        owner: Some(convert::owner(owner)),
+        version_id: Some(record.slot().to_string()),
+    }
+}
+
+fn version(key: &str, record: &Record, is_latest: bool, encoding: Encoding, owner: &str) -> ObjectVersion {
     let identity = &record.identity;
     let checksum = identity.shown_checksum();
     let class = identity.headers.storage_class.clone().unwrap_or_else(|| ObjectVersionStorageClass::STANDARD.to_owned());
@@ -65,13 +106,13 @@ fn version(key: &str, record: &Record, encoding: Encoding, owner: &str) -> Objec
         checksum_algorithm: Some(vec![ChecksumAlgorithm::from(checksum.algorithm.name().to_owned())]),
         checksum_type: Some(ChecksumType::from_static(convert::checksum_kind_name(checksum.kind))),
         e_tag: Some(convert::etag(&identity.etag)),
-        is_latest: Some(true),
+        is_latest: Some(is_latest),
         key: Some(encoding.show(key)),
         last_modified: Some(convert::timestamp(record.vector.data.ms())),
         owner: Some(convert::owner(owner)),
         size: Some(convert::size(identity.size)),
         storage_class: Some(ObjectVersionStorageClass::from(class)),
-        version_id: Some("null".into()),
+        version_id: Some(record.slot().to_string()),
         ..ObjectVersion::default()
     }
 }

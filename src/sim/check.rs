@@ -26,7 +26,7 @@ pub async fn look(process: &Process, keys: &BTreeSet<String>) -> World {
     let listed: Vec<_> = site.buckets().await.unwrap().into_iter().map(|info| info.name).collect();
     let mut world = World { bucket: listed.contains(&bucket), ..World::default() };
     if !world.bucket {
-        let none = site.get(&object("a"), Selection::All, &ReadConditions::default()).await;
+        let none = site.get(&object("a"), None, Selection::All, &ReadConditions::default()).await;
         assert!(matches!(none, Err(Error::NoSuchBucket)), "a key in a bucket that is not there: {none:?}");
         return world;
     }
@@ -49,8 +49,8 @@ pub async fn look(process: &Process, keys: &BTreeSet<String>) -> World {
 
 async fn read(site: &Site, key: &str) -> Option<Object> {
     let (id, none) = (object(key), ReadConditions::default());
-    let head = site.head(&id, Selection::All, &none).await;
-    let opened = match site.get(&id, Selection::All, &none).await {
+    let head = site.head(&id, None, Selection::All, &none).await;
+    let opened = match site.get(&id, None, Selection::All, &none).await {
         Ok(opened) => opened,
         Err(Error::NoSuchKey) => {
             assert!(matches!(head, Err(Error::NoSuchKey)), "{key} has a HEAD and no GET");

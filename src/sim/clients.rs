@@ -34,7 +34,7 @@ impl World {
     async fn read(&self, key: usize) -> Option<ETag> {
         let (object, history) = &self.keys[key];
         let began = history.moment();
-        match self.site.get(object, Selection::All, &ReadConditions::default()).await {
+        match self.site.get(object, None, Selection::All, &ReadConditions::default()).await {
             Ok(opened) => {
                 let etag = opened.seen.record.identity.etag.clone();
                 let body = opened.body.collect(100).await.expect("headers and body are of one write");
@@ -62,7 +62,7 @@ impl World {
         let (object, history) = &self.keys[key];
         let began = history.moment();
         match self.site.delete(object, WriteConditions::default()).await {
-            Ok(Deleted { stamp: None }) => history.read(began, None),
+            Ok(Deleted { stamp: None, .. }) => history.read(began, None),
             deleted => acknowledged(history, began, deleted.map(|deleted| deleted.stamp), None),
         }
     }

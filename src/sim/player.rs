@@ -133,7 +133,7 @@ pub async fn perform(site: &Site, known: &Known, op: Op, n: usize) -> Result<Ans
         Op::Put(key, size) => site.put(&object(key), upload(bytes(n, size)), Description::default(), none).await.map(stamp),
         Op::Copy(from, to) => site.copy(&object(from), &object(to), CopyRequest::default()).await.map(stamp),
         Op::Delete(key) => site.delete(&object(key), none).await.map(|_| Answer::Done),
-        Op::Tag(key) => site.set_tags(&object(key), tags(n)).await.map(|_| Answer::Done),
+        Op::Tag(key) => site.set_register(&object(key), None, crate::site::Register::Tags(tags(n))).await.map(|_| Answer::Done),
         Op::Start(_, key) => {
             site.start_upload(&object(key), StartUpload::default()).await.map(|info| Answer::Upload(info.upload_id))
         }

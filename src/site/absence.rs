@@ -11,14 +11,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::error::{Error, Result};
 use super::locks::KeyLocks;
+use super::read_through::Answer;
 use super::types::WriteConditions;
 use super::{Neighbour, Site, Standing};
-use crate::model::{Bucket, BucketName, ObjectId, Record, SiteNumber, Slot, Unit, Vector};
-use crate::peer::SiteState;
+use crate::model::{Bucket, BucketName, ObjectId, Record, SiteNumber, Slot, Unit, Vector, Versioning};
+use crate::peer::{KeyRange, SiteState};
 use crate::status::Stored;
 use crate::status::tables::{Buckets, Graves, Work};
 
@@ -30,6 +31,8 @@ const TOLD_PATIENCE: Duration = Duration::from_secs(1);
 const MISS_AGE_MAX: Duration = Duration::from_secs(2);
 /// Misses remembered, at the most.
 const MISSES_MAX: usize = 10_000;
+/// Versions of a key looked through for the one that is current elsewhere.
+const VERSIONS_ASKED_MAX: usize = 1_000;
 /// Units asked for at once; more are answered as if nobody could be asked.
 const INQUIRIES_MAX: usize = 64;
 
@@ -149,12 +152,52 @@ impl Misses {
 }
 
 impl Site {
-    /// The current record of an object that is to be read: its bucket and itself must exist, here or where it can be learned.
-    /// Takes the object's lock to bring it here, so nobody may hold that.
-    pub(super) async fn existing(&self, object: &ObjectId) -> Result<Arc<Stored<Record>>> {
-        match self.current(object).await? {
+    /// The record of a version that is to be read, of the current one where none is named: its bucket and itself must exist,
+    /// here or where it can be learned. Takes the object's lock to bring it here, so nobody may hold that.
+    pub(super) async fn existing(&self, object: &ObjectId, version: Option<Slot>) -> Result<Arc<Stored<Record>>> {
+        match version {
+            None => match self.current(object).await? {
+                Some(stored) => Ok(stored),
+                None => self.sought(object, Purpose::Read).await,
+            },
+            Some(slot) => {
+                let stored = match self.inner.status.unit(object, slot).await? {
+                    Some(stored) => stored,
+                    None => self.sought_version(object, slot).await?,
+                };
+                match stored.row.is_shown() {
+                    true => Ok(stored),
+                    false => Err(Error::IsMarker { marker: slot, modified_ms: self.modified_ms(&stored.row) }),
+                }
+            }
+        }
+    }
+
+    /// A version that is named and not known here.
+    async fn sought_version(&self, object: &ObjectId, slot: Slot) -> Result<Arc<Stored<Record>>> {
+        self.known_bucket(&object.bucket).await?;
+        let unit = Unit::of(object, slot);
+        let mut unasked = Vec::new();
+        if !self.inner.neighbours.is_empty() {
+            let buried = self.inner.status.get::<Graves>(&(object.clone(), slot)).await?.is_some();
+            unasked = self.seek(&unit, buried, Purpose::Read).await?;
+        }
+        match self.inner.status.unit(object, slot).await? {
             Some(stored) => Ok(stored),
-            None => self.sought(object, Purpose::Read).await,
+            None if unasked.is_empty() => self.certainly_absent(object).await.and(Err(Error::NoSuchVersion)),
+            None => Err(Error::NoSuchVersionHere { unasked }),
+        }
+    }
+
+    /// Refuses a key whose current version is a delete marker.
+    async fn refuse_hidden(&self, object: &ObjectId) -> Result<()> {
+        if self.bucket_row(&object.bucket).await?.row.versioning() == Versioning::Off {
+            return Ok(());
+        }
+        match self.inner.status.newest_aside(object).await? {
+            // What became current meanwhile is found by whoever looks again.
+            Some(unit) if !unit.row.is_shown() => Err(Error::Hidden { marker: unit.row.slot() }),
+            _ => Ok(()),
         }
     }
 
@@ -167,7 +210,7 @@ impl Site {
             return self.certainly_absent(object).await;
         }
         match self.sought(object, Purpose::Decision).await {
-            Ok(_) | Err(Error::NoSuchKey | Error::NoSuchBucket | Error::NoSuchBucketHere { .. }) => Ok(()),
+            Ok(_) | Err(Error::NoSuchKey | Error::Hidden { .. } | Error::NoSuchBucket | Error::NoSuchBucketHere { .. }) => Ok(()),
             Err(Error::NoSuchKeyHere { .. }) if !conditions.want_something() => Ok(()),
             Err(Error::NoSuchKeyHere { unasked }) => Err(unsure(&unasked)),
             Err(err) => Err(err),
@@ -175,13 +218,16 @@ impl Site {
     }
 
     async fn sought(&self, object: &ObjectId, purpose: Purpose) -> Result<Arc<Stored<Record>>> {
-        self.known_bucket(&object.bucket).await?;
+        let bucket = self.known_bucket(&object.bucket).await?;
+        self.refuse_hidden(object).await?;
         if self.inner.neighbours.is_empty() {
             self.certainly_absent(object).await?;
             return Err(Error::NoSuchKey);
         }
-        let buried = self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?.is_some();
+        let has_versions = bucket.row.versioning() != Versioning::Off;
+        let buried = !has_versions && self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?.is_some();
         let unasked = self.seek(&Unit::null(object), buried, purpose).await?;
+        self.refuse_hidden(object).await?;
         match self.current(object).await? {
             Some(stored) => Ok(stored),
             None if unasked.is_empty() => self.certainly_absent(object).await.and(Err(Error::NoSuchKey)),
@@ -241,7 +287,7 @@ impl Site {
         let neighbours: Vec<&Arc<Neighbour>> = course.ask.iter().filter_map(|site| self.inner.neighbours.get(*site)).collect();
         let mut asked: FuturesUnordered<_> = neighbours
             .into_iter()
-            .map(|one| async move { (one.id.number, self.ask(one, unit, course.patience).await) })
+            .map(|one| async move { (one.id.number, self.ask_current(one, unit, course.patience).await) })
             .collect();
         let mut unasked = course.unasked;
         while let Some((site, answer)) = asked.next().await {
@@ -256,9 +302,31 @@ impl Site {
         unasked
     }
 
+    /// Asks for a unit; of a null version in a bucket that has others, for whichever is current there.
+    async fn ask_current(&self, one: &Neighbour, unit: &Unit, patience: Duration) -> Result<Answer, String> {
+        let answer = self.ask(one, unit, patience).await?;
+        let Unit::Object { object, slot: Slot::Null } = unit else { return Ok(answer) };
+        let bucket = self.bucket_row(&object.bucket).await.map_err(|err| err.to_string())?;
+        if bucket.row.versioning() == Versioning::Off {
+            return Ok(answer);
+        }
+        let of_key = KeyRange { from: Some(object.key.clone()), to: object.key.next() };
+        let rows = timeout(patience, one.peer.rows(&object.bucket, of_key, VERSIONS_ASKED_MAX)).await;
+        let rows = rows.map_err(|_| "no answer in time".to_owned())?.map_err(|err| err.to_string())?.rows;
+        let live = rows.into_iter().filter(|row| !row.is_grave && row.slot != Slot::Null);
+        let Some(newest) = live.max_by_key(|row| row.vector.data) else { return Ok(answer) };
+        let version = Unit::of(object, newest.slot);
+        let of_version = self.ask(one, &version, patience).await;
+        self.noted(&version, one.id.number, of_version).await?;
+        Ok(answer)
+    }
+
     async fn is_here(&self, unit: &Unit) -> bool {
         match unit {
-            Unit::Object { object, .. } => matches!(self.current(object).await, Ok(Some(_))),
+            Unit::Object { object, slot: Slot::Null } => {
+                matches!(self.current(object).await, Ok(Some(_))) || self.refuse_hidden(object).await.is_err()
+            }
+            Unit::Object { object, slot } => matches!(self.inner.status.unit(object, *slot).await, Ok(Some(_))),
             Unit::Bucket(bucket) => self.bucket_row(bucket).await.is_ok(),
         }
     }

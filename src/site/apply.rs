@@ -4,6 +4,8 @@
 //! What it decides is `model::decide`; what it makes durable in one commit is the state, the end of the work that asked
 //! for it, and the receipt to whoever told of it.
 
+use std::sync::Arc;
+
 use super::digest::{self, Digests};
 use super::error::{Error, Result};
 use super::land::{Replacing, replacing};
@@ -11,10 +13,10 @@ use super::types::{Claims, Upload};
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{Body, Kept, PutOptions};
 use crate::model::{
-    AHEAD_MS_MAX, Decision, Event, Here, LiveReplica, News, ObjectId, Record, Replica, Seq, SiteNumber, Slot, Stamp, State, Unit,
-    Vector, WriteId, decide,
+    AHEAD_MS_MAX, Binding, Decision, Event, Grave, Here, LiveReplica, Location, News, ObjectId, Purged, Record, Registers,
+    Replica, Seq, SiteNumber, Slot, Stamp, State, Unit, Vector, WriteId, decide,
 };
-use crate::status::tables::{Buckets, Conflicts, Due, Grave, Graves, Hint, Objects, Work};
+use crate::status::tables::{Buckets, Conflicts, Due, Graves, Hint, Work};
 use crate::status::{Commit, CommitError, Stored};
 
 /// What applying a unit came to.
@@ -30,51 +32,49 @@ pub enum Applied {
     Unknown,
 }
 
-/// What is known of an object, read again for every try.
+/// What is known of a unit, read again for every try.
 pub(super) struct Known {
-    current: Option<std::sync::Arc<Stored<Record>>>,
+    slot: Slot,
+    live: Option<Arc<Stored<Record>>>,
     grave: Option<Stored<Grave>>,
 }
 
 impl Known {
     /// The greatest stamp known of it.
     pub fn greatest(&self) -> Option<Stamp> {
-        match self.here() {
-            Here::Nothing => None,
-            Here::Live(record) => Some(record.vector.greatest()),
-            Here::Grave(stamp) => Some(stamp),
-        }
+        self.here().stamps().map(|stamps| stamps.greatest())
     }
 
     /// Under which what is here was told.
-    fn seq(&self) -> Seq {
+    pub fn seq(&self) -> Seq {
         let of_grave = self.grave.as_ref().map_or(Seq(0), |grave| grave.seq);
-        self.current.as_ref().map_or(of_grave, |current| current.seq)
+        self.live.as_ref().map_or(of_grave, |live| live.seq)
     }
 
     /// The commit, if nothing of this has changed by then.
     pub fn guarded(&self, object: &ObjectId, commit: Commit) -> Commit {
-        let slot = (object.clone(), Slot::Null);
-        commit.expect::<Objects>(object, self.current.as_ref().map(|current| current.revision)).expect_if::<Graves>(
-            self.current.is_none(),
-            &slot,
-            self.grave.as_ref().map(|grave| grave.revision),
-        )
+        let commit = commit.expect_unit(object, self.slot, self.live.as_ref().map(|live| live.revision));
+        let buried = self.grave.as_ref().map(|grave| grave.revision);
+        commit.expect_if::<Graves>(self.live.is_none(), &(object.clone(), self.slot), buried)
     }
 
-    /// Whether an object is here with its bytes.
+    /// Whether it is here with its bytes.
     pub fn has_bytes(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| current.row.state != State::Wanted)
+        self.live.as_ref().is_some_and(|live| live.row.state != State::Wanted)
     }
 
-    pub fn current(&self) -> Option<&Record> {
-        self.current.as_ref().map(|current| &current.row)
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    pub fn live(&self) -> Option<&Record> {
+        self.live.as_ref().map(|live| &live.row)
     }
 
     pub fn here(&self) -> Here<'_> {
-        match (&self.current, &self.grave) {
-            (Some(current), _) => Here::Live(&current.row),
-            (None, Some(grave)) => Here::Grave(grave.row.stamp),
+        match (&self.live, &self.grave) {
+            (Some(live), _) => Here::Live(&live.row),
+            (None, Some(grave)) => Here::Grave(&grave.row),
             (None, None) => Here::Nothing,
         }
     }
@@ -88,8 +88,8 @@ impl Site {
         self.refuse_future(&vector)?;
         self.inner.clock.observe(vector.greatest());
         match (unit, replica) {
-            (Unit::Object { object, .. }, replica @ (Replica::Grave { .. } | Replica::Live(_))) => {
-                self.apply_object(object, replica, body, Between::States).await
+            (Unit::Object { object, slot }, replica @ (Replica::Grave(_) | Replica::Live(_))) => {
+                self.apply_object((object, *slot), replica, body, Between::States).await
             }
             (Unit::Bucket(bucket), Replica::Bucket(there)) => self.apply_bucket(bucket, &there).await,
             (unit, replica) => Err(Error::Internal(format!("{unit} came with the state of another kind of unit: {replica:?}"))),
@@ -98,9 +98,11 @@ impl Site {
 
     /// Replaces what is here of an object by what the site has that drew its stamp, although the stamps are the same: no
     /// order of events leads to two contents under one stamp, so one of them was damaged.
-    pub async fn correct(&self, object: &ObjectId, replica: Replica, body: Option<Body>) -> Result<Applied> {
-        match replica {
-            Replica::Live(_) => self.apply_object(object, replica, body, Between::Contents).await,
+    pub async fn correct(&self, unit: &Unit, replica: Replica, body: Option<Body>) -> Result<Applied> {
+        match (unit, replica) {
+            (Unit::Object { object, slot }, replica @ Replica::Live(_)) => {
+                self.apply_object((object, *slot), replica, body, Between::Contents).await
+            }
             _ => Ok(Applied::Unknown),
         }
     }
@@ -120,27 +122,33 @@ impl Site {
         vector.greatest().ms().saturating_sub(self.inner.clock.wall_ms())
     }
 
-    pub(super) async fn known(&self, object: &ObjectId) -> Result<Known> {
-        let current = self.current(object).await?;
-        let grave = match &current {
+    pub(super) async fn known(&self, object: &ObjectId, slot: Slot) -> Result<Known> {
+        let live = self.inner.status.unit(object, slot).await?;
+        let grave = match &live {
             Some(_) => None,
-            None => self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?,
+            None => self.inner.status.get::<Graves>(&(object.clone(), slot)).await?,
         };
-        Ok(Known { current, grave })
+        Ok(Known { slot, live, grave })
     }
 
-    /// The same of many objects, with few look-ups.
-    pub(super) async fn known_all(&self, objects: &[ObjectId]) -> Result<Vec<Known>> {
-        let current = self.inner.status.objects(objects).await?;
-        let absent = objects.iter().zip(&current).filter(|(_, current)| current.is_none());
-        let slots: Vec<_> = absent.map(|(object, _)| (object.clone(), Slot::Null)).collect();
-        let mut graves = self.inner.status.get_many::<Graves>(&slots).await?.into_iter();
-        let known = |current: Option<_>| Known { grave: if current.is_none() { graves.next().flatten() } else { None }, current };
-        Ok(current.into_iter().map(known).collect())
+    /// The same of many units, with few look-ups.
+    pub(super) async fn known_all(&self, units: &[(ObjectId, Slot)]) -> Result<Vec<Known>> {
+        let live = self.inner.status.units(units).await?;
+        let absent: Vec<_> = units.iter().zip(&live).filter(|(_, live)| live.is_none()).map(|(unit, _)| unit.clone()).collect();
+        let mut graves = self.inner.status.get_many::<Graves>(&absent).await?.into_iter();
+        let mut grave_of = |live: &Option<_>| if live.is_none() { graves.next().flatten() } else { None };
+        let known = units.iter().zip(live).map(|((_, slot), live)| Known { slot: *slot, grave: grave_of(&live), live });
+        Ok(known.collect())
     }
 
-    async fn apply_object(&self, object: &ObjectId, replica: Replica, body: Option<Body>, between: Between) -> Result<Applied> {
-        let staged = match self.bytes_wanted(object, &replica, between).await? {
+    async fn apply_object(
+        &self,
+        (object, slot): (&ObjectId, Slot),
+        replica: Replica,
+        body: Option<Body>,
+        between: Between,
+    ) -> Result<Applied> {
+        let staged = match self.bytes_wanted((object, slot), &replica, between).await? {
             None => None,
             Some(live) if live.identity.size == 0 => Some(self.stage_replica(object, live, Body::empty()).await?),
             Some(live) => match body {
@@ -149,20 +157,25 @@ impl Site {
             },
         };
         let (site, object) = (self.clone(), object.clone());
-        self.unstoppable(async move { site.apply_locked(&object, &replica, staged, between).await }).await
+        self.unstoppable(async move { site.apply_locked((&object, slot), &replica, staged, between).await }).await
+    }
+
+    /// What is to be done with another site's state, now.
+    pub(super) fn decide(&self, known: &Known, replica: &Replica, between: Between) -> Decision {
+        between.decide(known, replica, self.inner.clock.wall_ms())
     }
 
     /// The replica, if it would be taken now and brings bytes.
     async fn bytes_wanted<'r>(
         &self,
-        object: &ObjectId,
+        (object, slot): (&ObjectId, Slot),
         replica: &'r Replica,
         between: Between,
     ) -> Result<Option<&'r LiveReplica>> {
         let Replica::Live(live) = replica else { return Ok(None) };
-        let known = self.known(object).await?;
-        let wanted = matches!(between.decide(known.here(), replica), Decision::Take { .. } | Decision::Fill(_));
-        Ok(wanted.then_some(&**live))
+        let known = self.known(object, slot).await?;
+        let wanted = matches!(self.decide(&known, replica, between), Decision::Take { .. } | Decision::Fill(_));
+        Ok((wanted && !live.is_marker).then_some(&**live))
     }
 
     /// Brings a replica's bytes to the store. What is not what the other site says it is leaves nothing behind.
@@ -182,13 +195,13 @@ impl Site {
 
     pub(super) async fn apply_locked(
         &self,
-        object: &ObjectId,
+        (object, slot): (&ObjectId, Slot),
         replica: &Replica,
         mut staged: Option<Kept>,
         between: Between,
     ) -> Result<Applied> {
         let _key = self.inner.keys.lock(object).await;
-        let outcome = self.commit_replica(object, replica, &mut staged, between).await;
+        let outcome = self.commit_replica((object, slot), replica, &mut staged, between).await;
         // Where the outcome of the commit is unknown the bytes stay, and the next start finds out.
         if let Some(unused) = staged.filter(|_| !matches!(outcome, Err(Error::Internal(_)))) {
             self.inner.backend.release(unused.location).await;
@@ -198,16 +211,16 @@ impl Site {
 
     async fn commit_replica(
         &self,
-        object: &ObjectId,
+        (object, slot): (&ObjectId, Slot),
         replica: &Replica,
         staged: &mut Option<Kept>,
         between: Between,
     ) -> Result<Applied> {
-        let unit = Unit::null(object);
+        let unit = Unit::of(object, slot);
         for _ in 0..CONFLICTS_MAX {
-            let known = self.known(object).await?;
+            let known = self.known(object, slot).await?;
             let write = self.inner.writes.next();
-            let decision = between.decide(known.here(), replica);
+            let decision = self.decide(&known, replica, between);
             let mut planned = self.plan(object, &known, replica, staged.as_ref(), decision, write);
             let Some(reached) = planned.reached else { return Ok(Applied::NeedsBytes) };
             let commit = self.guard(object, &known, replica, std::mem::take(&mut planned.commit)).await?;
@@ -257,50 +270,39 @@ impl Site {
         decision: Decision,
         write: WriteId,
     ) -> Planned {
-        let current = known.current.as_ref().map(|current| &current.row);
+        let here = known.live();
         let told = |vector: Vector| self.told_as_own(object, known, vector);
         let superseding = || replica.vector().map_or_else(Commit::new, |vector| self.superseding(object, known, vector));
         match (decision, replica, staged) {
             (Decision::Keep, ..) => Planned::nothing(known.here().vector()),
-            (Decision::Merge(vector), Replica::Live(live), _) => {
-                merged(told(vector).unwrap_or_default(), object, known, live, vector)
+            (Decision::Merge(vector), ..) => merged(told(vector).unwrap_or_default(), object, known, replica, vector),
+            (Decision::Take { conflict }, Replica::Live(live), None) if live.is_marker => {
+                let record = replica_record(live, known, live.vector, None, write);
+                let commit = super::delete::marked(superseding().seen(live.vector.greatest()), object, here, &record);
+                let planned = Planned { commit, reached: Some(live.vector), change: Change::Gone, lost: None };
+                planned.instead_of(object, here.filter(|_| conflict))
             }
             (Decision::Take { conflict }, Replica::Live(live), Some(kept)) => {
-                let record = replica_record(live, live.vector, kept, write);
-                brought(superseding(), object, current, live, record).instead_of(object, current.filter(|_| conflict))
+                let record = replica_record(live, known, live.vector, Some(kept), write);
+                brought(superseding(), object, here, live, record).instead_of(object, here.filter(|_| conflict))
             }
-            (Decision::Take { conflict }, Replica::Grave { stamp, base, told }, _) => {
-                let grave = Grave { stamp: *stamp, base: *base, told: *told };
-                let commit = super::delete::buried(superseding().seen(*stamp), object, current, &grave, write);
-                let planned = Planned { commit, reached: Some(Vector::of(*stamp)), change: Change::Buried, lost: None };
-                planned.instead_of(object, current.filter(|_| conflict))
+            (Decision::Take { conflict }, Replica::Grave(grave), _) => {
+                gone(superseding(), object, known, grave, write).instead_of(object, here.filter(|_| conflict))
             }
-            // The bytes of a record that lacked them.
+            // The bytes of a record that lacked them, or of a version that was purged unawares.
             (Decision::Fill(vector), Replica::Live(live), Some(kept)) => {
-                let mut record = replica_record(live, vector, kept, write);
-                if let Some(here) = current.filter(|here| here.vector.tags > live.vector.tags) {
-                    record.identity.tags.clone_from(&here.identity.tags);
-                }
-                let is_newer = current.is_some_and(|here| here.vector != vector);
+                let record = replica_record(live, known, vector, Some(kept), write);
+                let is_newer = here.is_none_or(|here| here.vector != vector);
                 let commit = if is_newer { told(vector).unwrap_or_default() } else { Commit::new() };
-                brought(commit, object, current, live, record)
+                brought(commit, object, here, live, record)
+            }
+            (Decision::Purge(vector), ..) => {
+                let commit = self.superseding(object, known, vector);
+                gone(commit, object, known, &purged(known, replica, vector), write)
             }
             // Older when the bytes were asked for: it changed meanwhile.
             _ => Planned::nothing(None),
         }
-    }
-
-    /// What this site wrote itself, lost, and gets back where something older was told under a seq. Of its own it says by the
-    /// seq that everybody was told, so everybody is.
-    fn told_as_own(&self, object: &ObjectId, known: &Known, vector: Vector) -> Option<Commit> {
-        let is_own = vector.greatest().parts().site == self.inner.id.number && known.seq() > Seq(0);
-        is_own.then(|| Commit::new().tell(Event { unit: Unit::null(object), vector }).to(self.audience()))
-    }
-
-    /// A commit of what takes the place of what is here: who was owed that is owed this.
-    pub(super) fn superseding(&self, object: &ObjectId, known: &Known, vector: Vector) -> Commit {
-        let told = self.told_as_own(object, known, vector);
-        told.unwrap_or_else(|| Commit::new().supersedes(self.inner.neighbours.numbers()))
     }
 
     /// Ends the work that wanted this unit, as far as it is reached.
@@ -332,9 +334,9 @@ impl Site {
                 self.publish(object, &record).await;
                 tracing::debug!(stamp = %record.vector.data, %object, "followed");
             }
-            Change::Buried => {
-                if let Some(current) = &known.current {
-                    self.remove_bytes(object, &current.row, write).await;
+            Change::Gone => {
+                if let Some(record) = known.live() {
+                    self.remove_bytes(object, record, write).await;
                 }
                 tracing::debug!(%object, "followed a delete");
             }
@@ -372,7 +374,8 @@ pub(super) struct Planned {
 enum Change {
     None,
     Written(Box<Record>),
-    Buried,
+    /// What was here has no bytes any more.
+    Gone,
 }
 
 /// What another site's state is held against.
@@ -385,13 +388,13 @@ pub(super) enum Between {
 }
 
 impl Between {
-    pub fn decide(self, here: Here<'_>, there: &Replica) -> Decision {
-        match (self, here, there) {
+    fn decide(self, known: &Known, there: &Replica, now_ms: u64) -> Decision {
+        match (self, known.here(), there) {
             (Self::Contents, Here::Live(record), Replica::Live(live)) if live.has_bytes && record.vector == live.vector => {
                 Decision::Fill(live.vector)
             }
             (Self::Contents, ..) => Decision::Keep,
-            (Self::States, ..) => decide(here, there),
+            (Self::States, here, there) => decide(known.slot(), here, there, now_ms),
         }
     }
 }
@@ -404,7 +407,7 @@ impl Planned {
     /// Keeps the vector of what loses in a conflict, for people who ask.
     fn instead_of(self, object: &ObjectId, lost: Option<&Record>) -> Self {
         let Some(lost) = lost else { return self };
-        let commit = self.commit.put::<Conflicts>(&(object.clone(), Slot::Null), &lost.vector);
+        let commit = self.commit.put::<Conflicts>(&(object.clone(), lost.slot()), &lost.vector);
         Self { commit, lost: Some(lost.vector), ..self }
     }
 }
@@ -416,33 +419,71 @@ fn brought(commit: Commit, object: &ObjectId, current: Option<&Record>, live: &L
     Planned { commit, reached: Some(record.vector), change: Change::Written(Box::new(record)), lost: None }
 }
 
+/// A unit that another site deleted.
+fn gone(commit: Commit, object: &ObjectId, known: &Known, grave: &Grave, write: WriteId) -> Planned {
+    let vector = grave.vector();
+    let commit = super::delete::buried(commit.seen(vector.greatest()), (object, known.slot()), known.live(), grave, write);
+    Planned { commit, reached: Some(vector), change: Change::Gone, lost: None }
+}
+
+/// The grave of a version of which both sites know something. Whoever told of its purge first is waited for.
+fn purged(known: &Known, there: &Replica, vector: Vector) -> Grave {
+    let of_there = match there {
+        Replica::Grave(grave) => Some(grave.clone()),
+        _ => None,
+    };
+    let grave = known.grave.as_ref().map(|grave| grave.row.clone()).or(of_there);
+    let registers = registers_of(known, there);
+    let (base, told) = grave.map_or((None, None), |grave| (grave.base, grave.told));
+    let stamp = vector.purge.unwrap_or(vector.data);
+    Grave { stamp, base, told, purged: Some(Box::new(Purged { vector, registers })) }
+}
+
 /// The same data: each register is that of the later write.
-fn merged(commit: Commit, object: &ObjectId, known: &Known, live: &LiveReplica, vector: Vector) -> Planned {
-    let Some(current) = &known.current else { return Planned::nothing(None) };
-    let record = Record { vector, identity: registers_of(&current.row, live), ..current.row.clone() };
+fn merged(commit: Commit, object: &ObjectId, known: &Known, there: &Replica, vector: Vector) -> Planned {
+    let Some(here) = known.live() else { return Planned::nothing(None) };
+    let mut record = Record { vector, registers: registers_of(known, there), ..here.clone() };
+    if let Replica::Live(live) = there
+        && live.vector.tags > here.vector.tags
+    {
+        record.identity.tags.clone_from(&live.identity.tags);
+    }
     let reached = Here::Live(&record).vector();
-    let commit = commit.seen(vector.greatest()).put::<Objects>(object, &record);
+    let commit = commit.seen(vector.greatest()).put_unit(object, &record);
     Planned { commit, reached, change: Change::None, lost: None }
 }
 
-/// The identity here with the registers of whoever wrote them later.
-fn registers_of(here: &Record, there: &LiveReplica) -> crate::model::Identity {
-    let mut identity = here.identity.clone();
-    if there.vector.tags > here.vector.tags {
-        identity.tags.clone_from(&there.identity.tags);
+/// What protects a unit and who may see it, by what both sites know.
+fn registers_of(known: &Known, there: &Replica) -> Registers {
+    let (theirs, stamps) = match there {
+        Replica::Live(live) => (live.registers.clone(), live.vector),
+        Replica::Grave(grave) => (grave.registers(), grave.vector()),
+        Replica::Unknown | Replica::Bucket(_) => return known.here().registers().unwrap_or_default(),
+    };
+    match known.here().registers().zip(known.here().stamps()) {
+        // Registers count between equal data only.
+        Some((mine, own)) if own.data == stamps.data => mine.merge(&own, &theirs, &stamps),
+        _ => theirs,
     }
-    identity
 }
 
-fn replica_record(live: &LiveReplica, vector: Vector, kept: &Kept, write: WriteId) -> Record {
+/// The record of a unit as it came, with the registers of both sites where it has this vector at both.
+fn replica_record(live: &LiveReplica, known: &Known, vector: Vector, kept: Option<&Kept>, write: WriteId) -> Record {
+    let slot = known.slot();
+    let mut identity = live.identity.clone();
+    if let Some(here) = known.live().filter(|here| here.vector.data == vector.data && here.vector.tags > live.vector.tags) {
+        identity.tags.clone_from(&here.identity.tags);
+    }
     Record {
         vector,
-        state: State::Present,
-        identity: live.identity.clone(),
-        location: kept.location.clone(),
-        binding: kept.binding.clone(),
+        state: if kept.is_some() { State::Present } else { State::Marker },
+        identity,
+        location: kept.map_or(Location::Plain, |kept| kept.location.clone().of_slot(slot, write)),
+        binding: kept.map_or(Binding::None, |kept| kept.binding.clone()),
         write,
         base: live.base,
+        versioned: slot != Slot::Null,
+        registers: registers_of(known, &Replica::Live(Box::new(live.clone()))),
     }
 }
 

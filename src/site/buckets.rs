@@ -19,6 +19,17 @@ impl Site {
     /// Makes a bucket, unless one is known here or to whoever may know better: made twice, the later would take the owner and
     /// the registers of the first away everywhere.
     pub async fn create_bucket(&self, bucket: &BucketName, owner: &str, region: &str) -> Result<BucketInfo> {
+        self.create_bucket_with(bucket, owner, region, |bucket, _| bucket).await
+    }
+
+    /// The same, with registers from its first moment on.
+    pub async fn create_bucket_with(
+        &self,
+        bucket: &BucketName,
+        owner: &str,
+        region: &str,
+        registers: impl Fn(Bucket, Stamp) -> Bucket,
+    ) -> Result<BucketInfo> {
         match self.known_bucket(bucket).await {
             // Who cannot be asked keeps nobody from writing, not even a site that is still to learn what there is.
             Ok(_) | Err(Error::NoSuchBucket | Error::NoSuchBucketHere { .. } | Error::Unavailable { .. }) => {}
@@ -38,10 +49,12 @@ impl Site {
             self.inner.backend.create_bucket(bucket).await?;
             let created = self.inner.clock.tick(stored.as_ref().and_then(|stored| stored.row.deleted));
             let row = Bucket { created, deleted: None, owner: owner.into(), region: region.into(), registers: Vec::new() };
+            // Registers count where they are later than the bucket: see `Bucket::merge`.
+            let row = registers(row, self.inner.clock.tick(Some(created)));
             let commit = Commit::new()
                 .expect::<Buckets>(bucket, stored.map(|stored| stored.revision))
                 .put::<Buckets>(bucket, &row)
-                .tell(bucket_event(bucket, created))
+                .tell(bucket_event(bucket, row.greatest()))
                 .to(self.audience());
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
@@ -86,6 +99,47 @@ impl Site {
         let mut all = Vec::new();
         self.each_row::<Buckets>(|bucket, _| all.push(bucket.clone())).await?;
         Ok(all)
+    }
+
+    /// Writes registers of a bucket: what `change` makes of it with a new stamp, which is answered. It is told everywhere.
+    pub async fn change_bucket(
+        &self,
+        bucket: &BucketName,
+        change: impl Fn(Bucket, Stamp) -> Result<Bucket> + Send + Sync + 'static,
+    ) -> Result<Stamp> {
+        self.known_bucket(bucket).await?;
+        let (site, bucket) = (self.clone(), bucket.clone());
+        self.unstoppable(async move { site.change_bucket_now(&bucket, change).await }).await
+    }
+
+    async fn change_bucket_now(&self, bucket: &BucketName, change: impl Fn(Bucket, Stamp) -> Result<Bucket>) -> Result<Stamp> {
+        let _change = self.inner.bucket_changes.lock(bucket).await;
+        for _ in 0..CONFLICTS_MAX {
+            self.forget_bucket(bucket);
+            let stored = self.bucket_row(bucket).await?;
+            let stamp = self.inner.clock.tick(Some(stored.row.greatest()));
+            let changed = change(stored.row.clone(), stamp)?;
+            let commit = Commit::new()
+                .expect::<Buckets>(bucket, Some(stored.revision))
+                .put::<Buckets>(bucket, &changed)
+                .tell(bucket_event(bucket, stamp))
+                .to(self.audience());
+            match self.inner.status.commit(commit).await {
+                Ok(_) => {
+                    self.forget_bucket(bucket);
+                    tracing::info!(%stamp, %bucket, "bucket changed");
+                    return Ok(stamp);
+                }
+                Err(CommitError::Conflict) => self.count_conflict(bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// The row of a bucket as it is here, for whoever reads its registers.
+    pub async fn bucket_registers(&self, bucket: &BucketName) -> Result<Bucket> {
+        Ok(self.known_bucket(bucket).await?.row.clone())
     }
 
     /// Removes an empty bucket. Its unfinished uploads go with it.
@@ -227,5 +281,12 @@ fn bucket_event(bucket: &BucketName, stamp: Stamp) -> Event {
 }
 
 fn info(bucket: &BucketName, row: &Bucket) -> BucketInfo {
-    BucketInfo { name: bucket.clone(), owner: row.owner.clone(), region: row.region.clone(), created_ms: row.created.ms() }
+    BucketInfo {
+        name: bucket.clone(),
+        owner: row.owner.clone(),
+        region: row.region.clone(),
+        created_ms: row.created.ms(),
+        versioning: row.versioning(),
+        object_lock: row.object_lock(),
+    }
 }

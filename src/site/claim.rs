@@ -15,7 +15,7 @@ use crate::model::{
     Bucket, BucketName, ContentHeaders, Event, Here, Identity, Incarnation, Location, ObjectId, Record, SiteNumber, Slot, Stamp,
     StampParts, State, Unit, Vector,
 };
-use crate::status::tables::{Buckets, Graves, Objects};
+use crate::status::tables::{Buckets, Graves};
 use crate::status::{Commit, CommitError};
 
 /// What S3 says of bytes of which it was told nothing.
@@ -66,8 +66,8 @@ fn decide(seen: &Seen<'_>) -> Course {
         Here::Live(record) if seen.may_lack_row && (seen.is_lone || seen.stamp > record.vector.data) => Course::Take,
         Here::Live(_) => Course::Leave,
         // Whoever deleted it while its row was not known yet wanted its bytes gone.
-        Here::Grave(grave) if grave > seen.stamp && life(grave) == seen.life => Course::Remove,
-        Here::Grave(grave) if grave < seen.stamp && seen.may_lack_row => Course::Take,
+        Here::Grave(grave) if grave.stamp > seen.stamp && life(grave.stamp) == seen.life => Course::Remove,
+        Here::Grave(grave) if grave.stamp < seen.stamp && seen.may_lack_row => Course::Take,
         Here::Nothing if seen.may_lack_row => Course::Take,
         Here::Grave(_) | Here::Nothing => Course::Foreign,
     }
@@ -97,7 +97,7 @@ impl Site {
                 Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => return Ok(Claimed::Left),
                 Err(err) => return Err(err.into()),
             };
-            let known = self.known(object).await?;
+            let known = self.known(object, Slot::Null).await?;
             if let Here::Live(record) = known.here()
                 && self.open_bytes(object, record, 0..0).await.is_ok()
             {
@@ -151,16 +151,25 @@ impl Site {
         {
             let (state, location, binding) = bound;
             let record = Record { state, location, binding, ..record.clone() };
-            return Ok((Claimed::Rebound, commit.put::<Objects>(object, &record)));
+            return Ok((Claimed::Rebound, commit.put_unit(object, &record)));
         }
         let greatest = known.greatest();
         let stamp = if greatest.is_none_or(|known| stamp > known) { stamp } else { self.inner.clock.tick(greatest) };
         let identity = before.map_or_else(|| identity_of(&digests), |record| adopted_identity(&record.identity, &digests));
         let (state, location, binding) = bound;
         let base = known.here().stamp();
-        let record =
-            Record { vector: Vector::of(stamp), state, identity, location, binding, write: self.inner.writes.next(), base };
-        let mut commit = commit.put::<Objects>(object, &record).delete::<Graves>(&(object.clone(), Slot::Null));
+        let record = Record {
+            vector: Vector::of(stamp),
+            state,
+            identity,
+            location,
+            binding,
+            write: self.inner.writes.next(),
+            base,
+            versioned: false,
+            registers: before.map(|before| before.registers.clone()).unwrap_or_default(),
+        };
+        let mut commit = commit.put_unit(object, &record).delete::<Graves>(&(object.clone(), Slot::Null));
         if let Some(before) = before {
             commit = without_part_map(commit, object, before, 0);
         }
@@ -171,7 +180,7 @@ impl Site {
     }
 
     /// Never greater than that of the write which stored these bytes, whoever made it.
-    fn stamp_of(&self, found: &Found) -> Stamp {
+    pub(super) fn stamp_of(&self, found: &Found) -> Stamp {
         let ms = found.modified_ms.min(self.inner.clock.wall_ms());
         Stamp::new(StampParts { ms, tick: 0, site: self.inner.id.number, incarnation: Incarnation(0), rank: 0 })
     }
@@ -239,7 +248,7 @@ pub const FIRST_OWNER: &str = "admin";
 /// The region of a first start.
 const FIRST_REGION: &str = "us-east-1";
 
-fn identity_of(digests: &super::digest::Digests) -> Identity {
+pub(super) fn identity_of(digests: &super::digest::Digests) -> Identity {
     let headers = ContentHeaders { content_type: Some(CONTENT_TYPE.into()), ..ContentHeaders::default() };
     Identity { headers, ..digests.identity() }
 }
@@ -265,7 +274,14 @@ mod tests {
             binding: Binding::None,
             write: WriteId::new(Incarnation(5), 1, 1),
             base: None,
+            versioned: false,
+            registers: Default::default(),
         }
+    }
+
+    /// Of a delete.
+    fn grave(stamp: Stamp) -> crate::model::Grave {
+        crate::model::Grave { stamp, base: None, told: None, purged: None }
     }
 
     /// Bytes written at 100, late or not, at a site that is alone or not.
@@ -282,11 +298,11 @@ mod tests {
 
     #[test]
     fn what_was_deleted_is_not_taken_unless_it_was_written_after() {
-        assert_eq!(course(Here::Grave(stamp(99, 5)), true, true), Course::Take);
-        assert_eq!(course(Here::Grave(stamp(99, 5)), false, true), Course::Foreign);
-        assert_eq!(course(Here::Grave(stamp(101, 5)), true, true), Course::Foreign);
-        assert_eq!(course(Here::Grave(stamp(101, 9)), true, true), Course::Remove);
-        assert_eq!(course(Here::Grave(stamp(101, 9)), false, true), Course::Remove);
+        assert_eq!(course(Here::Grave(&grave(stamp(99, 5))), true, true), Course::Take);
+        assert_eq!(course(Here::Grave(&grave(stamp(99, 5))), false, true), Course::Foreign);
+        assert_eq!(course(Here::Grave(&grave(stamp(101, 5))), true, true), Course::Foreign);
+        assert_eq!(course(Here::Grave(&grave(stamp(101, 9))), true, true), Course::Remove);
+        assert_eq!(course(Here::Grave(&grave(stamp(101, 9))), false, true), Course::Remove);
     }
 
     #[test]

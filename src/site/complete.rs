@@ -13,7 +13,7 @@ use super::land::{Completes, Landing};
 use super::multipart::{UploadKey, parse_upload_id};
 use super::types::{CompleteUpload, NamedPart, WriteConditions, Written};
 use crate::backend::{Kept, KeptPart, PutOptions};
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Identity, ObjectId, PartEntry, Parts, WriteId};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Identity, ObjectId, PartEntry, Parts, Slot, WriteId};
 use crate::status::tables::{self, UploadPart, UploadParts, UploadState, Uploads};
 use crate::status::{Commit, CommitError, Page, Stored};
 
@@ -57,7 +57,8 @@ impl Site {
         let list = list_hash(&complete);
         let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
         if let UploadState::Done { list: done, stamp, etag, size, checksum } = row.row.state {
-            let written = Written { stamp, etag, size, checksum, modified_ms: stamp.ms() };
+            let slot = if row.row.versioned { Slot::Version(stamp) } else { Slot::Null };
+            let written = Written { stamp, etag, size, checksum, modified_ms: stamp.ms(), slot };
             return if done == list { Ok(written) } else { Err(Error::NoSuchUpload) };
         }
         self.refuse_early(&key.0, &complete.conditions).await?;
@@ -111,9 +112,10 @@ impl Site {
         let options = PutOptions { size: Some(identity.size), modified_ms: self.inner.clock.wall_ms() };
         let whole = self.inner.backend.assemble(&key.0, &kept, options).await?;
         let stored = stored.iter().map(|(number, part)| kept_part(*number, &part.row)).collect();
+        let registers = row.row.registers.clone();
         let completes = Completes { upload: key.1, row, list, stored };
         let landing = Landing::of(&key.0, whole, identity, complete.conditions.clone());
-        self.land(landing.with_part_map(part_map).completing(completes)).await
+        self.land(landing.with_part_map(part_map).with_registers(registers).completing(completes)).await
     }
 
     /// Every part an upload has stored, ascending.

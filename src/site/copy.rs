@@ -10,7 +10,9 @@ use super::scrub::has_checksum;
 use super::types::{Claims, CopyRequest, Description, Upload, Written};
 use super::{Site, digest, precondition};
 use crate::backend::{self, GetOptions, Kept, Place, PutOptions};
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record, State};
+use crate::model::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record, Registers, State,
+};
 use crate::status::Stored;
 
 /// Largest source of a single copy; larger ones are copied part by part.
@@ -25,7 +27,7 @@ impl Site {
     pub async fn copy(&self, from: &ObjectId, to: &ObjectId, request: CopyRequest) -> Result<Written> {
         self.refuse_early(to, &request.target).await?;
         for _ in 0..TRIES_MAX {
-            let source = self.existing(from).await?;
+            let source = self.existing(from, request.version).await?;
             let record = &source.row;
             precondition::copy_source(&request.source, &record.identity.etag, self.modified_ms(record))?;
             refuse_copy(from, to, record, &request)?;
@@ -38,7 +40,7 @@ impl Site {
                         part_map.clear();
                     }
                     let landing = Landing::of(to, kept, identity, request.target).with_part_map(part_map);
-                    return self.land(landing).await;
+                    return self.land(landing.with_registers(request.registers)).await;
                 }
                 Ok(None) => self.mend_source(from, &source).await?,
                 Err(backend::Error::NotFound | backend::Error::Changed) => match self.heal(from, &source).await? {
@@ -178,7 +180,8 @@ fn refuse_copy(from: &ObjectId, to: &ObjectId, record: &Record, request: &CopyRe
     }
     let same_class = request.storage_class == record.identity.headers.storage_class;
     let same_redirect = request.website_redirect_location == record.identity.headers.website_redirect_location;
-    if from == to && request.replace.is_none() && same_class && same_redirect {
+    let is_current = request.version.is_none();
+    if from == to && is_current && request.replace.is_none() && same_class && same_redirect {
         return Err(Error::CopyOntoItself);
     }
     Ok(())
@@ -189,6 +192,7 @@ fn describe(identity: &mut Identity, request: &CopyRequest) {
         headers: std::mem::take(&mut identity.headers),
         metadata: std::mem::take(&mut identity.metadata),
         tags: std::mem::take(&mut identity.tags),
+        registers: Registers::default(),
     };
     let (headers, metadata) = request.replace.clone().unwrap_or((source.headers, source.metadata));
     identity.headers = ContentHeaders {

@@ -1,13 +1,22 @@
-//! A DELETE: a grave and the removal to be redone in one commit, the answer, then the store.
+//! A DELETE: a delete marker or a grave, and the removal to be redone, in one commit; the answer; then the store.
+//!
+//! Which of them follows from the bucket (protocol §6): with versions a DELETE that names none puts a marker on top and
+//! destroys nothing but the null version of a bucket whose versioning is suspended. One that names a version destroys it.
 
-use super::error::Result;
-use super::land::without_part_map;
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use super::land::{slot_of_write, without_part_map};
 use super::settle::{UNSETTLED_MAX, Unsettled};
-use super::types::{Deleted, WriteConditions};
+use super::types::{Deleted, Purge, WriteConditions};
 use super::{CONFLICTS_MAX, Site, precondition};
-use crate::model::{Event, Location, ObjectId, Record, Slot, State, Unit, Vector, WriteId};
-use crate::status::tables::{Buckets, Grave, Graves, Objects, Settle, Settling};
-use crate::status::{Commit, CommitError};
+use crate::backend::Place;
+use crate::model::{
+    Binding, Bucket, Bypass, Event, Grave, Here, Identity, Location, ObjectId, Purged, Record, Registers, Slot, Stamp, State,
+    Unit, Vector, Versioning, WriteId,
+};
+use crate::status::tables::{Buckets, Graves, Objects, Settle, Settling};
+use crate::status::{Commit, CommitError, Committed, Stored};
 
 impl Site {
     /// Deletes an object. One that is not there is fine, unless a condition wants it.
@@ -18,6 +27,13 @@ impl Site {
         self.unstoppable(async move { site.delete_locked(&object, &conditions).await }).await
     }
 
+    /// Destroys one version of an object. One that never was is destroyed already.
+    pub async fn purge(&self, object: &ObjectId, purge: Purge, conditions: WriteConditions) -> Result<Deleted> {
+        self.refuse_when_behind(2 * UNSETTLED_MAX)?;
+        let (site, object) = (self.clone(), object.clone());
+        self.unstoppable(async move { site.purge_locked(&object, purge, &conditions).await }).await
+    }
+
     async fn delete_locked(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<Deleted> {
         self.known_bucket(&object.bucket).await?;
         self.learn(object, conditions).await?;
@@ -26,34 +42,106 @@ impl Site {
             let bucket = self.bucket_row(&object.bucket).await?;
             let current = self.current(object).await?;
             precondition::write(conditions, current.as_ref().map(|stored| &stored.row))?;
-            let (row, revision) = (current.as_ref().map(|stored| &stored.row), current.as_ref().map(|stored| stored.revision));
-            // Where there are others one of them may hold it, whatever is known here: an older grave here does not reach
-            // what was written there since. So may the store of a site whose rows were lost.
-            if row.is_none() && self.inner.neighbours.is_empty() && !self.is_rebuilding() {
-                return Ok(Deleted { stamp: None });
-            }
-            let stamp = self.inner.clock.tick(row.map(|record| record.vector.greatest()));
-            let write = self.inner.writes.next();
-            let commit = Commit::new()
+            let guarded = Commit::new()
                 .frees()
                 .expect::<Buckets>(&object.bucket, Some(bucket.revision))
-                .expect::<Objects>(object, revision)
-                .tell(Event { unit: Unit::null(object), vector: Vector::of(stamp) })
-                .to(self.audience());
-            let grave = Grave { stamp, base: row.map(|record| record.vector.data), told: None };
-            match self.inner.status.commit(buried(commit, object, row, &grave, write)).await {
-                Ok(_) => {
-                    tracing::debug!(%stamp, %object, "deleted");
-                    if let Some(record) = row {
-                        self.remove_bytes(object, record, write).await;
-                    }
-                    return Ok(Deleted { stamp: Some(stamp) });
+                .expect::<Objects>(object, current.as_ref().map(|stored| stored.revision));
+            let hides = bucket.row.versioning() != Versioning::Off || current.as_ref().is_some_and(|stored| stored.versioned);
+            let deleted = match hides {
+                true => {
+                    let stamp = self.inner.clock.tick(current.as_ref().map(|stored| stored.row.vector.greatest()));
+                    let slot = slot_of_write(&bucket.row, stamp);
+                    self.hide(object, &bucket.row, current, (stamp, slot), guarded).await?
                 }
-                Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
-                Err(err) => return Err(err.into()),
+                false => {
+                    let gone = Gone { slot: Slot::Null, unit: current, bypass: Bypass::No, stamp: None };
+                    self.bury(object, gone, guarded).await?
+                }
+            };
+            match deleted {
+                Some(deleted) => return Ok(deleted),
+                None => self.count_conflict(&object.bucket),
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    async fn purge_locked(&self, object: &ObjectId, purge: Purge, conditions: &WriteConditions) -> Result<Deleted> {
+        self.known_bucket(&object.bucket).await?;
+        let _key = self.inner.keys.lock(object).await;
+        for _ in 0..CONFLICTS_MAX {
+            let bucket = self.bucket_row(&object.bucket).await?;
+            let unit = self.inner.status.unit(object, purge.slot).await?;
+            precondition::write(conditions, unit.as_ref().map(|stored| &stored.row))?;
+            let guarded = Commit::new().frees().expect::<Buckets>(&object.bucket, Some(bucket.revision)).expect_unit(
+                object,
+                purge.slot,
+                unit.as_ref().map(|stored| stored.revision),
+            );
+            let now_ms = self.inner.clock.wall_ms();
+            if unit.as_ref().is_some_and(|unit| unit.row.registers.protect(now_ms, purge.bypass)) {
+                return Err(Error::Protected);
+            }
+            let gone = Gone { slot: purge.slot, unit, bypass: purge.bypass, stamp: None };
+            match self.bury(object, gone, guarded).await? {
+                Some(deleted) => return Ok(deleted),
+                None => self.count_conflict(&object.bucket),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// Makes a delete marker the current version. `None`: something came first.
+    pub(super) async fn hide(
+        &self,
+        object: &ObjectId,
+        bucket: &Bucket,
+        current: Option<Arc<Stored<Record>>>,
+        (stamp, slot): (Stamp, Slot),
+        guarded: Commit,
+    ) -> Result<Option<Deleted>> {
+        let (replaced, guarded) = self.replaced(object, slot, bucket, current.as_deref(), guarded).await?;
+        let write = self.inner.writes.next();
+        let marker = marker(Vector::of(stamp), slot, write, current.map(|stored| stored.row.vector.data));
+        let gone = replaced.as_ref().map(|stored| &stored.row);
+        let commit = guarded.tell(Event { unit: Unit::of(object, slot), vector: marker.vector }).to(self.audience());
+        if !committed(self.inner.status.commit(marked(commit, object, gone, &marker)).await)? {
+            return Ok(None);
+        }
+        tracing::debug!(%stamp, %object, "hidden by a delete marker");
+        if let Some(record) = gone {
+            self.remove_bytes(object, record, write).await;
+        }
+        Ok(Some(Deleted { stamp: Some(stamp), slot, is_marker: true }))
+    }
+
+    /// Puts a unit into its grave. `None`: something came first.
+    pub(super) async fn bury(&self, object: &ObjectId, gone: Gone, guarded: Commit) -> Result<Option<Deleted>> {
+        let Gone { slot, unit, bypass, stamp } = gone;
+        let row = unit.as_ref().map(|stored| &stored.row);
+        let is_marker = row.is_some_and(|record| record.state == State::Marker);
+        // Where there are others one of them may hold it, whatever is known here: an older grave here does not reach
+        // what was written there since. So may the store of a site whose rows were lost.
+        if row.is_none() && self.inner.neighbours.is_empty() && !self.is_rebuilding() {
+            return Ok(Some(Deleted { stamp: None, slot, is_marker }));
+        }
+        let stamp = stamp.unwrap_or_else(|| self.inner.clock.tick(row.map(|record| record.vector.greatest())));
+        let write = self.inner.writes.next();
+        let base = row.map(|record| record.vector.data);
+        let purged = match slot {
+            Slot::Null => None,
+            Slot::Version(data) => Some(purged(data, &self.known(object, slot).await?.here(), stamp, bypass)),
+        };
+        let grave = Grave { stamp, base, told: None, purged };
+        let commit = guarded.tell(Event { unit: Unit::of(object, slot), vector: grave.vector() }).to(self.audience());
+        if !committed(self.inner.status.commit(buried(commit, (object, slot), row, &grave, write)).await)? {
+            return Ok(None);
+        }
+        tracing::debug!(%stamp, %object, "deleted");
+        if let Some(record) = row {
+            self.remove_bytes(object, record, write).await;
+        }
+        Ok(Some(Deleted { stamp: Some(stamp), slot, is_marker }))
     }
 
     /// The delete is durable already: what fails here is tried again by the settler.
@@ -61,26 +149,89 @@ impl Site {
         if record.state != State::Present {
             return;
         }
-        let removed = self.inner.backend.delete(&super::plain(object), &record.binding).await;
+        let place = Place { object: object.clone(), location: record.location.settled() };
+        let removed = self.inner.backend.delete(&place, &record.binding).await;
         if let Err(err) = &removed {
             tracing::warn!(%object, error = %err, "the bytes of a deleted object are still in the store");
         }
-        self.inner.settler.add(Unsettled { write, object: object.clone(), staged: None, done: removed.is_ok() });
+        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), staged: None, done: removed.is_ok() });
+    }
+}
+
+/// A unit that is to go.
+pub(super) struct Gone {
+    pub slot: Slot,
+    /// As it is here; `None` where it is not known.
+    pub unit: Option<Arc<Stored<Record>>>,
+    pub bypass: Bypass,
+    /// Of the delete; `None` draws one.
+    pub stamp: Option<Stamp>,
+}
+
+/// Whether a commit happened; not where something it expects does not hold.
+fn committed(outcome: Result<Committed, CommitError>) -> Result<bool> {
+    match outcome {
+        Ok(_) => Ok(true),
+        Err(CommitError::Conflict) => Ok(false),
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// What a grave keeps of a version that is purged.
+fn purged(data: Stamp, here: &Here<'_>, purge: Stamp, bypass: Bypass) -> Box<Purged> {
+    let vector = Vector { purge: Some(purge), ..here.stamps().unwrap_or(Vector::of(data)) };
+    let registers = here.registers().unwrap_or_default();
+    let purge_bypasses = registers.purge_bypasses || bypass == Bypass::Governance;
+    Box::new(Purged { vector, registers: Registers { purge_bypasses, ..registers } })
+}
+
+/// A delete marker: a version that has no bytes.
+pub(super) fn marker(vector: Vector, slot: Slot, write: WriteId, base: Option<Stamp>) -> Record {
+    Record {
+        vector,
+        state: State::Marker,
+        identity: Identity::of_marker(),
+        location: Location::Plain,
+        binding: Binding::None,
+        write,
+        base,
+        versioned: slot != Slot::Null,
+        registers: Registers::default(),
+    }
+}
+
+/// A marker, and the removal of the unit whose place it takes.
+pub(super) fn marked(commit: Commit, object: &ObjectId, replaced: Option<&Record>, marker: &Record) -> Commit {
+    let commit = commit.put_unit(object, marker).delete::<Graves>(&(object.clone(), marker.slot()));
+    match replaced {
+        Some(record) => removed(commit, object, record, marker.write),
+        None => commit,
     }
 }
 
 /// Grave, removal and what the record leaves behind: apart, a crash would bring the object back or leave its bytes.
-pub(super) fn buried(commit: Commit, object: &ObjectId, record: Option<&Record>, grave: &Grave, write: WriteId) -> Commit {
-    let mut commit = match planted!(DeleteWithoutGrave) {
+pub(super) fn buried(
+    commit: Commit,
+    (object, slot): (&ObjectId, Slot),
+    record: Option<&Record>,
+    grave: &Grave,
+    write: WriteId,
+) -> Commit {
+    let commit = match planted!(DeleteWithoutGrave) {
         true => commit,
-        false => commit.put::<Graves>(&(object.clone(), Slot::Null), grave),
+        false => commit.put::<Graves>(&(object.clone(), slot), grave),
     };
-    let Some(record) = record else { return commit };
-    commit = commit.delete::<Objects>(object);
-    commit = without_part_map(commit, object, record, 0);
-    if record.state == State::Present {
-        let removal = Settling::Remove { object: object.clone(), location: Location::Plain, binding: record.binding.clone() };
-        commit = commit.put::<Settle>(&write, &removal);
+    match record {
+        Some(record) => removed(commit.delete_unit(object, slot), object, record, write),
+        None => commit,
     }
-    commit
+}
+
+fn removed(commit: Commit, object: &ObjectId, record: &Record, write: WriteId) -> Commit {
+    let commit = without_part_map(commit, object, record, 0);
+    if record.state != State::Present {
+        return commit;
+    }
+    let (object, location, binding) = (object.clone(), record.location.settled(), record.binding.clone());
+    commit.put::<Settle>(&write, &Settling::Remove { object, location, binding })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::backend;
-use crate::model::{ChecksumAlgorithm, NameError};
+use crate::model::{ChecksumAlgorithm, NameError, Slot};
 use crate::status::{CommitError, ReadError};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,6 +29,23 @@ pub enum Error {
     /// It does not exist here, and sites that cannot be asked may know better.
     #[error("the key does not exist here, and these sites cannot be asked: {}", .unasked.join(", "))]
     NoSuchKeyHere { unasked: Vec<String> },
+    /// The current version is a delete marker, which is this one.
+    #[error("the key was deleted: its current version is a delete marker")]
+    Hidden { marker: Slot },
+    /// The version that was named is a delete marker: there is nothing to be read of it.
+    #[error("the version is a delete marker")]
+    IsMarker { marker: Slot, modified_ms: u64 },
+    #[error("the key has no such version")]
+    NoSuchVersion,
+    /// It is not known here, and sites that cannot be asked may know better.
+    #[error("the version is not known here, and these sites cannot be asked: {}", .unasked.join(", "))]
+    NoSuchVersionHere { unasked: Vec<String> },
+    /// The bucket's versioning or object lock does not allow it.
+    #[error("{0}")]
+    BucketState(&'static str),
+    /// A legal hold or a retention keeps the version.
+    #[error("the version is protected by object lock")]
+    Protected,
     #[error("the multipart upload does not exist: it was completed, aborted, or never started")]
     NoSuchUpload,
     /// A condition of a write, or of a read that asks for a failure, does not hold. Holds the header's name.

@@ -103,6 +103,8 @@ mod tests {
             metadata: Default::default(),
             tags: Default::default(),
             checksum: None,
+            registers: Default::default(),
+            versioned: false,
         }
     }
 
@@ -111,7 +113,7 @@ mod tests {
         let site = site().await;
         let mut commit = Commit::new();
         for ms in 1..=ROWS {
-            let grave = Grave { stamp: stamp(ms), base: None, told: None };
+            let grave = Grave { stamp: stamp(ms), base: None, told: None, purged: None };
             commit = commit.put::<Graves>(&(object(&format!("{ms:03}")), Slot::Null), &grave);
             commit = commit.put::<Uploads>(&(object("a"), WriteId::new(Incarnation(1), 1, ms)), &done(ms));
         }

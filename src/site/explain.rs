@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::Result;
 use super::{Replication, Site};
-use crate::model::{Bucket, Record, Seq, SiteNumber, Slot, Unit, Vector};
+use crate::model::{Bucket, Record, Seq, SiteNumber, Unit, Vector};
 use crate::status::Stored;
 use crate::status::tables::{Buckets, Conflicts, Dirty, Failed, Grave, Graves, Hint, Pending, Work};
 
@@ -59,7 +59,7 @@ impl Found {
         match self {
             Self::Nothing => None,
             Self::Object(stored) => Some(stored.row.vector),
-            Self::Grave(stored) => Some(Vector::of(stored.row.stamp)),
+            Self::Grave(stored) => Some(stored.row.vector()),
             Self::Bucket(stored) => Some(Vector::of(stored.row.greatest())),
         }
     }
@@ -88,14 +88,13 @@ impl Site {
         let status = &self.inner.status;
         match unit {
             Unit::Bucket(bucket) => Ok(status.get::<Buckets>(bucket).await?.map_or(Found::Nothing, Found::Bucket)),
-            Unit::Object { object, slot: Slot::Null } => match self.current(object).await? {
+            Unit::Object { object, slot } => match status.unit(object, *slot).await? {
                 Some(stored) => Ok(Found::Object(stored)),
                 None => {
-                    let grave = status.get::<Graves>(&(object.clone(), Slot::Null)).await?;
+                    let grave = status.get::<Graves>(&(object.clone(), *slot)).await?;
                     Ok(grave.map_or(Found::Nothing, Found::Grave))
                 }
             },
-            Unit::Object { .. } => Ok(Found::Nothing),
         }
     }
 

@@ -13,17 +13,23 @@ use super::heal::Healed;
 use super::types::{Opened, ReadConditions, Seen, Selection};
 use super::{Site, precondition};
 use crate::backend::{self, Body, BodyError, GetOptions, Place};
-use crate::model::{ObjectId, Record, State};
+use crate::model::{ObjectId, Record, Slot, State};
 use crate::status::Stored;
 
 /// How often a read starts over because the object was replaced under it.
 const READS_MAX: usize = 4;
 
 impl Site {
-    /// Opens an object. Headers and body are of one write.
-    pub async fn get(&self, object: &ObjectId, select: Selection, conditions: &ReadConditions) -> Result<Opened> {
+    /// Opens a version of an object, the current one where none is named. Headers and body are of one write.
+    pub async fn get(
+        &self,
+        object: &ObjectId,
+        version: Option<Slot>,
+        select: Selection,
+        conditions: &ReadConditions,
+    ) -> Result<Opened> {
         for _ in 0..READS_MAX {
-            let stored = self.existing(object).await?;
+            let stored = self.existing(object, version).await?;
             let seen = self.see(object, &stored, select, conditions).await?;
             match self.open_bytes(object, &stored.row, seen.range.clone()).await {
                 Ok(body) => return Ok(Opened { body: self.verified(object, &seen, body), seen }),
@@ -45,8 +51,14 @@ impl Site {
     }
 
     /// What is known of an object: HEAD speaks for the record and opens nothing.
-    pub async fn head(&self, object: &ObjectId, select: Selection, conditions: &ReadConditions) -> Result<Seen> {
-        let stored = self.existing(object).await?;
+    pub async fn head(
+        &self,
+        object: &ObjectId,
+        version: Option<Slot>,
+        select: Selection,
+        conditions: &ReadConditions,
+    ) -> Result<Seen> {
+        let stored = self.existing(object, version).await?;
         self.see(object, &stored, select, conditions).await
     }
 

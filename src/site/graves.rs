@@ -69,7 +69,7 @@ impl Site {
     }
 
     fn is_old(&self, grave: &Stored<Grave>) -> bool {
-        self.inner.clock.wall_ms().saturating_sub(grave.row.stamp.ms()) > GRAVE_KEPT_MS
+        self.inner.clock.wall_ms().saturating_sub(grave.row.vector().greatest().ms()) > GRAVE_KEPT_MS
     }
 
     /// Whether everybody has settled past it: past its telling here, if it was told here, too; and whoever told of it first

@@ -15,9 +15,8 @@ use super::get::without_bucket;
 use super::land::without_part_map;
 use super::types::{Claims, Upload};
 use super::{Site, plain};
-use crate::backend::{self, Found, GetOptions};
+use crate::backend::{self, Found, GetOptions, Place};
 use crate::model::{Event, Identity, Location, ObjectId, Parts, Record, State, Unit, Vector};
-use crate::status::tables::Objects;
 use crate::status::{Commit, Stored};
 
 /// How long a read waits for a write of the same key that is in flight.
@@ -49,7 +48,7 @@ impl Site {
 
     /// The same, with the key locked.
     pub(super) async fn heal_locked(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<Healed> {
-        let Some(now) = self.current(object).await? else { return Ok(Healed::Differs) };
+        let Some(now) = self.inner.status.unit(object, seen.row.slot()).await? else { return Ok(Healed::Differs) };
         if now.revision != seen.revision {
             return Ok(Healed::Differs);
         }
@@ -59,9 +58,10 @@ impl Site {
             // A store that cannot be asked says nothing about the bytes.
             Err(err) => return Err(err.into()),
         }
-        match self.inner.backend.head(&plain(object)).await.map_err(without_bucket) {
+        match self.inner.backend.head(&settled_place(object, &now.row)).await.map_err(without_bucket) {
             Ok(found) if found.binding == now.row.binding => self.found_again(object, &now).await,
-            Ok(found) if self.inner.neighbours.is_empty() => self.adopt(object, &now, found).await,
+            // What has the key's own name is what whoever edits a file sees; a version never changes.
+            Ok(found) if self.inner.neighbours.is_empty() && !now.row.versioned => self.adopt(object, &now, found).await,
             Ok(found) => {
                 self.suspect(object, &now, &found);
                 self.mark_wanted(object, &now).await
@@ -71,10 +71,10 @@ impl Site {
         }
     }
 
-    /// The very bytes of the record are back at their plain name.
+    /// The very bytes of the record are back at their name.
     async fn found_again(&self, object: &ObjectId, now: &Stored<Record>) -> Result<Healed> {
         tracing::warn!(stamp = %now.row.vector.data, %object, "lost bytes are back");
-        let record = Record { state: State::Present, location: Location::Plain, ..now.row.clone() };
+        let record = Record { state: State::Present, location: now.row.location.settled(), ..now.row.clone() };
         self.replace_record(object, now, record, Commit::new()).await?;
         Ok(Healed::Differs)
     }
@@ -93,6 +93,8 @@ impl Site {
             binding: found.binding,
             write: self.inner.writes.next(),
             base: Some(now.row.vector.data),
+            versioned: false,
+            registers: now.row.registers.clone(),
         };
         let told = Commit::new().tell(Event { unit: Unit::null(object), vector: record.vector }).to(self.audience());
         self.replace_record(object, now, record, told).await?;
@@ -109,8 +111,13 @@ impl Site {
     }
 
     pub(super) async fn hash_found(&self, object: &ObjectId, found: &Found) -> Result<Digests> {
+        self.hash_at(&plain(object), found).await
+    }
+
+    /// The digests of what was found at a place.
+    pub(super) async fn hash_at(&self, place: &Place, found: &Found) -> Result<Digests> {
         let options = GetOptions { range: None, expect: Some(found.binding.clone()) };
-        let fetched = self.inner.backend.get(&plain(object), options).await?;
+        let fetched = self.inner.backend.get(place, options).await?;
         let (mut body, receipt) = digest::verified(Upload { body: fetched.body, claims: Claims::default() });
         while let Some(chunk) = body.stream.next().await {
             chunk.map_err(backend::Error::Body)?;
@@ -122,11 +129,12 @@ impl Site {
         if now.row.state == State::Present {
             tracing::error!(stamp = %now.row.vector.data, %object, "the bytes of an object are gone from the store");
             self.inner.counters.lost.fetch_add(1, Ordering::Relaxed);
-            let record = Record { state: State::Wanted, location: Location::Plain, ..now.row.clone() };
+            let record = Record { state: State::Wanted, location: now.row.location.settled(), ..now.row.clone() };
             let commit = match self.inner.neighbours.numbers() {
                 nobody if nobody.is_empty() => Commit::new(),
                 others => {
-                    self.with_work(object, now.row.vector, &others, super::read_through::HEAD_START_MS, Commit::new()).await?
+                    let unit = Unit::of(object, now.row.slot());
+                    self.with_work(&unit, now.row.vector, &others, super::read_through::HEAD_START_MS, Commit::new()).await?
                 }
             };
             self.replace_record(object, now, record, commit).await?;
@@ -135,13 +143,18 @@ impl Site {
     }
 
     async fn replace_record(&self, object: &ObjectId, now: &Stored<Record>, record: Record, commit: Commit) -> Result<()> {
-        let mut commit = commit.expect::<Objects>(object, Some(now.revision)).put::<Objects>(object, &record);
+        let mut commit = commit.expect_unit(object, now.row.slot(), Some(now.revision)).put_unit(object, &record);
         if record.identity.parts == Parts::Single {
             commit = without_part_map(commit, object, &now.row, 0);
         }
         self.inner.status.commit(commit).await?;
         Ok(())
     }
+}
+
+/// Where the bytes of a record are once they have come to their name.
+pub(super) fn settled_place(object: &ObjectId, record: &Record) -> Place {
+    Place { object: object.clone(), location: record.location.settled() }
 }
 
 pub(super) fn adopted_identity(before: &Identity, digests: &Digests) -> Identity {

@@ -1,12 +1,16 @@
 //! Landing: the last, short step of every write. Bytes are staged already; under the key lock the conditions are
 //! decided, a stamp is drawn, and one commit makes the object what it now is.
 
+use std::sync::Arc;
+
 use super::error::{Error, Result};
 use super::settle::Unsettled;
 use super::types::{WriteConditions, Written};
 use super::{CONFLICTS_MAX, Site, precondition};
-use crate::backend::{Kept, KeptPart, Published};
-use crate::model::{Event, Identity, Location, ObjectId, PartEntry, Parts, Record, Slot, Stamp, State, Unit, Vector, WriteId};
+use crate::backend::{Kept, KeptPart, Place, Published};
+use crate::model::{
+    Bucket, Event, Identity, ObjectId, PartEntry, Parts, Record, Registers, Slot, Stamp, State, Unit, Vector, Versioning, WriteId,
+};
 use crate::status::tables::{Buckets, Graves, Objects, PartMaps, Settle, Settling, UploadParts, Uploads};
 use crate::status::{Commit, CommitError, Stored, tables};
 
@@ -19,6 +23,7 @@ pub(super) struct Landing {
     object: ObjectId,
     kept: Kept,
     identity: Identity,
+    registers: Registers,
     conditions: WriteConditions,
     /// Empty for an object of a single PUT.
     part_map: Vec<PartEntry>,
@@ -40,7 +45,14 @@ pub(super) struct Completes {
 
 impl Landing {
     pub fn of(object: &ObjectId, kept: Kept, identity: Identity, conditions: WriteConditions) -> Self {
-        Self { object: object.clone(), kept, identity, conditions, part_map: Vec::new(), completes: None }
+        let (object, registers, part_map) = (object.clone(), Registers::default(), Vec::new());
+        Self { object, kept, identity, registers, conditions, part_map, completes: None }
+    }
+
+    /// Who may see it, and what protects it.
+    pub fn with_registers(mut self, registers: Registers) -> Self {
+        self.registers = registers;
+        self
     }
 
     /// The parts that the identity counts.
@@ -100,11 +112,14 @@ impl Site {
             let current = current.as_deref();
             precondition::write(&landing.conditions, current.map(|stored| &stored.row))?;
             let stamp = self.inner.clock.tick(current.map(|stored| stored.row.vector.greatest()));
-            let record = landing.record(stamp, write, current.map(|stored| &stored.row));
+            let slot = slot_of_write(&bucket.row, stamp);
+            let mut record = landing.record((stamp, slot), write, current.map(|stored| &stored.row));
             let commit = Commit::new()
                 .expect::<Buckets>(&landing.object.bucket, Some(bucket.revision))
                 .expect::<Objects>(&landing.object, current.map(|stored| stored.revision));
-            let commit = landing.writes(commit, &record, current.map(|stored| &stored.row)).to(self.audience());
+            self.lock_by_default(&bucket.row, &mut record);
+            let (replaced, commit) = self.replaced(&landing.object, slot, &bucket.row, current, commit).await?;
+            let commit = landing.writes(commit, &record, replaced.as_ref().map(|stored| &stored.row)).to(self.audience());
             match self.inner.status.commit(commit).await {
                 Ok(_) => return Ok(record),
                 Err(CommitError::Conflict) => self.count_conflict(&landing.object.bucket),
@@ -115,6 +130,36 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
+    /// A version that asks for no retention gets the bucket's.
+    fn lock_by_default(&self, bucket: &Bucket, record: &mut Record) {
+        let default = bucket.object_lock().and_then(|lock| lock.default).filter(|_| record.versioned);
+        let own = record.registers.retention;
+        record.registers.retention = own.or_else(|| default.map(|default| default.from(self.inner.clock.wall_ms())));
+    }
+
+    /// The unit that a write takes the place of: the null version, which a newer one may have put aside. The commit, which
+    /// expects `current`, expects that too.
+    pub(super) async fn replaced(
+        &self,
+        object: &ObjectId,
+        slot: Slot,
+        bucket: &Bucket,
+        current: Option<&Stored<Record>>,
+        commit: Commit,
+    ) -> Result<(Option<Stored<Record>>, Commit)> {
+        match (slot, current) {
+            (Slot::Version(_), _) => Ok((None, commit)),
+            (Slot::Null, Some(current)) if !current.row.versioned => Ok((Some(current.clone()), commit)),
+            // Nothing was ever put aside.
+            (Slot::Null, None) if bucket.versioning() == Versioning::Off => Ok((None, commit)),
+            (Slot::Null, _) => {
+                let aside = self.inner.status.unit(object, slot).await?.map(Arc::unwrap_or_clone);
+                let revision = aside.as_ref().map(|stored| stored.revision);
+                Ok((aside, commit.expect_unit(object, slot, revision)))
+            }
+        }
+    }
+
     /// Only this Complete changes a claimed upload, but an engine may answer Conflict for reasons of its own.
     async fn still_claimed(&self, landing: &Landing) -> Result<()> {
         let Some(completes) = &landing.completes else { return Ok(()) };
@@ -123,17 +168,18 @@ impl Site {
         if row.map(|row| row.revision) == Some(completes.row.revision) { Ok(()) } else { Err(Error::NoSuchUpload) }
     }
 
-    /// Brings staged bytes to the plain name. A failure leaves the object readable where it is, and the settler tries on.
+    /// Brings staged bytes to their name. A failure leaves the object readable where it is, and the settler tries on.
     pub(super) async fn publish(&self, object: &ObjectId, record: &Record) {
-        let Location::Staged(from) = record.location else { return };
-        let published = self.publish_staged(object, from, &record.binding).await;
+        let Some(from) = record.location.staged() else { return };
+        let published = self.publish_staged(object, &record.location, &record.binding).await;
         match &published {
             Ok(Published::Done) => {}
             Ok(Published::Gone) => tracing::error!(stamp = %record.vector.data, %object, "its staged bytes are gone"),
-            Err(reason) => tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its plain name yet"),
+            Err(reason) => tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its name yet"),
         }
-        let (write, object, done) = (record.write, object.clone(), matches!(published, Ok(Published::Done)));
-        self.inner.settler.add(Unsettled { write, object, staged: Some(from), done });
+        let (write, place) = (record.write, Place { object: object.clone(), location: record.location.settled() });
+        let done = matches!(published, Ok(Published::Done));
+        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), staged: Some(from), done });
     }
 
     pub(super) fn written(&self, record: &Record) -> Written {
@@ -144,26 +190,37 @@ impl Site {
             size: identity.size,
             checksum: identity.shown_checksum(),
             modified_ms: self.modified_ms(record),
+            slot: record.slot(),
         }
     }
 }
 
+/// Which version of its key a write with this stamp is.
+pub(super) fn slot_of_write(bucket: &Bucket, stamp: Stamp) -> Slot {
+    match bucket.versioning() {
+        Versioning::Enabled => Slot::Version(stamp),
+        Versioning::Off | Versioning::Suspended => Slot::Null,
+    }
+}
+
 impl Landing {
-    fn record(&self, stamp: Stamp, write: WriteId, current: Option<&Record>) -> Record {
+    fn record(&self, (stamp, slot): (Stamp, Slot), write: WriteId, current: Option<&Record>) -> Record {
         Record {
             vector: Vector::of(stamp),
             state: State::Present,
             identity: self.identity.clone(),
-            location: self.kept.location.clone(),
+            location: self.kept.location.clone().of_slot(slot, write),
             binding: self.kept.binding.clone(),
             write,
             base: current.map(|record| record.vector.data),
+            versioned: slot != Slot::Null,
+            registers: self.registers.clone(),
         }
     }
 
     /// Record, redo, and what they replace, in one commit: apart, a crash would leave a row without its bytes.
     fn writes(&self, commit: Commit, record: &Record, current: Option<&Record>) -> Commit {
-        let event = Event { unit: Unit::null(&self.object), vector: record.vector };
+        let event = Event { unit: Unit::of(&self.object, record.slot()), vector: record.vector };
         let replacing = replacing(commit, &self.object, Replacing { record, part_map: &self.part_map, current });
         let commit = replacing.tell(event);
         match &self.completes {
@@ -184,22 +241,22 @@ pub(super) struct Replacing<'a> {
 /// Adds the record, its redo row and its part map, and takes away what it replaces.
 pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -> Commit {
     let Replacing { record, part_map, current } = new;
-    let slot = (object.clone(), Slot::Null);
-    let mut commit = commit.put::<Objects>(object, record);
-    if let Location::Staged(from) = record.location {
+    let slot = record.slot();
+    let mut commit = commit.put_unit(object, record);
+    if let Some(from) = record.location.staged() {
         let over = current.filter(|current| current.state == State::Present).map(|current| current.binding.clone());
         let (object, binding) = (object.clone(), record.binding.clone());
-        commit = commit.put::<Settle>(&record.write, &Settling::Publish { object, slot: Slot::Null, from, binding, over });
+        commit = commit.put::<Settle>(&record.write, &Settling::Publish { object, slot, from, binding, over });
     }
     if current.is_none() {
-        commit = commit.delete::<Graves>(&slot);
+        commit = commit.delete::<Graves>(&(object.clone(), slot));
     }
     if let Some(current) = current {
         commit = without_part_map(commit, object, current, chunks_of(record));
     }
     for (chunk, parts) in part_map.chunks(PARTS_PER_CHUNK).enumerate() {
         let chunk = u16::try_from(chunk).expect("10,000 parts are 10 chunks");
-        commit = commit.put::<PartMaps>(&(object.clone(), (Slot::Null, chunk)), &parts.to_vec());
+        commit = commit.put::<PartMaps>(&(object.clone(), (slot, chunk)), &parts.to_vec());
     }
     commit
 }
@@ -221,7 +278,7 @@ impl Completes {
         commit
             .frees()
             .expect::<Uploads>(&key, Some(self.row.revision))
-            .put::<Uploads>(&key, &tables::Upload { state, ..self.row.row.clone() })
+            .put::<Uploads>(&key, &tables::Upload { state, versioned: record.versioned, ..self.row.row.clone() })
     }
 }
 
@@ -235,5 +292,6 @@ pub fn chunks_of(record: &Record) -> u16 {
 
 /// Takes away what a record has in the part map table, from a row on: those before it are written anew.
 pub fn without_part_map(commit: Commit, object: &ObjectId, record: &Record, from: u16) -> Commit {
-    (from..chunks_of(record)).fold(commit, |commit, chunk| commit.delete::<PartMaps>(&(object.clone(), (Slot::Null, chunk))))
+    let slot = record.slot();
+    (from..chunks_of(record)).fold(commit, |commit, chunk| commit.delete::<PartMaps>(&(object.clone(), (slot, chunk))))
 }

@@ -7,6 +7,7 @@ mod apply;
 mod apply_bucket;
 mod buckets;
 mod claim;
+mod claim_own;
 mod complete;
 mod copy;
 mod delete;
@@ -18,6 +19,7 @@ mod get;
 mod graves;
 mod heal;
 mod land;
+mod lifecycle;
 mod list;
 mod locks;
 mod metadata;
@@ -44,6 +46,7 @@ mod tests;
 mod together;
 mod types;
 mod uploads;
+mod versioning;
 mod wait;
 
 use std::future::Future;
@@ -59,6 +62,8 @@ pub use error::{Error, Result};
 pub use explain::{Explanation, Found, Told};
 pub use graves::GRAVE_KEPT_MS;
 pub use land::{chunks_of, without_part_map};
+pub use lifecycle::{Due, End, LifecycleWorker, Place as LifecyclePlace};
+pub use metadata::{Register, Registered};
 pub use neighbours::{FRESH, Neighbour, Neighbours, Scope, Seen as SeenNeighbour, Standing, UNTIL_RESUMED};
 pub use rebuild::{Archived, Rebuild};
 pub use replicas::Replication;
@@ -71,7 +76,7 @@ pub use wait::Enough;
 
 use crate::backend::{Backend, Place};
 use crate::clock::Clock;
-use crate::model::{BucketName, Incarnation, Location, ObjectId, Record, SiteId, WriteId};
+use crate::model::{BucketName, Incarnation, Location, ObjectId, Record, SiteId, Slot, WriteId};
 use crate::status::{Audience, Status, Stored};
 use crate::tasks::Worker;
 use absence::Inquiries;
@@ -143,6 +148,8 @@ pub struct Counters {
     pub adopted: AtomicU64,
     /// Objects whose bytes were changed behind the site's back, and are fetched again from a site that has them.
     pub suspects: AtomicU64,
+    /// Versions, markers and uploads that went because a lifecycle said so.
+    pub expired: AtomicU64,
     /// Objects whose bytes were found missing.
     pub lost: AtomicU64,
     /// How often bytes did not have the checksum of their record: in reads, copies and looks.
@@ -248,6 +255,14 @@ impl Site {
     /// The current record of an object, present or wanted.
     async fn current(&self, object: &ObjectId) -> Result<Option<Arc<Stored<Record>>>> {
         Ok(self.inner.status.object(object).await?)
+    }
+
+    /// Which version of a key is current; the null one where nothing is known.
+    pub async fn current_slot(&self, object: &ObjectId) -> Result<Slot> {
+        match self.current(object).await? {
+            Some(stored) => Ok(stored.row.slot()),
+            None => Ok(self.inner.status.newest_aside(object).await?.map_or(Slot::Null, |stored| stored.row.slot())),
+        }
     }
 
     /// What Last-Modified shows of a record: its stamp, but never the future.

@@ -3,7 +3,7 @@
 use super::complete::part_etag;
 use super::digest::Digests;
 use super::error::{Error, Result};
-use super::types::{Claims, EtagCondition, PartInfo, ReadConditions, Selection, StartUpload, Upload, UploadInfo};
+use super::types::{Claims, EtagCondition, PartInfo, PartSource, ReadConditions, Selection, StartUpload, Upload, UploadInfo};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::backend::{self, Kept};
 use crate::model::{ChecksumAlgorithm, ObjectId, PART_NUMBER_MAX, WriteId, is_part_number};
@@ -28,6 +28,8 @@ impl Site {
             metadata: start.description.metadata,
             tags: start.description.tags,
             checksum: start.checksum,
+            registers: start.description.registers,
+            versioned: false,
         };
         for _ in 0..CONFLICTS_MAX {
             let bucket = self.bucket_row(&object.bucket).await?;
@@ -60,25 +62,18 @@ impl Site {
         self.unstoppable(async move { site.commit_part(&key, number, part).await }).await
     }
 
-    /// Stores a part copied from an object: the whole, or the bytes from `first` to `last`, both included.
-    pub async fn copy_part(
-        &self,
-        from: &ObjectId,
-        range: Option<(u64, u64)>,
-        source: ReadConditions,
-        to: &ObjectId,
-        upload_id: &str,
-        number: u16,
-    ) -> Result<PartInfo> {
+    /// Stores a part copied from an object.
+    pub async fn copy_part(&self, source: &PartSource, to: &ObjectId, upload_id: &str, number: u16) -> Result<PartInfo> {
         self.open_upload(to, upload_id).await?;
         for _ in 0..COPIES_MAX {
-            let seen = self.head(from, Selection::All, &ReadConditions::default()).await?;
+            let (from, version) = (&source.object, source.version);
+            let seen = self.head(from, version, Selection::All, &ReadConditions::default()).await?;
             let etag = &seen.record.identity.etag;
-            precondition::copy_source(&source, etag, seen.modified_ms)?;
-            let select = copy_range(range, seen.record.identity.size)?;
+            precondition::copy_source(&source.conditions, etag, seen.modified_ms)?;
+            let select = copy_range(source.range, seen.record.identity.size)?;
             // The source as seen, or the copy would mix two writes.
             let as_seen = ReadConditions { if_match: Some(EtagCondition::OneOf(vec![etag.clone()])), ..Default::default() };
-            match self.get(from, select, &as_seen).await {
+            match self.get(from, version, select, &as_seen).await {
                 Ok(opened) => {
                     let upload = Upload { body: opened.body, claims: Claims::default() };
                     return self.put_part(to, upload_id, number, upload).await;

@@ -6,7 +6,7 @@ use super::Site;
 use super::error::{Error, Result};
 use super::land::chunks_of;
 use super::types::ObjectParts;
-use crate::model::{ObjectId, PartEntry, Parts, Record, Slot};
+use crate::model::{ObjectId, PartEntry, Parts, Record};
 use crate::status::tables::PartMaps;
 
 impl Site {
@@ -39,12 +39,15 @@ impl Site {
     pub(super) async fn part_map(&self, object: &ObjectId, record: &Record) -> Result<Vec<PartEntry>> {
         let mut parts = Vec::new();
         for chunk in 0..chunks_of(record) {
-            let row = self.inner.status.get::<PartMaps>(&(object.clone(), (Slot::Null, chunk))).await?;
+            let row = self.inner.status.get::<PartMaps>(&(object.clone(), (record.slot(), chunk))).await?;
             parts.extend(row.map(|stored| stored.row).unwrap_or_default());
         }
-        let now = self.current(object).await?;
+        if chunks_of(record) == 0 {
+            return Ok(parts);
+        }
+        let now = self.inner.status.unit(object, record.slot()).await?;
         let same = now.is_some_and(|now| now.row.vector.data == record.vector.data);
-        if chunks_of(record) == 0 || same {
+        if same {
             return Ok(parts);
         }
         Err(Error::Unavailable {

@@ -23,8 +23,9 @@ impl Site {
         self.refuse_early(object, &conditions).await?;
         let wanted = wanted_checksum(&upload);
         let (kept, digests) = self.stage(object, upload).await?;
+        let registers = description.registers.clone();
         let identity = identity(&digests, wanted, description);
-        self.land(Landing::of(object, kept, identity, conditions)).await
+        self.land(Landing::of(object, kept, identity, conditions).with_registers(registers)).await
     }
 
     /// Before the body is received: what would fail anyway fails now. Nothing here is binding; landing decides again.

@@ -15,14 +15,14 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
-use super::apply::Applied;
+use super::apply::{Applied, Between};
 use super::error::{Error, Result};
 use super::land::{Replacing, replacing};
 use super::types::Seen;
 use super::{CONFLICTS_MAX, Incoming, Neighbour, Site, Standing};
 use crate::backend::{Body, BodyError};
 use crate::model::{
-    Binding, Decision, LiveReplica, Location, ObjectId, Record, Replica, SiteNumber, Stamp, State, Unit, Vector, decide,
+    Binding, Decision, LiveReplica, Location, ObjectId, Record, Replica, SiteNumber, Slot, Stamp, State, Unit, Vector, WriteId,
 };
 use crate::peer::{Fetched, Peer};
 use crate::status::tables::{Due, Hint, Work};
@@ -56,33 +56,33 @@ enum Source {
 
 /// Objects whose bytes a read is bringing.
 #[derive(Debug, Default)]
-pub(super) struct Restores(Mutex<HashSet<ObjectId>>);
+pub(super) struct Restores(Mutex<HashSet<Unit>>);
 
-/// Holds an object among [`Restores`] until it is dropped.
+/// Holds a unit among [`Restores`] until it is dropped.
 pub(super) struct Restoring {
     site: Site,
-    object: ObjectId,
+    unit: Unit,
 }
 
 impl Drop for Restoring {
     fn drop(&mut self) {
-        self.site.restores().remove(&self.object);
+        self.site.restores().remove(&self.unit);
     }
 }
 
 impl Site {
-    fn restores(&self) -> std::sync::MutexGuard<'_, HashSet<ObjectId>> {
+    fn restores(&self) -> std::sync::MutexGuard<'_, HashSet<Unit>> {
         self.inner.restores.0.lock().expect("nothing panics while it holds the restores")
     }
 
     /// Whether a read is bringing this unit's bytes, so that nobody else needs to.
     pub fn is_restoring(&self, unit: &Unit) -> bool {
-        matches!(unit, Unit::Object { object, .. } if self.restores().contains(object))
+        self.restores().contains(unit)
     }
 
-    pub(super) fn begin_restoring(&self, object: &ObjectId) -> Option<Restoring> {
-        let begun = self.restores().insert(object.clone());
-        begun.then(|| Restoring { site: self.clone(), object: object.clone() })
+    pub(super) fn begin_restoring(&self, unit: &Unit) -> Option<Restoring> {
+        let begun = self.restores().insert(unit.clone());
+        begun.then(|| Restoring { site: self.clone(), unit: unit.clone() })
     }
 
     /// Asks a site for a unit and takes what it has, with the bytes of small objects. An error says why it is not known.
@@ -111,29 +111,29 @@ impl Site {
 
     /// Notes an answer about a unit that is not here: a record whose bytes did not come along is kept without them.
     pub(super) async fn noted(&self, unit: &Unit, from: SiteNumber, answer: Result<Answer, String>) -> Result<(), String> {
-        let (Answer::Record(live), Unit::Object { object, .. }) = (answer?, unit) else { return Ok(()) };
-        let (site, object) = (self.clone(), object.clone());
-        let noted = self.unstoppable(async move { site.note_wanted(&object, &live, from).await });
+        let (Answer::Record(live), Unit::Object { object, slot }) = (answer?, unit) else { return Ok(()) };
+        let (site, object, slot) = (self.clone(), object.clone(), *slot);
+        let noted = self.unstoppable(async move { site.note_wanted((&object, slot), &live, from).await });
         noted.await.map_err(|err| err.to_string())
     }
 
     /// Its record at once, its bytes as work: who reads it meanwhile is served by the site that has them. It may take the
     /// place of a record whose bytes are missing too.
-    async fn note_wanted(&self, object: &ObjectId, live: &LiveReplica, from: SiteNumber) -> Result<()> {
+    async fn note_wanted(&self, (object, slot): (&ObjectId, Slot), live: &LiveReplica, from: SiteNumber) -> Result<()> {
         let _key = self.inner.keys.lock(object).await;
         let replica = Replica::Live(Box::new(live.clone()));
         for _ in 0..CONFLICTS_MAX {
-            let known = self.known(object).await?;
-            let is_taken = matches!(decide(known.here(), &replica), Decision::Take { .. });
+            let known = self.known(object, slot).await?;
+            let is_taken = matches!(self.decide(&known, &replica, Between::States), Decision::Take { .. });
             if !is_taken || known.has_bytes() {
                 return Ok(());
             }
-            let record = wanted_record(live, self.inner.writes.next());
+            let record = wanted_record(live, slot, self.inner.writes.next());
             let commit = self.superseding(object, &known, live.vector).seen(live.vector.greatest());
-            let current = known.current();
+            let current = known.live();
             let commit = replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current });
             let Some(commit) = self.guard(object, &known, &replica, commit).await? else { return Ok(()) };
-            let commit = self.with_work(object, live.vector, &[from], HEAD_START_MS, commit).await?;
+            let commit = self.with_work(&Unit::of(object, slot), live.vector, &[from], HEAD_START_MS, commit).await?;
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
                     tracing::debug!(stamp = %live.vector.data, %object, "known, its bytes are to be fetched");
@@ -149,17 +149,16 @@ impl Site {
     /// Adds to a commit that an object's bytes are to be fetched, in so many milliseconds.
     pub(super) async fn with_work(
         &self,
-        object: &ObjectId,
+        unit: &Unit,
         want: Vector,
         from: &[SiteNumber],
         in_ms: u64,
         commit: Commit,
     ) -> Result<Commit> {
-        let unit = Unit::null(object);
-        let before = self.inner.status.get::<Work>(&unit).await?;
+        let before = self.inner.status.get::<Work>(unit).await?;
         let due_ms = self.inner.clock.wall_ms() + in_ms;
         let mut hint = Hint { want, sources: Vec::new(), due_ms, tries: 0, error: None };
-        let mut commit = commit.expect::<Work>(&unit, before.as_ref().map(|before| before.revision));
+        let mut commit = commit.expect::<Work>(unit, before.as_ref().map(|before| before.revision));
         if let Some(before) = before {
             commit = commit.delete::<Due>(&(before.row.due_ms, unit.clone()));
             hint = Hint { want: before.row.want.merge(want), sources: before.row.sources, ..hint };
@@ -167,16 +166,16 @@ impl Site {
         hint.sources.extend(from);
         hint.sources.sort();
         hint.sources.dedup();
-        Ok(commit.put::<Work>(&unit, &hint).put::<Due>(&(due_ms, unit), &()))
+        Ok(commit.put::<Work>(unit, &hint).put::<Due>(&(due_ms, unit.clone()), &()))
     }
 
     /// Has an object's bytes fetched as soon as possible.
-    async fn queue(&self, object: &ObjectId, want: Vector) -> Result<()> {
+    async fn queue(&self, unit: &Unit, want: Vector) -> Result<()> {
         let soon_ms = self.inner.clock.wall_ms() + HEAD_START_MS;
-        if self.inner.status.get::<Work>(&Unit::null(object)).await?.is_some_and(|hint| hint.row.due_ms <= soon_ms) {
+        if self.inner.status.get::<Work>(unit).await?.is_some_and(|hint| hint.row.due_ms <= soon_ms) {
             return Ok(());
         }
-        let commit = self.with_work(object, want, &self.inner.neighbours.numbers(), 0, Commit::new()).await?;
+        let commit = self.with_work(unit, want, &self.inner.neighbours.numbers(), 0, Commit::new()).await?;
         match self.inner.status.commit(commit).await {
             // Somebody else saw to it.
             Ok(_) | Err(CommitError::Conflict) => Ok(()),
@@ -188,12 +187,13 @@ impl Site {
     pub(super) async fn read_through(&self, object: &ObjectId, seen: &Seen) -> Result<Option<Body>> {
         let Source::Peer(neighbour, live) = self.source(object, &seen.record).await? else { return Ok(None) };
         let size = live.identity.size;
-        let restoring = if seen.range == (0..size) { self.begin_restoring(object) } else { None };
+        let unit = Unit::of(object, seen.record.row.slot());
+        let restoring = if seen.range == (0..size) { self.begin_restoring(&unit) } else { None };
         let (data, vector) = (live.vector.data, live.vector);
         let opened = open(&neighbour, object, data, seen.range.clone()).await.map_err(not_sent)?;
         let Some(restoring) = restoring else {
-            if !self.is_restoring(&Unit::null(object)) {
-                self.queue(object, vector).await?;
+            if !self.is_restoring(&unit) {
+                self.queue(&unit, vector).await?;
             }
             return Ok(Some(opened));
         };
@@ -208,13 +208,13 @@ impl Site {
     pub(super) async fn restore(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<()> {
         let Source::Peer(neighbour, live) = self.source(object, seen).await? else { return Ok(()) };
         let body = open(&neighbour, object, live.vector.data, 0..live.identity.size).await.map_err(not_sent)?;
-        self.apply(&Unit::null(object), Replica::Live(live), Some(body)).await?;
+        self.apply(&Unit::of(object, seen.row.slot()), Replica::Live(live), Some(body)).await?;
         Ok(())
     }
 
     /// Who has the bytes of a record that lacks them here.
     async fn source(&self, object: &ObjectId, record: &Stored<Record>) -> Result<Source> {
-        let (unit, data) = (Unit::null(object), record.row.vector.data);
+        let (unit, data) = (Unit::of(object, record.row.slot()), record.row.vector.data);
         let mut unasked = Vec::new();
         let mut newer: Option<(SiteNumber, Box<LiveReplica>)> = None;
         for neighbour in self.inner.neighbours.iter() {
@@ -231,7 +231,7 @@ impl Site {
                 }
                 Ok(Answer::Record(_)) => {}
                 Ok(Answer::Settled) => {
-                    let now = self.current(object).await?;
+                    let now = self.inner.status.unit(object, record.row.slot()).await?;
                     if now.is_none_or(|now| now.revision != record.revision) {
                         return Ok(Source::Here);
                     }
@@ -245,7 +245,7 @@ impl Site {
         let Some((site, live)) = newer else { return Err(no_source(&unasked)) };
         // What replaced it elsewhere is known now: that is what is read instead.
         self.noted(&unit, site, Ok(Answer::Record(live))).await.map_err(not_sent)?;
-        let now = self.current(object).await?;
+        let now = self.inner.status.unit(object, record.row.slot()).await?;
         if now.is_none_or(|now| now.revision != record.revision) { Ok(Source::Here) } else { Err(no_source(&unasked)) }
     }
 
@@ -275,7 +275,7 @@ impl Site {
 
     /// The end of an object whose data has this stamp, from wherever it is.
     async fn rest(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> BoxStream<'static, Result<Bytes, BodyError>> {
-        let here = self.current(object).await.ok().flatten().filter(|here| here.row.vector.data == data);
+        let here = self.unit_of_data(object, data).await.ok().flatten();
         if let Some(here) = here
             && let Ok(body) = self.open_bytes(object, &here.row, range.clone()).await
         {
@@ -292,13 +292,13 @@ impl Site {
 
 /// The store's side of a read. Runs whatever the client does.
 async fn restore(site: Site, restoring: Restoring, live: LiveReplica, body: Body) {
-    let vector = live.vector;
-    let applied = site.apply(&Unit::null(&restoring.object), Replica::Live(Box::new(live)), Some(body)).await;
+    let (vector, unit) = (live.vector, &restoring.unit);
+    let applied = site.apply(unit, Replica::Live(Box::new(live)), Some(body)).await;
     if let Err(err) = applied {
-        tracing::warn!(stamp = %vector.data, object = %restoring.object, error = %err, "what was read through is not here yet");
+        tracing::warn!(stamp = %vector.data, %unit, error = %err, "what was read through is not here yet");
         // The work that stands in its row does it: soon, rather than when the read was given a head start.
-        if let Err(err) = site.queue(&restoring.object, vector).await {
-            tracing::warn!(object = %restoring.object, error = %err, "it could not be queued");
+        if let Err(err) = site.queue(unit, vector).await {
+            tracing::warn!(%unit, error = %err, "it could not be queued");
         }
     }
 }
@@ -329,15 +329,18 @@ fn no_source(unasked: &[&str]) -> Error {
     Error::Unavailable { reason, retry_after: Duration::from_secs(1) }
 }
 
-fn wanted_record(live: &LiveReplica, write: crate::model::WriteId) -> Record {
+fn wanted_record(live: &LiveReplica, slot: Slot, write: WriteId) -> Record {
     Record {
         vector: live.vector,
         state: State::Wanted,
         identity: live.identity.clone(),
-        location: Location::Plain,
+        // Where nothing is: bytes that come get another name.
+        location: if slot == Slot::Null { Location::Plain } else { Location::Own(write) },
         binding: Binding::None,
         write,
         base: live.base,
+        versioned: slot != Slot::Null,
+        registers: live.registers.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::claim::Claimed;
+use super::claim_own::OwnName;
 use super::error::{Error, Result};
 use super::{Scrubbed, Site, Standing};
 use crate::backend::{self, Found};
@@ -144,6 +145,8 @@ pub(super) struct Rebuilder {
     buckets: Option<Vec<BucketName>>,
     /// Where it stands in the last of them.
     after: Option<Key>,
+    /// Whether it is through with the keys' own names there, and where it stands in the names of versions.
+    own: Option<Option<OwnName>>,
     counts: Counts,
 }
 
@@ -159,7 +162,7 @@ struct Counts {
 
 impl Rebuilder {
     pub fn new(site: Site) -> Self {
-        Self { site, buckets: None, after: None, counts: Counts::default() }
+        Self { site, buckets: None, after: None, own: None, counts: Counts::default() }
     }
 
     async fn work(&mut self) -> Result<Step> {
@@ -180,8 +183,20 @@ impl Rebuilder {
             tracing::info!(looked_at, adopted, rebound, removed, foreign, lost, "the status store is rebuilt");
             return Ok(Step::Idle);
         };
-        self.after = self.stretch(&bucket).await?;
-        if self.after.is_none() {
+        match self.own.take() {
+            None => {
+                self.after = self.stretch(&bucket).await?;
+                self.own = self.after.is_none().then_some(None);
+                return Ok(Step::Worked);
+            }
+            Some(after) => {
+                let claims = self.site.claim_own(&bucket, after).await?;
+                self.counts.looked_at += claims.looked_at;
+                self.counts.adopted += claims.adopted;
+                self.own = claims.next.map(Some);
+            }
+        }
+        if self.own.is_none() {
             self.buckets.iter_mut().for_each(|buckets| drop(buckets.pop()));
             tracing::info!(%bucket, counts = ?self.counts, "rebuilt");
         }

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use super::Site;
 use super::error::{Error, Result};
 use super::settle::{SettleWorker, Unsettled};
-use crate::model::{BucketName, Location, WriteId};
+use crate::backend::Place;
+use crate::model::{BucketName, Location, ObjectId, Slot, WriteId};
 use crate::status::tables::{Settle, Settling, Upload, UploadParts, UploadState, Uploads};
 use crate::status::{Commit, Page, Table};
 
@@ -111,10 +112,15 @@ impl Site {
 }
 
 fn unsettled(write: WriteId, row: &Settling) -> Unsettled {
-    let (Settling::Publish { object, .. } | Settling::Remove { object, .. } | Settling::Prepared { object, .. }) = row;
-    let staged = match row {
-        Settling::Publish { from, .. } => Some(*from),
-        Settling::Remove { .. } | Settling::Prepared { .. } => None,
+    let place = |object: &ObjectId, location: Location| Place { object: object.clone(), location };
+    let (place, slot, staged) = match row {
+        Settling::Publish { object, slot, from, .. } => {
+            let location = Location::Staged(*from).of_slot(*slot, write).settled();
+            (place(object, location), *slot, Some(*from))
+        }
+        // Nothing of a record depends on it.
+        Settling::Remove { object, location, .. } => (place(object, location.clone()), Slot::Null, None),
+        Settling::Prepared { object, slot, record } => (place(object, record.location.clone()), *slot, None),
     };
-    Unsettled { write, object: object.clone(), staged, done: false }
+    Unsettled { write, place, slot, staged, done: false }
 }

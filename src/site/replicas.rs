@@ -1,14 +1,16 @@
 //! What another site may know of a unit here, and how one stands with what it told others.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Site;
 use super::error::{Error, Result};
 use crate::backend::{self, Body};
 use crate::model::{
-    LiveReplica, ObjectId, PartEntry, Parts, Replica, Seq, SiteNumber, Slot, Stamp, State, Telling, Told, Unit, Vector,
+    Grave, LiveReplica, ObjectId, PartEntry, Parts, Record, Replica, Seq, SiteNumber, Slot, Stamp, State, Telling, Told, Unit,
+    Vector,
 };
-use crate::status::tables::{Buckets, Dirty, Failed, Grave, Graves, Pending};
+use crate::status::tables::{Buckets, Dirty, Failed, Graves, Pending};
 use crate::status::{Commit, CommitError, Stored};
 
 /// How a site stands with a unit that was changed here, as `x-amz-replication-status` says it.
@@ -30,14 +32,13 @@ impl Site {
                 let stored = self.inner.status.get::<Buckets>(bucket).await?;
                 Ok(stored.map_or(Replica::Unknown, |stored| Replica::Bucket(stored.row)))
             }
-            Unit::Object { object, slot: Slot::Null } => self.object_replica(object).await,
-            Unit::Object { .. } => Ok(Replica::Unknown),
+            Unit::Object { object, slot } => self.object_replica(object, *slot).await,
         }
     }
 
-    async fn object_replica(&self, object: &ObjectId) -> Result<Replica> {
-        let Some(stored) = self.current(object).await? else {
-            let grave = self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?;
+    async fn object_replica(&self, object: &ObjectId, slot: Slot) -> Result<Replica> {
+        let Some(stored) = self.inner.status.unit(object, slot).await? else {
+            let grave = self.inner.status.get::<Graves>(&(object.clone(), slot)).await?;
             return Ok(grave.map_or(Replica::Unknown, |grave| self.grave_replica(&grave)));
         };
         let record = &stored.row;
@@ -49,23 +50,21 @@ impl Site {
             vector: record.vector,
             identity: record.identity.clone(),
             base: record.base,
+            registers: record.registers.clone(),
+            is_marker: record.state == State::Marker,
             part_map,
-            has_bytes: record.state == State::Present,
+            has_bytes: record.state != State::Wanted,
         })))
     }
 
     fn grave_replica(&self, grave: &Stored<Grave>) -> Replica {
-        let Grave { stamp, base, told } = grave.row;
         let here = Told { site: self.inner.id.number, incarnation: self.inner.status.facts().incarnation, seq: grave.seq };
-        Replica::Grave { stamp, base, told: Some(told.unwrap_or(here)) }
+        Replica::Grave(Grave { told: Some(grave.row.told.unwrap_or(here)), ..grave.row.clone() })
     }
 
     /// Bytes of the object whose data has this stamp, for another site. `None`: that is not what is here any more.
     pub async fn open_replica(&self, object: &ObjectId, data: Stamp, range: Range<u64>) -> Result<Option<Body>> {
-        let Some(stored) = self.current(object).await? else { return Ok(None) };
-        if stored.row.vector.data != data {
-            return Ok(None);
-        }
+        let Some(stored) = self.unit_of_data(object, data).await? else { return Ok(None) };
         if range.end > stored.row.identity.size || range.start > range.end {
             return Err(Error::InvalidRange { size: stored.row.identity.size });
         }
@@ -79,12 +78,19 @@ impl Site {
         }
     }
 
+    /// The version, or the null version, whose data has this stamp.
+    pub(super) async fn unit_of_data(&self, object: &ObjectId, data: Stamp) -> Result<Option<Arc<Stored<Record>>>> {
+        let units = [(object.clone(), Slot::Null), (object.clone(), Slot::Version(data))];
+        let found = self.inner.status.units(&units).await?;
+        Ok(found.into_iter().flatten().find(|unit| unit.row.vector.data == data && unit.row.is_shown()))
+    }
+
     /// The seq under which the current state of a unit was told; `None` where it was not, or nothing is known of it.
     pub async fn told_under(&self, unit: &Unit) -> Result<Option<Seq>> {
         let status = &self.inner.status;
         let seq = match unit {
             Unit::Bucket(bucket) => status.get::<Buckets>(bucket).await?.map(|stored| stored.seq),
-            Unit::Object { object, slot } => match self.current(object).await? {
+            Unit::Object { object, slot } => match status.unit(object, *slot).await? {
                 Some(stored) => Some(stored.seq),
                 None => status.get::<Graves>(&(object.clone(), *slot)).await?.map(|stored| stored.seq),
             },
@@ -110,15 +116,15 @@ impl Site {
     /// Whether the state of an object here is at least `want`. Of a bucket nobody can tell from stamps alone: its registers
     /// are merged one by one.
     pub async fn reaches(&self, unit: &Unit, want: &Vector) -> Result<bool> {
-        let Unit::Object { object, .. } = unit else { return Ok(false) };
-        let known = self.known(object).await?;
+        let Unit::Object { object, slot } = unit else { return Ok(false) };
+        let known = self.known(object, *slot).await?;
         Ok(known.here().reaches(want))
     }
 
     /// The same of many units, with few look-ups.
     pub async fn reaches_all(&self, wants: &[(Unit, Vector)]) -> Result<Vec<bool>> {
-        let objects: Vec<_> = wants.iter().filter_map(|(unit, _)| unit.object()).cloned().collect();
-        let mut known = self.known_all(&objects).await?.into_iter();
+        let versions: Vec<_> = wants.iter().filter_map(|(unit, _)| unit.version()).collect();
+        let mut known = self.known_all(&versions).await?.into_iter();
         let reaches = |(unit, want): &(Unit, Vector)| {
             unit.object().is_some() && known.next().is_some_and(|known| known.here().reaches(want))
         };
@@ -127,9 +133,9 @@ impl Site {
 
     /// Ends the work on a unit that is here already, with receipts.
     pub async fn acknowledge(&self, unit: &Unit) -> Result<()> {
-        let Unit::Object { object, .. } = unit else { return Ok(()) };
+        let Unit::Object { object, slot } = unit else { return Ok(()) };
         let _key = self.inner.keys.lock(object).await;
-        let Some(reached) = self.known(object).await?.here().vector() else { return Ok(()) };
+        let Some(reached) = self.known(object, *slot).await?.here().vector() else { return Ok(()) };
         let commit = self.end_work(unit, &reached, Commit::new()).await?;
         if commit.is_empty() {
             return Ok(());

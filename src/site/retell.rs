@@ -1,9 +1,10 @@
 //! Telling a site again what it should have: whatever became of the first time, from here on a row of `pending` says it.
 
+use super::apply::Known;
 use super::error::Result;
 use super::{CONFLICTS_MAX, Site};
 use crate::model::{Event, ObjectId, Seq, SiteNumber, Slot, Unit, Vector};
-use crate::status::tables::{Buckets, Graves, Objects, Pending};
+use crate::status::tables::{Buckets, Graves, Pending};
 use crate::status::{Audience, Commit, CommitError};
 
 /// What telling again came to.
@@ -98,21 +99,33 @@ impl Site {
                     Rewritten { seq: stored.seq, vector: Vector::of(stored.row.greatest()), commit }
                 }))
             }
-            Unit::Object { object, slot: Slot::Null } => self.rewritten_object(object).await,
-            Unit::Object { .. } => Ok(None),
+            Unit::Object { object, slot } => self.rewritten_object(object, *slot).await,
         }
     }
 
-    async fn rewritten_object(&self, object: &ObjectId) -> Result<Option<Rewritten>> {
-        if let Some(stored) = self.current(object).await? {
-            let commit = Commit::new().expect::<Objects>(object, Some(stored.revision)).put::<Objects>(object, &stored.row);
+    async fn rewritten_object(&self, object: &ObjectId, slot: Slot) -> Result<Option<Rewritten>> {
+        if let Some(stored) = self.inner.status.unit(object, slot).await? {
+            let commit = Commit::new().expect_unit(object, slot, Some(stored.revision)).put_unit(object, &stored.row);
             return Ok(Some(Rewritten { seq: stored.seq, vector: stored.row.vector, commit }));
         }
-        let slot = (object.clone(), Slot::Null);
-        let grave = self.inner.status.get::<Graves>(&slot).await?;
+        let key = (object.clone(), slot);
+        let grave = self.inner.status.get::<Graves>(&key).await?;
         Ok(grave.map(|grave| {
-            let commit = Commit::new().expect::<Objects>(object, None).expect::<Graves>(&slot, Some(grave.revision));
-            Rewritten { seq: grave.seq, vector: Vector::of(grave.row.stamp), commit: commit.put::<Graves>(&slot, &grave.row) }
+            let commit = Commit::new().expect_unit(object, slot, None).expect::<Graves>(&key, Some(grave.revision));
+            Rewritten { seq: grave.seq, vector: grave.row.vector(), commit: commit.put::<Graves>(&key, &grave.row) }
         }))
+    }
+
+    /// What this site wrote itself, lost, and gets back where something older was told under a seq. Of its own it says by the
+    /// seq that everybody was told, so everybody is.
+    pub(super) fn told_as_own(&self, object: &ObjectId, known: &Known, vector: Vector) -> Option<Commit> {
+        let is_own = vector.greatest().parts().site == self.inner.id.number && known.seq() > Seq(0);
+        is_own.then(|| Commit::new().tell(Event { unit: Unit::of(object, known.slot()), vector }).to(self.audience()))
+    }
+
+    /// A commit of what takes the place of what is here: who was owed that is owed this.
+    pub(super) fn superseding(&self, object: &ObjectId, known: &Known, vector: Vector) -> Commit {
+        let told = self.told_as_own(object, known, vector);
+        told.unwrap_or_else(|| Commit::new().supersedes(self.inner.neighbours.numbers()))
     }
 }

@@ -8,12 +8,12 @@ use futures::StreamExt;
 
 use super::error::Result;
 use super::get::without_bucket;
-use super::heal::Healed;
+use super::heal::{Healed, settled_place};
 use super::read_through::{SOURCE_PATIENCE, fetched, open};
-use super::{Applied, CONFLICTS_MAX, Neighbour, Site, Standing, plain};
+use super::{Applied, CONFLICTS_MAX, Neighbour, Site, Standing};
 use crate::backend::{self, Body, BodyError};
-use crate::model::{ObjectId, Record, Replica, State, Unit};
-use crate::status::tables::{Objects, Work};
+use crate::model::{ObjectId, Record, Replica, Slot, State, Unit};
+use crate::status::tables::Work;
 use crate::status::{Commit, CommitError, Stored};
 
 /// Objects whose rotten bytes are looked at at once, because a read met them.
@@ -44,7 +44,7 @@ impl Site {
                 false => Scrubbed::Rotten,
             },
             Err(backend::Error::NotFound | backend::Error::Changed) => {
-                match self.inner.backend.head(&plain(object)).await.map_err(without_bucket) {
+                match self.inner.backend.head(&settled_place(object, &seen.row)).await.map_err(without_bucket) {
                     Ok(found) if found.binding != seen.row.binding => Scrubbed::Other,
                     Ok(_) | Err(backend::Error::NotFound) => Scrubbed::Lost,
                     Err(err) => return Err(err.into()),
@@ -52,7 +52,7 @@ impl Site {
             }
             Err(err) => return Err(err.into()),
         };
-        let now = self.current(object).await?.map(|now| now.revision);
+        let now = self.inner.status.unit(object, seen.row.slot()).await?.map(|now| now.revision);
         Ok(if now == Some(seen.revision) { found } else { Scrubbed::Busy })
     }
 
@@ -64,7 +64,7 @@ impl Site {
             Scrubbed::Sound | Scrubbed::Busy => Ok(true),
             Scrubbed::Lost | Scrubbed::Other => match self.heal(object, seen).await? {
                 Healed::Differs => Ok(true),
-                Healed::Gone => self.fetch_again(object).await,
+                Healed::Gone => self.fetch_again(object, seen.row.slot()).await,
             },
             // Nobody else has them: they stay for whoever knows how to read them.
             Scrubbed::Rotten => {
@@ -83,7 +83,7 @@ impl Site {
             return;
         }
         let Ok(room) = Arc::clone(&self.inner.mending).try_acquire_owned() else { return };
-        let Some(restoring) = self.begin_restoring(&object) else { return };
+        let Some(restoring) = self.begin_restoring(&Unit::of(&object, seen.row.slot())) else { return };
         let site = self.clone();
         tokio::spawn(async move {
             let _held = (room, restoring);
@@ -117,30 +117,30 @@ impl Site {
 
     /// Whether a site has what the record says, and its bytes are here now.
     async fn replaced_from(&self, neighbour: &Neighbour, object: &ObjectId, seen: &Stored<Record>) -> Result<bool, String> {
-        let fetched = fetched(&*neighbour.peer, &Unit::null(object), SOURCE_PATIENCE).await?;
+        let unit = Unit::of(object, seen.row.slot());
+        let fetched = fetched(&*neighbour.peer, &unit, SOURCE_PATIENCE).await?;
         let Replica::Live(live) = fetched.replica else { return Ok(false) };
         if live.vector != seen.vector || !live.has_bytes {
             return Ok(false);
         }
-        let body = match live.identity.size {
-            0 => Body::empty(),
-            size => open(neighbour, object, live.vector.data, 0..size).await?,
-        };
-        let corrected = self.correct(object, Replica::Live(live), Some(body)).await;
+        let body = open(neighbour, object, live.vector.data, 0..live.identity.size).await?;
+        let corrected = self.correct(&unit, Replica::Live(live), Some(body)).await;
         corrected.map(|applied| matches!(applied, Applied::Reached(_))).map_err(|err| err.to_string())
     }
 
     /// Whether somebody can be asked for the bytes of a record that lacks them; then they are. A conflict may be about the work
     /// alone: the record still wants its bytes.
-    async fn fetch_again(&self, object: &ObjectId) -> Result<bool> {
+    async fn fetch_again(&self, object: &ObjectId, slot: Slot) -> Result<bool> {
+        let unit = Unit::of(object, slot);
         let from = self.inner.neighbours.numbers();
         for _ in 0..CONFLICTS_MAX {
-            let Some(now) = self.current(object).await?.filter(|now| now.row.state == State::Wanted) else { return Ok(true) };
-            if from.is_empty() || self.inner.status.get::<Work>(&Unit::null(object)).await?.is_some() {
+            let now = self.inner.status.unit(object, slot).await?;
+            let Some(now) = now.filter(|now| now.row.state == State::Wanted) else { return Ok(true) };
+            if from.is_empty() || self.inner.status.get::<Work>(&unit).await?.is_some() {
                 return Ok(!from.is_empty());
             }
-            let commit = Commit::new().expect::<Objects>(object, Some(now.revision));
-            let commit = self.with_work(object, now.row.vector, &from, 0, commit).await?;
+            let commit = Commit::new().expect_unit(object, slot, Some(now.revision));
+            let commit = self.with_work(&unit, now.row.vector, &from, 0, commit).await?;
             match self.inner.status.commit(commit).await {
                 Ok(_) => return Ok(true),
                 Err(CommitError::Conflict) => self.count_conflict(&object.bucket),

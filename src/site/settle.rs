@@ -1,4 +1,4 @@
-//! What is left to do after a commit: bytes on their way to their plain name, bytes on their way out, and making both
+//! What is left to do after a commit: bytes on their way to their name, bytes on their way out, and making both
 //! durable before the rows that would redo them are dropped.
 //!
 //! Nothing here is needed for an answer to be true: the redo rows are, and a crash finds them (`recover`).
@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{self, Place, Published};
-use crate::model::{Binding, Location, ObjectId, Record, StagingFile, WriteId};
-use crate::status::tables::{Objects, Settle, Settling};
+use crate::model::{Binding, Location, ObjectId, Record, Slot, StagingFile, State, WriteId};
+use crate::status::tables::{Settle, Settling};
 use crate::status::{Commit, CommitError};
 use crate::tasks::{Step, Worker};
 
@@ -35,7 +35,9 @@ pub(super) const UNSETTLED_MAX: u64 = 200_000;
 #[derive(Clone, Debug)]
 pub(super) struct Unsettled {
     pub write: WriteId,
-    pub object: ObjectId,
+    /// Where the bytes are to be, or were.
+    pub place: Place,
+    pub slot: Slot,
     /// The staging file that is free once the row is dropped.
     pub staged: Option<StagingFile>,
     /// Whether the step that the row would redo was made; all that is left is to make it durable.
@@ -99,14 +101,14 @@ impl Settler {
 }
 
 impl Site {
-    /// Brings staged bytes to the plain name; answers whether they are there. The key lock is held.
+    /// Brings staged bytes to their name; answers whether they are there. The key lock is held.
     pub(super) async fn publish_staged(
         &self,
         object: &ObjectId,
-        from: StagingFile,
+        from: &Location,
         binding: &Binding,
     ) -> Result<Published, String> {
-        let place = Place { object: object.clone(), location: Location::Staged(from) };
+        let place = Place { object: object.clone(), location: from.clone() };
         let mut published = self.inner.backend.publish(&place, binding).await;
         if matches!(published, Err(backend::Error::NoSuchBucket)) && self.bucket_row(&object.bucket).await.is_ok() {
             tracing::error!(bucket = %object.bucket, "the store had lost a bucket that exists: it is made again");
@@ -119,19 +121,21 @@ impl Site {
     /// Does again what a redo row says, under the key lock. Repeating it is harmless.
     pub(super) async fn redo(&self, write: WriteId, settling: &Settling) -> Result<(), String> {
         match settling {
-            Settling::Publish { object, from, binding, over, .. } => {
+            Settling::Publish { object, slot, binding, over, .. } => {
                 let _key = self.inner.keys.lock(object).await;
-                let current = self.current(object).await.map_err(|err| err.to_string())?;
-                match (current, over) {
+                let unit = self.inner.status.unit(object, *slot).await.map_err(|err| err.to_string())?;
+                match (unit, over) {
                     (Some(stored), _) if stored.row.is_staged_by(write) => {
-                        match self.publish_staged(object, *from, binding).await? {
+                        match self.publish_staged(object, &stored.row.location, binding).await? {
                             Published::Done => Ok(()),
-                            // Neither staged nor at the plain name: that is a loss, as a read would find it, and ends here.
+                            // Neither staged nor at its name: that is a loss, as a read would find it, and ends here.
                             Published::Gone => self.heal_locked(object, &stored).await.map(drop).map_err(|err| err.to_string()),
                         }
                     }
                     // Deleted since; a crash may have brought back what the publication had displaced.
-                    (None, Some(over)) => self.remove(&super::plain(object), over).await,
+                    (unit, Some(over)) if unit.as_ref().is_none_or(|unit| unit.row.state == State::Marker) => {
+                        self.remove(&super::plain(object), over).await
+                    }
                     _ => Ok(()),
                 }
             }
@@ -191,8 +195,8 @@ impl SettleWorker {
     /// Makes durable what was done, for all at once; where that fails, for each object by itself, so that one folder that
     /// cannot be synced holds up nobody else. What fails is no longer done.
     async fn harden(&self, batch: &mut [Unsettled]) -> Result<(), String> {
-        let objects: BTreeSet<_> = batch.iter().filter(|one| one.done).map(|one| one.object.clone()).collect();
-        let places: Vec<_> = objects.iter().map(super::plain).collect();
+        let places: BTreeSet<_> = batch.iter().filter(|one| one.done).map(|one| one.place.clone()).collect();
+        let places: Vec<_> = places.into_iter().collect();
         let backend = &self.site.inner.backend;
         if backend.harden(&places).await.is_ok() {
             return Ok(());
@@ -201,7 +205,7 @@ impl SettleWorker {
         for place in places {
             if let Err(err) = backend.harden(std::slice::from_ref(&place)).await {
                 failure = Err(format!("{}: {err}", place.object));
-                batch.iter_mut().filter(|one| one.object == place.object).for_each(|one| one.done = false);
+                batch.iter_mut().filter(|one| one.place == place).for_each(|one| one.done = false);
             }
         }
         failure
@@ -232,10 +236,11 @@ impl SettleWorker {
     /// else drops a redo row.
     async fn closing(&self, commit: Commit, one: &Unsettled) -> Result<Commit, String> {
         let commit = commit.delete::<Settle>(&one.write);
-        let current = self.site.current(&one.object).await.map_err(|err| err.to_string())?;
-        let Some(stored) = current.filter(|stored| stored.row.is_staged_by(one.write)) else { return Ok(commit) };
+        let object = &one.place.object;
+        let unit = self.site.inner.status.unit(object, one.slot).await.map_err(|err| err.to_string())?;
+        let Some(stored) = unit.filter(|stored| stored.row.is_staged_by(one.write)) else { return Ok(commit) };
         let settled = Record { location: stored.row.location.settled(), ..stored.row.clone() };
-        Ok(commit.expect::<Objects>(&one.object, Some(stored.revision)).put::<Objects>(&one.object, &settled))
+        Ok(commit.expect_unit(object, one.slot, Some(stored.revision)).put_unit(object, &settled))
     }
 
     /// Settles what a process before this one left.
@@ -248,7 +253,7 @@ impl SettleWorker {
     async fn settle(&self, mut batch: Vec<Unsettled>) -> Result<(), String> {
         let mut failure = None;
         for one in batch.iter_mut().filter(|one| !one.done) {
-            failure = failure.or(self.make(one).await.err().map(|reason| format!("{}: {reason}", one.object)));
+            failure = failure.or(self.make(one).await.err().map(|reason| format!("{}: {reason}", one.place.object)));
         }
         failure = failure.or(self.harden(&mut batch).await.err());
         let (done, stuck): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.done);
@@ -265,7 +270,7 @@ impl SettleWorker {
             match outcome {
                 Ok(()) => drop(self.settler().0.waiting.fetch_sub(some.len() as u64, Ordering::Relaxed)),
                 Err(reason) => {
-                    failure = failure.or(Some(format!("{}: {reason}", some[0].object)));
+                    failure = failure.or(Some(format!("{}: {reason}", some[0].place.object)));
                     some.into_iter().for_each(|one| self.settler().0.stuck.push(one));
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::error::{Error, Result};
 use super::{CONFLICTS_MAX, Site};
-use crate::model::{SiteNumber, Slot, State, Unit};
+use crate::model::{SiteNumber, State, Unit};
 use crate::status::tables::Failed;
 use crate::status::{Commit, CommitError};
 
@@ -37,7 +37,7 @@ impl Site {
 
     /// Whether it is known here without its bytes.
     async fn lacks_bytes(&self, unit: &Unit) -> Result<bool> {
-        let Unit::Object { object, slot: Slot::Null } = unit else { return Ok(false) };
-        Ok(self.current(object).await?.is_some_and(|stored| stored.row.state == State::Wanted))
+        let Unit::Object { object, slot } = unit else { return Ok(false) };
+        Ok(self.inner.status.unit(object, *slot).await?.is_some_and(|stored| stored.row.state == State::Wanted))
     }
 }

@@ -76,7 +76,7 @@ pub async fn put(site: &Site, key: &str, bytes: impl Into<Bytes>) -> Written {
 
 /// The bytes of a key, as a client gets them.
 pub async fn get(site: &Site, key: &str) -> super::Result<Bytes> {
-    let opened = site.get(&object(key), Selection::All, &Default::default()).await?;
+    let opened = site.get(&object(key), None, Selection::All, &Default::default()).await?;
     Ok(opened.body.collect(64 << 20).await.expect("the body is sound"))
 }
 

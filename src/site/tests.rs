@@ -79,7 +79,7 @@ async fn of_racing_creators_one_wins() {
         let outcomes = futures::future::join_all(racers).await;
         let won: Vec<_> = outcomes.into_iter().filter_map(|outcome| outcome.unwrap().ok()).collect();
         assert_eq!(won.len(), 1);
-        let seen = site.head(&key, Selection::All, &ReadConditions::default()).await.unwrap();
+        let seen = site.head(&key, None, Selection::All, &ReadConditions::default()).await.unwrap();
         assert_eq!(seen.record.identity.etag, won[0].etag);
     }
 }
@@ -93,7 +93,7 @@ async fn a_counter_by_compare_and_swap_loses_no_step() {
         tokio::spawn(async move {
             let mut steps = 0;
             for _ in 0..25 {
-                let opened = site.get(&object("counter"), Selection::All, &ReadConditions::default()).await.unwrap();
+                let opened = site.get(&object("counter"), None, Selection::All, &ReadConditions::default()).await.unwrap();
                 let etag = opened.seen.record.identity.etag.clone();
                 let bytes = opened.body.collect(100).await.unwrap();
                 let next = std::str::from_utf8(&bytes).unwrap().parse::<u32>().unwrap() + 1;
@@ -210,7 +210,7 @@ async fn a_multipart_object_is_its_parts() {
     let written = site.complete_upload(&object("a"), &upload_id, complete.clone()).await.unwrap();
     assert!(written.etag.as_str().ends_with("-2"));
     assert_eq!(get(&site, "a").await.unwrap(), two_parts().concat());
-    let tail = site.get(&object("a"), Selection::Part(6), &ReadConditions::default()).await.unwrap();
+    let tail = site.get(&object("a"), None, Selection::Part(6), &ReadConditions::default()).await.unwrap();
     assert_eq!(tail.seen.range, (5 << 20)..(5 << 20) + 4);
     assert_eq!(tail.body.collect(100).await.unwrap(), "tail");
     let again = site.complete_upload(&object("a"), &upload_id, complete).await.unwrap();
@@ -285,7 +285,7 @@ async fn a_copy_is_the_source_with_what_the_request_replaces() {
     site.put(&object("a"), upload("body"), description, WriteConditions::default()).await.unwrap();
     let written = site.copy(&object("a"), &object("b"), CopyRequest::default()).await.unwrap();
     assert_eq!(get(&site, "b").await.unwrap(), "body");
-    let seen = site.head(&object("b"), Selection::All, &ReadConditions::default()).await.unwrap();
+    let seen = site.head(&object("b"), None, Selection::All, &ReadConditions::default()).await.unwrap();
     assert_eq!((seen.record.identity.tags.len(), &seen.record.identity.etag), (1, &written.etag));
     let onto_itself = site.copy(&object("a"), &object("a"), CopyRequest::default()).await;
     assert!(matches!(onto_itself, Err(Error::CopyOntoItself)));
@@ -314,8 +314,9 @@ async fn a_copy_does_not_give_rotten_bytes_a_checksum_that_makes_them_look_sound
 async fn tags_change_without_the_data() {
     let site = with_bucket(site().await).await;
     let written = put(&site, "a", "body").await;
-    let stamp = site.set_tags(&object("a"), vec![("k".into(), "v".into())]).await.unwrap();
-    let seen = site.head(&object("a"), Selection::All, &ReadConditions::default()).await.unwrap();
+    let stamp =
+        site.set_register(&object("a"), None, crate::site::Register::Tags(vec![("k".into(), "v".into())])).await.unwrap().stamp;
+    let seen = site.head(&object("a"), None, Selection::All, &ReadConditions::default()).await.unwrap();
     assert!(stamp > written.stamp);
     assert_eq!(seen.record.vector.data, written.stamp);
     assert_eq!(seen.record.vector.tags, Some(stamp));
@@ -360,7 +361,7 @@ async fn a_file_changed_behind_the_site_becomes_the_object() {
     settle(&mut workers).await;
     std::fs::write(dir.path().join("bucket/a"), "edited").unwrap();
     assert_eq!(get(&site, "a").await.unwrap(), "edited");
-    let seen = site.head(&object("a"), Selection::All, &ReadConditions::default()).await.unwrap();
+    let seen = site.head(&object("a"), None, Selection::All, &ReadConditions::default()).await.unwrap();
     assert!(seen.record.vector.data > before.stamp);
     assert_eq!(site.counters().adopted.load(Ordering::Relaxed), 1);
 }

@@ -36,8 +36,15 @@ impl Incoming {
 struct One {
     at: usize,
     object: ObjectId,
+    slot: Slot,
     replica: Replica,
     staged: Option<Kept>,
+}
+
+impl One {
+    fn version(&self) -> (ObjectId, Slot) {
+        (self.object.clone(), self.slot)
+    }
 }
 
 /// One of many, with what is to be done about it.
@@ -82,17 +89,16 @@ impl Site {
     async fn staged_together(&self, incoming: &[Incoming], outcomes: &mut Outcomes) -> Result<Vec<One>> {
         let mut ones = Vec::new();
         for (at, one) in incoming.iter().enumerate() {
-            let (Unit::Object { object, slot: Slot::Null }, Some(vector)) = (&one.unit, one.replica.vector()) else { continue };
+            let (Unit::Object { object, slot }, Some(vector)) = (&one.unit, one.replica.vector()) else { continue };
             if self.refuse_future(&vector).is_err() {
                 continue;
             }
             self.inner.clock.observe(vector.greatest());
-            ones.push(One { at, object: object.clone(), replica: one.replica.clone(), staged: None });
+            ones.push(One { at, object: object.clone(), slot: *slot, replica: one.replica.clone(), staged: None });
         }
-        let objects: Vec<_> = ones.iter().map(|one| one.object.clone()).collect();
-        let known = self.known_all(&objects).await?;
-        let taken =
-            |(one, known): &(One, Known)| matches!(Between::States.decide(known.here(), &one.replica), Decision::Take { .. });
+        let versions: Vec<_> = ones.iter().map(One::version).collect();
+        let known = self.known_all(&versions).await?;
+        let taken = |(one, known): &(One, Known)| is_taken(self.decide(known, &one.replica, Between::States));
         let staging = ones.into_iter().zip(known).filter(taken).map(|(one, _)| self.staged(one, incoming));
         let staged: Vec<_> = stream::iter(staging).buffered(SIDE_BY_SIDE).collect().await;
         Ok(staged
@@ -111,6 +117,7 @@ impl Site {
         let at = one.at;
         let Replica::Live(live) = &one.replica else { return (at, Ok(one)) };
         let body = match incoming[at].body() {
+            _ if live.is_marker => return (at, Ok(one)),
             _ if live.identity.size == 0 => Body::empty(),
             Some(body) => body,
             None => return (at, Err(Ok(Applied::NeedsBytes))),
@@ -127,8 +134,9 @@ impl Site {
         let (mut outcomes, rest) = self.commit_together(free).await;
         drop(held);
         apart.extend(rest);
-        let applied = stream::iter(apart)
-            .map(|one| async move { (one.at, self.apply_locked(&one.object, &one.replica, one.staged, Between::States).await) });
+        let applied = stream::iter(apart).map(|one| async move {
+            (one.at, self.apply_locked((&one.object, one.slot), &one.replica, one.staged, Between::States).await)
+        });
         outcomes.extend(applied.buffered(SIDE_BY_SIDE).collect::<Vec<_>>().await);
         outcomes
     }
@@ -150,22 +158,22 @@ impl Site {
 
     /// Answers what became of those that were committed, and gives the others back.
     async fn commit_together(&self, ones: Vec<One>) -> (Vec<(usize, Result<Applied>)>, Vec<One>) {
-        let objects: Vec<_> = ones.iter().map(|one| one.object.clone()).collect();
-        let units: Vec<_> = objects.iter().map(Unit::null).collect();
+        let versions: Vec<_> = ones.iter().map(One::version).collect();
+        let units: Vec<_> = versions.iter().map(|(object, slot)| Unit::of(object, *slot)).collect();
         let looked =
-            async { Ok::<_, Error>((self.known_all(&objects).await?, self.inner.status.get_many::<Work>(&units).await?)) };
+            async { Ok::<_, Error>((self.known_all(&versions).await?, self.inner.status.get_many::<Work>(&units).await?)) };
         let Ok((known, works)) = looked.await else { return (Vec::new(), ones) };
         let (mut ready, mut rest) = (Vec::new(), Vec::new());
         let mut commit = Commit::new().supersedes(self.inner.neighbours.numbers());
         for (((one, known), unit), work) in ones.into_iter().zip(known).zip(&units).zip(&works) {
-            let decision = Between::States.decide(known.here(), &one.replica);
+            let decision = self.decide(&known, &one.replica, Between::States);
             let write = self.inner.writes.next();
             let mut planned = self.plan(&one.object, &known, &one.replica, one.staged.as_ref(), decision, write);
             let one_commit = std::mem::take(&mut planned.commit);
             let guarded = self.guard(&one.object, &known, &one.replica, one_commit).await;
             match (decision, planned.reached, guarded) {
                 // Rows carry the seq of one event: what tells is committed by itself.
-                (Decision::Take { .. }, Some(reached), Ok(Some(guarded))) if !guarded.tells() => {
+                (decision, Some(reached), Ok(Some(guarded))) if is_taken(decision) && !guarded.tells() => {
                     commit = commit.and(work_ended(work.as_ref(), unit, &reached, guarded));
                     ready.push(Ready { one, known, planned, write });
                 }
@@ -199,4 +207,9 @@ impl Site {
         self.applied(&object, &known, planned, &mut staged, write).await;
         (at, Ok(Applied::Reached(reached)))
     }
+}
+
+/// Whether another site's state takes the place of what is here without a look at what that is.
+fn is_taken(decision: Decision) -> bool {
+    matches!(decision, Decision::Take { .. } | Decision::Purge(_))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::backend::Body;
 use crate::model::{
-    BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Metadata, ObjectId, PartEntry, Record, Stamp,
-    Tags,
+    BucketName, Bypass, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Metadata, ObjectId, ObjectLock,
+    PartEntry, Record, Registers, Slot, Stamp, Tags, Versioning,
 };
 use crate::status::Stored;
 
@@ -39,6 +39,15 @@ pub struct Description {
     pub headers: ContentHeaders,
     pub metadata: Metadata,
     pub tags: Tags,
+    /// Who may see it, and what protects it.
+    pub registers: Registers,
+}
+
+/// Which version a DELETE destroys, and with which right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purge {
+    pub slot: Slot,
+    pub bypass: Bypass,
 }
 
 /// Conditions of a write, decided under the key lock against the current object.
@@ -117,13 +126,19 @@ pub struct Written {
     pub checksum: Checksum,
     /// Milliseconds since 1970.
     pub modified_ms: u64,
+    /// Which version of its key it is.
+    pub slot: Slot,
 }
 
 /// A delete that is acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub struct Deleted {
-    /// The grave's stamp; `None` where there was nothing to delete.
+    /// Of the grave or the delete marker; `None` where there was nothing to delete.
     pub stamp: Option<Stamp>,
+    /// The version that was destroyed, or the delete marker that was made.
+    pub slot: Slot,
+    /// Whether that is a delete marker.
+    pub is_marker: bool,
 }
 
 /// What a copy takes from its source.
@@ -137,12 +152,27 @@ pub struct CopyRequest {
     pub replace: Option<(ContentHeaders, Metadata)>,
     /// `REPLACE` with these tags; `None` copies the source's.
     pub replace_tags: Option<Tags>,
+    /// Which version of the source; `None` is the current one.
+    pub version: Option<Slot>,
+    /// Of the copy: those of the source are never taken.
+    pub registers: Registers,
     /// Checksum to compute for the copy; `None` keeps the source's.
     pub checksum: Option<ChecksumAlgorithm>,
     /// STANDARD is `None`; always the request's, never the source's.
     pub storage_class: Option<String>,
     /// Always the request's, never the source's.
     pub website_redirect_location: Option<String>,
+}
+
+/// What a part is copied from.
+#[derive(Clone, Debug)]
+pub struct PartSource {
+    pub object: ObjectId,
+    /// `None` is the current one.
+    pub version: Option<Slot>,
+    /// From the first to the last byte, both included; `None` is the whole.
+    pub range: Option<(u64, u64)>,
+    pub conditions: ReadConditions,
 }
 
 /// What is known of a bucket.
@@ -153,6 +183,9 @@ pub struct BucketInfo {
     pub region: String,
     /// Milliseconds since 1970.
     pub created_ms: u64,
+    pub versioning: Versioning,
+    /// `None`: nothing in it can be locked.
+    pub object_lock: Option<ObjectLock>,
 }
 
 /// Starting a multipart upload.

@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::{Error, Result};
 use super::{Neighbour, Replication, Site};
-use crate::model::{BucketName, Incarnation, ObjectId, Seq, SiteNumber, Slot, Stamp, Unit, Vector};
+use crate::model::{BucketName, Incarnation, ObjectId, Seq, SiteNumber, Slot, Stamp, Unit};
 use crate::peer::LogAsk;
 use crate::status::Page;
-use crate::status::tables::{Graves, Work};
+use crate::status::tables::Work;
 
 /// How long a read waits for what it must not be less than.
 const REACH_PATIENCE: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ impl Site {
     /// what is here by now was written elsewhere.
     pub async fn wait_for(
         &self,
-        object: &ObjectId,
+        (object, slot): (&ObjectId, Slot),
         enough: Enough,
         patience: Duration,
     ) -> Result<Option<Vec<(SiteNumber, Replication)>>> {
@@ -58,7 +58,7 @@ impl Site {
         let mut answered = self.inner.status.answered();
         loop {
             answered.mark_unchanged();
-            let stands = self.stands(object).await?;
+            let stands = self.stands(object, slot).await?;
             let is_over = stands.as_ref().is_none_or(|stands| enough.is_reached(stands));
             if is_over || Instant::now() >= deadline {
                 return Ok(stands);
@@ -71,16 +71,10 @@ impl Site {
     }
 
     /// How every site in scope stands with an object, or its grave, as it is here.
-    async fn stands(&self, object: &ObjectId) -> Result<Option<Vec<(SiteNumber, Replication)>>> {
-        let known = match self.current(object).await? {
-            Some(stored) => Some((stored.row.vector, stored.seq)),
-            None => {
-                let grave = self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?;
-                grave.map(|grave| (Vector::of(grave.row.stamp), grave.seq))
-            }
-        };
-        let Some((vector, seq)) = known else { return Ok(None) };
-        self.replication(&Unit::null(object), &vector, seq).await
+    async fn stands(&self, object: &ObjectId, slot: Slot) -> Result<Option<Vec<(SiteNumber, Replication)>>> {
+        let known = self.known(object, slot).await?;
+        let Some(vector) = known.here().stamps() else { return Ok(None) };
+        self.replication(&Unit::of(object, slot), &vector, known.seq()).await
     }
 
     /// Returns once what is known of an object is not older than a stamp, or everything told up to it is known.
@@ -92,7 +86,7 @@ impl Site {
         let unit = Unit::null(object);
         let (mut ends, mut is_asked) = (Ends::new(), false);
         loop {
-            let reached = self.known(object).await?.greatest() >= Some(stamp);
+            let reached = self.greatest_of_key(object).await? >= Some(stamp);
             if reached || self.is_own(stamp) || self.is_heard(&mut ends).await? && self.is_worked_off(&unit).await? {
                 return Ok(());
             }
@@ -105,6 +99,14 @@ impl Site {
             }
             pause(deadline).await?;
         }
+    }
+
+    /// The greatest stamp known of any version of a key that may be current.
+    async fn greatest_of_key(&self, object: &ObjectId) -> Result<Option<Stamp>> {
+        let of_null = self.known(object, Slot::Null).await?.greatest();
+        let current = self.current(object).await?.map(|stored| stored.row.vector.greatest());
+        let aside = self.inner.status.newest_aside(object).await?.map(|stored| stored.row.vector.greatest());
+        Ok(of_null.max(current).max(aside))
     }
 
     /// Returns once everything told up to a stamp is in a bucket's listing.

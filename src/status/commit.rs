@@ -1,8 +1,11 @@
 //! A guarded commit: what must still hold, what to write, what to tell. All of it happens, or none.
 
+use std::sync::Arc;
+
 use super::key::TableKey;
+use super::tables::{Objects, Versions};
 use super::{ReadError, Revision, Table};
-use crate::model::{BucketName, Event, News, Seq, SiteNumber, Stamp, Telling};
+use crate::model::{BucketName, Event, News, ObjectId, Record, Seq, SiteNumber, Slot, Stamp, Telling};
 
 /// Row changes that become durable together, if everything expected still holds.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,8 @@ pub struct Audience {
 pub(super) enum Expect {
     /// The row is at this revision, or absent.
     Row { table: usize, key: Vec<u8>, revision: Option<Revision> },
+    /// The unit is at this revision, or absent, wherever its row lies.
+    Unit { object: ObjectId, slot: Slot, revision: Option<Revision> },
     /// No key of the table begins with this.
     Empty { table: usize, prefix: Vec<u8> },
 }
@@ -46,8 +51,8 @@ pub(super) struct Write {
     pub table: usize,
     pub key: Vec<u8>,
     pub row: Option<Vec<u8>>,
-    /// For the row cache, so that it need not decode what was just encoded.
-    pub record: Option<std::sync::Arc<crate::model::Record>>,
+    /// Of a unit, whose key is that of `versions` wherever its row comes to lie.
+    pub record: Option<Arc<Record>>,
 }
 
 /// What a commit answers.
@@ -112,14 +117,38 @@ impl Commit {
     /// Writes the row of `key`.
     #[must_use]
     pub fn put<T: Table>(mut self, key: &T::Key, row: &T::Row) -> Self {
-        let write = Write { table: T::INDEX, key: key.to_bytes(), row: Some(T::encode(row)), record: T::shared(row) };
-        self.writes.push(write);
+        debug_assert!(T::INDEX != Objects::INDEX && T::INDEX != Versions::INDEX, "units are written by put_unit");
+        self.writes.push(Write { table: T::INDEX, key: key.to_bytes(), row: Some(T::encode(row)), record: None });
+        self
+    }
+
+    /// Only if this unit is still at `revision` (`None`: still absent).
+    #[must_use]
+    pub fn expect_unit(mut self, object: &ObjectId, slot: Slot, revision: Option<Revision>) -> Self {
+        self.expect.push(Expect::Unit { object: object.clone(), slot, revision });
+        self
+    }
+
+    /// Writes a live unit. Which unit of its key is current by then, and so in `objects`, follows from their stamps.
+    #[must_use]
+    pub fn put_unit(mut self, object: &ObjectId, record: &Record) -> Self {
+        let (key, row) = ((object.clone(), record.slot()).to_bytes(), Some(Versions::encode(record)));
+        self.writes.push(Write { table: Versions::INDEX, key, row, record: Some(Arc::new(record.clone())) });
+        self
+    }
+
+    /// Removes a live unit; none there is fine. The newest of the others becomes the current one.
+    #[must_use]
+    pub fn delete_unit(mut self, object: &ObjectId, slot: Slot) -> Self {
+        let key = (object.clone(), slot).to_bytes();
+        self.writes.push(Write { table: Versions::INDEX, key, row: None, record: None });
         self
     }
 
     /// Removes the row of `key`; none there is fine.
     #[must_use]
     pub fn delete<T: Table>(mut self, key: &T::Key) -> Self {
+        debug_assert!(T::INDEX != Objects::INDEX && T::INDEX != Versions::INDEX, "units are removed by delete_unit");
         self.writes.push(Write { table: T::INDEX, key: key.to_bytes(), row: None, record: None });
         self
     }

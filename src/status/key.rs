@@ -43,13 +43,18 @@ fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
 /// Writes text so that a longer one with the same beginning sorts behind it, whatever follows: 00 becomes 00 FF, and 00
 /// followed by anything else ends it.
 fn write_text(text: &str, to: &mut Vec<u8>) {
+    write_open_text(text, to);
+    to.extend_from_slice(&[0, 0]);
+}
+
+/// The same without its end: what every text that begins so begins with.
+pub(super) fn write_open_text(text: &str, to: &mut Vec<u8>) {
     for byte in text.bytes() {
         to.push(byte);
         if byte == 0 {
             to.push(0xFF);
         }
     }
-    to.extend_from_slice(&[0, 0]);
 }
 
 fn read_text(from: &mut &[u8]) -> Option<String> {

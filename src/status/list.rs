@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Stored;
-use crate::model::{BucketName, Record};
+use crate::model::{BucketName, Record, Slot};
 
 /// Which keys of a bucket to list.
 #[derive(Clone, Debug)]
@@ -47,4 +47,33 @@ impl ListEntry {
             Self::CommonPrefix(prefix) => prefix,
         }
     }
+}
+
+/// Which versions of a bucket to list.
+#[derive(Clone, Debug)]
+pub struct VersionsQuery {
+    /// With an `after_version`, what is left of the key `after` comes first.
+    pub keys: ListQuery,
+    /// Of the key `after`, only versions older than this one.
+    pub after_version: Option<Slot>,
+}
+
+/// A version, or what several keys share.
+#[derive(Clone, Debug)]
+pub enum VersionEntry {
+    Version {
+        key: String,
+        record: Arc<Stored<Record>>,
+        is_latest: bool,
+    },
+    /// Prefix, what follows it, and the delimiter.
+    CommonPrefix(String),
+}
+
+/// One page: keys in byte order, the versions of each newest first.
+#[derive(Clone, Debug, Default)]
+pub struct VersionsPage {
+    pub entries: Vec<VersionEntry>,
+    /// Whether anything follows: go on after the last entry.
+    pub more: bool,
 }

@@ -12,7 +12,7 @@ pub mod tables;
 
 pub use commit::{Audience, Commit, CommitError, Committed};
 pub use key::TableKey;
-pub use list::{ListEntry, ListPage, ListQuery};
+pub use list::{ListEntry, ListPage, ListQuery, VersionEntry, VersionsPage, VersionsQuery};
 pub use redb::{Facts, NewLife, OpenError, Options, RawRow, ScanPlace, Scanned, Stats, Status, Taken};
 pub use tables::Table;
 

@@ -3,8 +3,6 @@
 //! All of them exist from the first day, since a table cannot be slipped under a running store; those that only
 //! replication fills are marked so.
 
-use std::sync::Arc;
-
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +10,11 @@ use super::ReadError;
 use super::key::TableKey;
 use crate::model::{
     Binding, Bucket, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Event, Incarnation, Location,
-    Metadata, ObjectId, PartEntry, Record, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Telling, Told, Unit, Vector, WriteId,
+    Metadata, ObjectId, PartEntry, Record, Registers, Seq, SiteNumber, Slot, StagingFile, Stamp, Tags, Telling, Unit, Vector,
+    WriteId,
 };
+
+pub use crate::model::Grave;
 
 /// Largest encoded row, in bytes.
 pub const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -28,22 +29,21 @@ pub trait Table: Send + Sync + 'static {
     const INDEX: usize;
     /// Version of the row's encoding. A reader knows its predecessors and refuses what is newer.
     const VERSION: u8 = 1;
+    /// Bytes by which a row of version 1 is shorter: fields were added at its end, whose defaults are zeros.
+    const ADDED_BYTES: usize = 0;
 
     fn encode(row: &Self::Row) -> Vec<u8> {
         postcard::to_stdvec(row).expect("rows hold only values that postcard can write")
     }
 
     fn decode(version: u8, payload: &[u8]) -> Result<Self::Row, ReadError> {
-        if version != Self::VERSION {
-            let reason = format!("its encoding has version {version}, this program knows {}", Self::VERSION);
-            return Err(ReadError::Row { table: Self::NAME, reason });
-        }
-        postcard::from_bytes(payload).map_err(|err| ReadError::Row { table: Self::NAME, reason: err.to_string() })
-    }
-
-    /// The row as the cache shares it; only `objects` is cached.
-    fn shared(_row: &Self::Row) -> Option<Arc<Record>> {
-        None
+        let unreadable = |reason: String| ReadError::Row { table: Self::NAME, reason };
+        let read = match version {
+            version if version == Self::VERSION => postcard::from_bytes(payload),
+            1 => postcard::from_bytes(&[payload, &vec![0; Self::ADDED_BYTES]].concat()),
+            other => return Err(unreadable(format!("its encoding has version {other}, this program knows {}", Self::VERSION))),
+        };
+        read.map_err(|err| unreadable(err.to_string()))
     }
 }
 
@@ -78,16 +78,22 @@ macro_rules! tables {
 }
 
 tables! {
-    /// Units that are current and Present or Wanted: LIST, HEAD and GET are one look-up, one scan.
+    /// Units that are current and Present or Wanted: LIST, HEAD and GET are one look-up, one scan. Which unit of a key that
+    /// is the engine finds out in each commit: see `Commit::put_unit`.
     Objects = 0 "objects": ObjectId => Record {
-        fn shared(row: &Record) -> Option<Arc<Record>> {
-            Some(Arc::new(row.clone()))
-        }
+        const VERSION: u8 = 2;
+        const ADDED_BYTES: usize = RECORD_ADDED_BYTES;
     };
     /// Every other live unit, newest first: noncurrent versions and delete markers.
-    Versions = 1 "versions": (ObjectId, Slot) => Record;
+    Versions = 1 "versions": (ObjectId, Slot) => Record {
+        const VERSION: u8 = 2;
+        const ADDED_BYTES: usize = RECORD_ADDED_BYTES;
+    };
     /// Units that were deleted. No listing scans these.
-    Graves = 2 "graves": (ObjectId, Slot) => Grave;
+    Graves = 2 "graves": (ObjectId, Slot) => Grave {
+        const VERSION: u8 = 2;
+        const ADDED_BYTES: usize = 1;
+    };
     /// Chunks of part maps; a chunk's number ends the key.
     PartMaps = 3 "partmaps": (ObjectId, (Slot, u16)) => Vec<PartEntry>;
     /// What a target has not receipted yet: the truth about what it is owed. One row a unit, newer replaces older.
@@ -113,7 +119,10 @@ tables! {
     /// Up to which seq of an origin everything is known.
     Received = 14 "received": (SiteNumber, Incarnation) => Seq;
     /// Multipart uploads.
-    Uploads = 15 "uploads": (ObjectId, WriteId) => Upload;
+    Uploads = 15 "uploads": (ObjectId, WriteId) => Upload {
+        const VERSION: u8 = 2;
+        const ADDED_BYTES: usize = REGISTERS_BYTES + 1;
+    };
     /// Parts of multipart uploads.
     UploadParts = 16 "parts": (WriteId, u16) => UploadPart;
     /// Buckets and their registers.
@@ -128,16 +137,10 @@ tables! {
     Due = 21 "due": (u64, Unit) => ();
 }
 
-/// The tombstone of a unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grave {
-    pub stamp: Stamp,
-    /// The data stamp it deleted, if one was known.
-    pub base: Option<Stamp>,
-    /// Who told of it: it leaves once every member has settled past that (protocol §12). `None` is this site, whose
-    /// seq is the row's own.
-    pub told: Option<Told>,
-}
+/// Of [`Registers::default`].
+const REGISTERS_BYTES: usize = 4;
+/// Of a record that is no version of its own.
+const RECORD_ADDED_BYTES: usize = 1 + REGISTERS_BYTES;
 
 /// A vector this site wants to reach for a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,6 +204,10 @@ pub struct Upload {
     pub metadata: Metadata,
     pub tags: Tags,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Of the object to be.
+    pub registers: Registers,
+    /// Whether the object that was made of it is a version of its own.
+    pub versioned: bool,
 }
 
 /// Where an upload stands.

@@ -7,13 +7,13 @@ use super::super::{Ask, Class, Progress, RunState, digests};
 use super::{counted, dry, moved, one_way, plant, record, rows_without_bytes, two_equal_sites, with};
 use crate::backend::Place;
 use crate::feed::Feed;
+use crate::model::Slot;
 use crate::model::{BucketName, Location, ObjectId, SiteNumber, Vector};
 use crate::peer::{DigestAsk, KeyRange, RangeAsk};
 use crate::sim::run;
 use crate::site::testing::{object, put, upload, with_bucket};
 use crate::site::{Error, Scope};
 use crate::status::Commit;
-use crate::status::tables::Objects;
 
 fn failure(progress: &Progress) -> &str {
     assert_eq!(progress.state, RunState::Failed, "{progress:?}");
@@ -62,7 +62,7 @@ fn a_site_that_is_away_does_not_keep_others_from_being_compared() {
         let one = with_bucket(street.site(1).clone()).await;
         put(&one, "a", "1").await;
         pass(200).await;
-        plant(street.site(3), Commit::new().delete::<Objects>(&object("a"))).await;
+        plant(street.site(3), Commit::new().delete_unit(&object("a"), Slot::Null)).await;
         street.cut(2, true);
         let progress = street.run(1, Ask { dry_run: true, ..Ask::default() }).await;
         assert!(failure(&progress).contains("cannot be reached"));
@@ -85,7 +85,7 @@ fn what_is_young_in_many_buckets_is_waited_for_once() {
         for (minutes, object) in objects.iter().enumerate() {
             let mut row = one.status().object(object).await.unwrap().unwrap().row.clone();
             row.vector = Vector::of(moved(row.vector.data, 100_000 + minutes as i64 * 60_000));
-            plant(one, Commit::new().put::<Objects>(object, &row)).await;
+            plant(one, Commit::new().put_unit(object, &row)).await;
         }
         let progress = street.reconcile(1, dry(2)).await;
         assert_eq!((counted(&progress.summary), progress.summary.busy), (vec![(Class::OlderThere, 1)], 9));
@@ -113,7 +113,7 @@ async fn with_something_young() -> Street {
     let street = two_equal_sites(1).await;
     put(street.site(1), "young", "1").await;
     pass(5).await;
-    plant(street.site(2), Commit::new().delete::<Objects>(&object("young"))).await;
+    plant(street.site(2), Commit::new().delete_unit(&object("young"), Slot::Null)).await;
     street
 }
 

@@ -117,7 +117,7 @@ fn a_bucket_stays_dirty_while_something_in_it_is_too_young_to_judge() {
         // Written while the clock was ten minutes ahead, and told to nobody.
         let mut ahead = record(one, "kept/0001").await;
         ahead.vector = crate::model::Vector::of(super::moved(ahead.vector.data, 900_000));
-        let rows = Commit::new().put::<crate::status::tables::Objects>(&object("ahead"), &ahead);
+        let rows = Commit::new().put_unit(&object("ahead"), &ahead);
         plant(one, rows.put::<Dirty>(&key, &Seq(5))).await;
         pass(200).await;
         assert!(one.status().get::<Dirty>(&key).await.unwrap().is_some());

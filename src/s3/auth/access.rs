@@ -51,7 +51,7 @@ impl Caller {
         allowed(self.granted().on_listing(Bucket { name: bucket, mine }, prefix))
     }
 
-    async fn must_on_bucket(&self, site: &Site, right: Right, bucket: &str) -> S3Result<()> {
+    pub async fn must_on_bucket(&self, site: &Site, right: Right, bucket: &str) -> S3Result<()> {
         let mine = self.is_mine(site, bucket).await?;
         allowed(self.granted().on_bucket(right, Bucket { name: bucket, mine }))
     }
@@ -154,7 +154,9 @@ fn need(op: &str, method: &http::Method) -> Need {
         "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "GetObjectTorrent" | "ListParts" => {
             Need::Key(Right::Read)
         }
+        "GetObjectRetention" | "GetObjectLegalHold" => Need::Key(Right::Read),
         "PutObject" | "CopyObject" | "PutObjectTagging" | "DeleteObjectTagging" => Need::Key(Right::Write),
+        "PutObjectRetention" | "PutObjectLegalHold" => Need::Key(Right::Write),
         "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload" | "AbortMultipartUpload" => {
             Need::Key(Right::Write)
         }

@@ -203,11 +203,11 @@ impl Pair {
     }
 
     async fn open(&self, key: &str, select: Selection) -> site::Result<Opened> {
-        self.here.get(&object(key), select, &ReadConditions::default()).await
+        self.here.get(&object(key), None, select, &ReadConditions::default()).await
     }
 
     pub async fn is_present(&self, key: &str) -> bool {
-        let seen = self.here.head(&object(key), Selection::All, &ReadConditions::default()).await.unwrap();
+        let seen = self.here.head(&object(key), None, Selection::All, &ReadConditions::default()).await.unwrap();
         seen.record.row.state == crate::model::State::Present
     }
 }
@@ -246,7 +246,7 @@ async fn a_key_that_a_site_ahead_has_is_found_and_kept() {
     assert_eq!(get(&pair.here, "a").await.unwrap(), "hello");
     assert_eq!(get(&pair.here, "a").await.unwrap(), "hello");
     assert_eq!(pair.asked(), 1);
-    let tags = pair.here.set_tags(&object("a"), vec![("k".into(), "v".into())]).await;
+    let tags = pair.here.set_register(&object("a"), None, crate::site::Register::Tags(vec![("k".into(), "v".into())])).await;
     assert!(tags.is_ok());
 }
 
@@ -358,7 +358,7 @@ async fn a_large_object_goes_to_the_client_and_to_the_store_at_once() {
     let pair = Pair::new().await;
     put(&pair.there, "a", large()).await;
     pair.is_behind().await;
-    let seen = pair.here.head(&object("a"), Selection::All, &ReadConditions::default()).await.unwrap();
+    let seen = pair.here.head(&object("a"), None, Selection::All, &ReadConditions::default()).await.unwrap();
     assert_eq!(seen.record.row.identity.size, 6 << 20);
     assert!(!pair.is_present("a").await);
     assert_eq!(get(&pair.here, "a").await.unwrap(), large());

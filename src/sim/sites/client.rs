@@ -111,7 +111,9 @@ impl Call {
                 drop(self.put(key, 10, absent).await);
             }
             Op::PutOver { key } => {
-                let Ok(seen) = self.site.head(&object(key), Selection::All, &ReadConditions::default()).await else { return };
+                let Ok(seen) = self.site.head(&object(key), None, Selection::All, &ReadConditions::default()).await else {
+                    return;
+                };
                 let same = Some(EtagCondition::OneOf(vec![seen.record.identity.etag.clone()]));
                 drop(self.put(key, 10, WriteConditions { if_match: same, ..Default::default() }).await);
             }
@@ -176,13 +178,13 @@ impl Call {
 
     async fn tag(&self, key: u8) {
         let id = self.watch.begin(self.number(), Kind::Tag, &object(key));
-        let tagged = self.site.set_tags(&object(key), description(id).tags).await;
-        self.ended(id, tagged.map(Some));
+        let tagged = self.site.set_register(&object(key), None, crate::site::Register::Tags(description(id).tags)).await;
+        self.ended(id, tagged.map(|tagged| Some(tagged.stamp)));
     }
 
     async fn copy(&self, from: u8, to: u8) {
         let id = self.watch.begin(self.number(), Kind::Write, &object(to));
-        let Description { headers, metadata, tags } = description(id);
+        let Description { headers, metadata, tags, .. } = description(id);
         let request = CopyRequest { replace: Some((headers, metadata)), replace_tags: Some(tags), ..Default::default() };
         let copied = self.site.copy(&object(from), &object(to), request).await;
         self.ended(id, copied.map(|written| Some(written.stamp)));
@@ -209,7 +211,7 @@ impl Call {
         if self.site.reach(&object, stamp).await.is_err() {
             return;
         }
-        let found = self.site.head(&object, Selection::All, &ReadConditions::default()).await;
+        let found = self.site.head(&object, None, Selection::All, &ReadConditions::default()).await;
         let (_, now) = self.watch.now(self.number(), &Unit::null(&object));
         let vector = match &found {
             Ok(seen) => Some(seen.record.row.vector),
@@ -232,7 +234,7 @@ impl Call {
         let (object, unit) = (object(key), Unit::null(&object(key)));
         let knew = self.knew(&object);
         let (number, before) = self.watch.now(self.number(), &unit);
-        match self.site.get(&object, Selection::All, &ReadConditions::default()).await {
+        match self.site.get(&object, None, Selection::All, &ReadConditions::default()).await {
             Ok(opened) => {
                 let identity = opened.seen.record.identity.clone();
                 let shown = Shown::Live(opened.seen.record.clone());
@@ -257,7 +259,7 @@ impl Call {
         let (object, unit) = (object(key), Unit::null(&object(key)));
         let knew = self.knew(&object);
         let (number, before) = self.watch.now(self.number(), &unit);
-        match self.site.head(&object, Selection::All, &ReadConditions::default()).await {
+        match self.site.head(&object, None, Selection::All, &ReadConditions::default()).await {
             Ok(seen) => self.compare(&object, number, &before, &Shown::Live(seen.record.clone())),
             Err(err) => {
                 self.read_failed(&object, number, &before, &err);

@@ -11,7 +11,7 @@ use super::ledger::{Kind, is_open_write};
 use super::plan::Op;
 use super::watch::replica;
 use super::world::World;
-use crate::model::{LiveReplica, ObjectId, Replica, Seq, SiteNumber, Stamp, Unit};
+use crate::model::{Grave, LiveReplica, ObjectId, Replica, Seq, SiteNumber, Stamp, Unit};
 use crate::peer::SiteState;
 use crate::reconcile::Ask;
 use crate::site::{GRAVE_KEPT_MS, ReadConditions, Selection};
@@ -125,7 +125,7 @@ async fn readable(world: &World, number: SiteNumber, key: u8) {
     if !matches!(replica(&world.watch, site, &Unit::null(&object)), Replica::Live(_)) {
         return;
     }
-    let wrong = match site.get(&object, Selection::All, &ReadConditions::default()).await {
+    let wrong = match site.get(&object, None, Selection::All, &ReadConditions::default()).await {
         Ok(opened) => opened.body.collect(64 << 20).await.err().map(|err| err.to_string()),
         Err(err) => Some(err.to_string()),
     };
@@ -142,8 +142,8 @@ fn units() -> BTreeSet<Unit> {
 /// left somewhere.
 fn essence(replica: Replica, now_ms: u64) -> Replica {
     match replica {
-        Replica::Grave { stamp, .. } if stamp.ms() + GRAVE_KEPT_MS < now_ms => Replica::Unknown,
-        Replica::Grave { stamp, .. } => Replica::Grave { stamp, base: None, told: None },
+        Replica::Grave(grave) if grave.stamp.ms() + GRAVE_KEPT_MS < now_ms => Replica::Unknown,
+        Replica::Grave(grave) => Replica::Grave(Grave { base: None, told: None, ..grave }),
         Replica::Live(live) => Replica::Live(Box::new(LiveReplica { base: None, ..*live })),
         other => other,
     }

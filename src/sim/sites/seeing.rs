@@ -47,6 +47,7 @@ impl Face {
             token: Token::new("token"),
             hosts: Vec::new(),
             open_metrics: false,
+            day: crate::model::Day(24 * 3_600_000),
         })))
     }
 

@@ -21,7 +21,7 @@ use crate::model::{
 use crate::reconcile::graves_from_ms;
 use crate::site::{GRAVE_KEPT_MS, Replication, Site};
 use crate::status::redb::Touched;
-use crate::status::tables::{Buckets, Dirty, Failed, Graves, Members, Objects, Pending, Received, Work};
+use crate::status::tables::{Buckets, Dirty, Failed, Graves, Members, Pending, Received, Versions, Work};
 use crate::status::{Page, Status, Stored, Table, TableKey};
 
 /// A stamp that is further ahead of a site's clock than the site allows; its clock may jump back by so much meanwhile.
@@ -329,11 +329,7 @@ impl Watch {
         let mut told = Told::Units(Vec::new());
         for (table, key) in &touched.0 {
             self.seen().note(site, *table, key);
-            if *table == Objects::INDEX {
-                let object = ObjectId::from_bytes(key);
-                told.add(object.as_ref().map(Unit::null));
-                self.object(site, status, object, wall_ms);
-            } else if *table == Graves::INDEX {
+            if *table == Versions::INDEX || *table == Graves::INDEX {
                 let object = <(ObjectId, Slot)>::from_bytes(key).map(|(object, _)| object);
                 told.add(object.as_ref().map(Unit::null));
                 self.object(site, status, object, wall_ms);
@@ -584,7 +580,7 @@ impl Seen {
 
 /// What a status store says of an object.
 async fn shown(status: &Status, object: &ObjectId) -> Shown {
-    match status.object(object).await.expect("the store can be read") {
+    match status.unit(object, Slot::Null).await.expect("the store can be read") {
         Some(stored) => Shown::Live(stored),
         None => {
             let grave = status.get::<Graves>(&(object.clone(), Slot::Null)).await.expect("the store can be read");

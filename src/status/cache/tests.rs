@@ -34,6 +34,8 @@ fn known(revision: Revision) -> Known {
         binding: Binding::None,
         write: WriteId::new(Incarnation(1), 1, 1),
         base: None,
+        versioned: false,
+        registers: Default::default(),
     };
     (!revision.0.is_multiple_of(2)).then(|| Arc::new(Stored { row, revision, seq: Seq(0) }))
 }

@@ -1,6 +1,6 @@
 //! Commits inside one engine transaction: each sees what those before it wrote, and happens whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ::redb::{ReadableTable, WriteTransaction};
 
@@ -11,10 +11,8 @@ use super::read::{Range, definition};
 use crate::model::{Event, News, ObjectId, Seq, SiteNumber, Slot, Telling};
 use crate::status::cache::Change;
 use crate::status::commit::{Expect, Write};
-use crate::status::tables::{
-    Buckets, Dirty, Failed, Graves, Meta, NAMES, Objects, Outbox, Pending, Receipts, VERSIONS, Versions,
-};
-use crate::status::{Commit, CommitError, Committed, Revision, Stored, Table, TableKey};
+use crate::status::tables::{Buckets, Dirty, Failed, Graves, Meta, NAMES, Outbox, Pending, Receipts, VERSIONS, Versions};
+use crate::status::{Commit, CommitError, Committed, Revision, Table, TableKey};
 
 type Open<'t> = ::redb::Table<'t, &'static [u8], &'static [u8]>;
 
@@ -90,7 +88,7 @@ pub(super) struct Batch<'t> {
 }
 
 /// What becomes of the tellings of the units that a commit writes.
-enum Fate<'a> {
+pub(super) enum Fate<'a> {
     /// They carry this seq from now on, and to these sites nothing told before counts any more.
     Told { seq: Seq, void: &'a [SiteNumber] },
     /// Another site's state takes their place: who of these sites was owed the one before is owed this one, under its seq.
@@ -174,7 +172,7 @@ impl<'t> Batch<'t> {
         self.insert(T::INDEX, &key.to_bytes(), &row)
     }
 
-    fn insert(&mut self, table: usize, key: &[u8], row: &[u8]) -> Result<(), ::redb::Error> {
+    pub(super) fn insert(&mut self, table: usize, key: &[u8], row: &[u8]) -> Result<(), ::redb::Error> {
         let came = self.table(table)?.insert(key, row)?.is_none();
         if came {
             self.tally.note(table, key, true);
@@ -194,13 +192,18 @@ impl<'t> Batch<'t> {
         for (name, _, value) in rows.into_iter().filter(|(_, before, now)| before != now) {
             self.table(Meta::INDEX)?.insert(&*meta_key(name), &*meta_row(value, now.revision))?;
         }
-        let Self { tally, answered, changes, journal, .. } = self;
+        let Self { tally, answered, mut changes, journal, .. } = self;
+        // Who read the end of a batch must not find what came in the middle of it.
+        let mut ends = HashSet::new();
+        changes.reverse();
+        changes.retain(|change| ends.insert(change.id.clone()));
         Ok(Finished { counts: now, tally, answered, changes, journal })
     }
 
     fn holds(&mut self, expect: &Expect) -> Result<bool, ::redb::Error> {
         match expect {
             Expect::Row { table, key, revision } => Ok(self.header(*table, key)?.map(|header| header.revision) == *revision),
+            Expect::Unit { object, slot, revision } => self.unit_is_at(object, *slot, *revision),
             Expect::Empty { table, prefix } => match Range::under(prefix, None) {
                 Some(range) => Ok(self.table(*table)?.range::<&[u8]>(range.bounds())?.next().transpose()?.is_none()),
                 None => Ok(true),
@@ -209,36 +212,44 @@ impl<'t> Batch<'t> {
     }
 
     fn write(&mut self, write: &mut Write, fate: &Fate<'_>) -> Result<(), ::redb::Error> {
+        if write.table == Versions::INDEX {
+            return self.write_unit(write, fate);
+        }
         let revision = self.counts.revision;
-        let mut bytes = 0;
         let seq = self.seq_of(write, fate)?;
         match &write.row {
             Some(payload) => {
                 let header = Header { version: VERSIONS[write.table], revision, seq };
                 let mut buffer = std::mem::take(&mut self.buffer);
                 let row = header.row(payload, &mut buffer);
-                bytes = row.len();
                 self.insert(write.table, &write.key, row)?;
-                if ARCHIVED.contains(&write.table) {
-                    RawRow::write(write.table, &write.key, row, &mut self.journal);
-                }
+                self.archive(write.table, &write.key, row);
                 self.buffer = buffer;
             }
             None => self.remove(write.table, &write.key)?,
         }
-        if write.table == Objects::INDEX {
-            let id = ObjectId::from_bytes(&write.key).expect("it was made from an object id");
-            let row = write.record.take().map(std::sync::Arc::unwrap_or_clone);
-            let now = row.map(|row| Stored { row, revision, seq }.into());
-            self.changes.push(Change { id, revision, now, bytes });
-        }
         Ok(())
+    }
+
+    pub(super) fn archive(&mut self, table: usize, key: &[u8], row: &[u8]) {
+        if ARCHIVED.contains(&table) {
+            RawRow::write(table, key, row, &mut self.journal);
+        }
+    }
+
+    /// A change of `objects`, for the row cache.
+    pub(super) fn change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Rows of units carry the seq of the last event told with them, through later commits that tell nothing. What was told
     /// with the row before is void with it.
     fn seq_of(&mut self, write: &Write, fate: &Fate<'_>) -> Result<Seq, ::redb::Error> {
-        const OF_UNITS: [usize; 4] = [Objects::INDEX, Versions::INDEX, Graves::INDEX, Buckets::INDEX];
+        const OF_UNITS: [usize; 2] = [Graves::INDEX, Buckets::INDEX];
         if !OF_UNITS.contains(&write.table) {
             return Ok(Seq(0));
         }
@@ -246,30 +257,30 @@ impl<'t> Batch<'t> {
             Fate::Told { seq, void: [] } => Ok(*seq),
             Fate::Told { seq, void } => {
                 let before = self.seq_in(write.table, &write.key)?;
-                for site in void.iter().filter(|_| before > Seq(0)) {
-                    self.remove(Pending::INDEX, &(*site, before).to_bytes())?;
-                }
+                self.void(before, void)?;
                 Ok(*seq)
             }
             // What goes has none.
             Fate::Superseded { .. } if write.row.is_none() => Ok(Seq(0)),
-            Fate::Superseded { known } => self.still_owed(write, known),
+            Fate::Superseded { known } => {
+                let mut before = self.seq_in(write.table, &write.key)?;
+                if let Some((object, slot)) = self.buried(write) {
+                    before = before.max(self.seq_of_live(&object, slot)?);
+                }
+                self.still_owed(before, known)
+            }
             Fate::Kept => self.seq_in(write.table, &write.key),
         }
     }
 
-    /// The seq under which somebody is still owed the unit, whether as an object or as its grave: one of the two rows gives
-    /// way to the other. 0 where nobody is, so that it was told by no seq of ours.
-    fn still_owed(&mut self, write: &Write, known: &[SiteNumber]) -> Result<Seq, ::redb::Error> {
-        let other = match write.table {
-            Objects::INDEX => ObjectId::from_bytes(&write.key).map(|id| (Graves::INDEX, (id, Slot::Null).to_bytes())),
-            Graves::INDEX => <(ObjectId, Slot)>::from_bytes(&write.key).map(|(id, _)| (Objects::INDEX, id.to_bytes())),
-            _ => None,
-        };
-        let mut before = self.seq_in(write.table, &write.key)?;
-        if let Some((table, key)) = other {
-            before = before.max(self.seq_in(table, &key)?);
-        }
+    /// The unit that a row of `graves` buries.
+    fn buried(&self, write: &Write) -> Option<(ObjectId, Slot)> {
+        (write.table == Graves::INDEX).then(|| <(ObjectId, Slot)>::from_bytes(&write.key)).flatten()
+    }
+
+    /// The seq under which somebody is still owed a unit, whether as an object or as its grave: one of the two rows gives way
+    /// to the other. 0 where nobody is, so that it was told by no seq of ours.
+    pub(super) fn still_owed(&mut self, before: Seq, known: &[SiteNumber]) -> Result<Seq, ::redb::Error> {
         for site in known.iter().filter(|_| before > Seq(0)) {
             if self.table(Pending::INDEX)?.get(&*(*site, before).to_bytes())?.is_some() {
                 return Ok(before);
@@ -282,7 +293,7 @@ impl<'t> Batch<'t> {
         Ok(self.header(table, key)?.map_or(Seq(0), |header| header.seq))
     }
 
-    fn remove(&mut self, table: usize, key: &[u8]) -> Result<(), ::redb::Error> {
+    pub(super) fn remove(&mut self, table: usize, key: &[u8]) -> Result<(), ::redb::Error> {
         let removed = self.table(table)?.remove(key)?.is_some();
         if removed {
             self.tally.note(table, key, false);
@@ -291,14 +302,14 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    fn header(&mut self, table: usize, key: &[u8]) -> Result<Option<Header>, ::redb::Error> {
+    pub(super) fn header(&mut self, table: usize, key: &[u8]) -> Result<Option<Header>, ::redb::Error> {
         let Some(row) = self.table(table)?.get(key)? else { return Ok(None) };
         let corrupted = || ::redb::Error::Corrupted(format!("a row of {} holds no header", NAMES[table]));
         let (header, _) = Header::split(row.value()).ok_or_else(corrupted)?;
         Ok(Some(header))
     }
 
-    fn table(&mut self, index: usize) -> Result<&mut Open<'t>, ::redb::Error> {
+    pub(super) fn table(&mut self, index: usize) -> Result<&mut Open<'t>, ::redb::Error> {
         let slot = &mut self.tables[index];
         match slot {
             Some(table) => Ok(table),

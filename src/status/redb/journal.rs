@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 
 use super::encode::{Header, decode, decode_key};
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, Snapshot, engine};
-use crate::status::tables::{Buckets, Graves, NAMES, Objects, PartMaps};
+use crate::status::tables::{Buckets, Graves, NAMES, Objects, PartMaps, Versions};
 use crate::status::{ReadError, Revision, Stored, Table};
 
 /// Tables of which a lost store is rebuilt, in the order in which their rows need each other.
-pub(super) const ARCHIVED: [usize; 4] = [Buckets::INDEX, Graves::INDEX, Objects::INDEX, PartMaps::INDEX];
+pub(super) const ARCHIVED: [usize; 5] = [Buckets::INDEX, Graves::INDEX, Objects::INDEX, Versions::INDEX, PartMaps::INDEX];
 
 /// Bytes that may wait to be archived; past them they are dropped, and found again by their revisions.
 const WAITING_BYTES_MAX: usize = 64 << 20;

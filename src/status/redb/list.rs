@@ -43,7 +43,7 @@ pub(super) fn list(objects: &Rows, query: &ListQuery) -> Result<ListPage, ReadEr
 }
 
 /// The part of a bucket that a query speaks of.
-struct Scope<'a> {
+pub(super) struct Scope<'a> {
     /// With which every row key of the bucket begins.
     bucket: Vec<u8>,
     prefix: &'a str,
@@ -51,13 +51,21 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn of(query: &'a ListQuery) -> Self {
+    pub fn of(query: &'a ListQuery) -> Self {
         let delimiter = query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
         Self { bucket: query.bucket.to_bytes_with_end(), prefix: &query.prefix, delimiter }
     }
 
-    fn row_key(&self, text: &str) -> Vec<u8> {
+    /// With which keys of `objects` begin that begin with this text.
+    pub fn row_key(&self, text: &str) -> Vec<u8> {
         [&self.bucket, text.as_bytes()].concat()
+    }
+
+    /// The same of `versions`, where something stands behind a key.
+    pub fn escaped(&self, text: &str) -> Vec<u8> {
+        let mut row_key = self.bucket.clone();
+        crate::status::key::write_open_text(text, &mut row_key);
+        row_key
     }
 
     /// Rows after `after`; where that lies in a common prefix, those behind the whole of it.
@@ -75,7 +83,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Up to which a text that begins with the prefix is rolled up, if it is.
-    fn common_prefix<'t>(&self, text: &'t str) -> Option<&'t str> {
+    pub fn common_prefix<'t>(&self, text: &'t str) -> Option<&'t str> {
         let (rest, delimiter) = (text.strip_prefix(self.prefix)?, self.delimiter?);
         let end = self.prefix.len() + rest.find(delimiter)? + delimiter.len();
         Some(&text[..end])

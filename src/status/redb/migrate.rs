@@ -9,7 +9,7 @@ use crate::status::tables::{Meta, NAMES};
 use crate::status::{Revision, Table, TableKey};
 
 /// The schema this program writes. It knows how to come here from every one before, and refuses what is newer.
-pub(super) const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 3;
 
 /// Greatest start: it has 24 bits in a write id.
 const START_MAX: u64 = (1 << 24) - 1;

@@ -8,6 +8,7 @@ mod encode;
 pub(crate) mod forgetful;
 mod journal;
 mod list;
+mod list_versions;
 mod migrate;
 mod open;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod read;
 mod room;
 mod stats;
 mod storage;
+mod units;
 mod writer;
 
 #[cfg(test)]
@@ -35,10 +37,14 @@ pub(crate) use pace::{Pace, Touched};
 pub use stats::Stats;
 
 use super::cache::Known;
-use super::tables::{Meta, Objects};
-use super::{Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Revision, Stored, Table, TableKey};
-use crate::model::{Incarnation, ObjectId, Record, Seq, SiteNumber};
+use super::tables::{Meta, Objects, Versions};
+use super::{
+    Commit, CommitError, Committed, ListPage, ListQuery, Page, ReadError, Revision, Stored, Table, TableKey, VersionsPage,
+    VersionsQuery,
+};
+use crate::model::{Incarnation, ObjectId, Record, Seq, SiteNumber, Slot};
 use read::{Range, Snapshot};
+use units::UNITS_ABOVE_OTHERS;
 use writer::{Shared, Writer, WriterState};
 
 /// Reads under way at once; more wait. Each holds a thread of the blocking pool, which others need too.
@@ -180,6 +186,34 @@ impl Status {
         Ok(known.into_iter().map(|known| known.expect("it was found, or read")).collect())
     }
 
+    /// A live unit, wherever its row lies, of one moment.
+    pub async fn unit(&self, object: &ObjectId, slot: Slot) -> Result<Option<Arc<Stored<Record>>>, ReadError> {
+        Ok(self.units(&[(object.clone(), slot)]).await?.pop().flatten())
+    }
+
+    /// Live units, in their order.
+    pub async fn units(&self, units: &[(ObjectId, Slot)]) -> Result<Vec<Known>, ReadError> {
+        let cached =
+            |(object, slot): &(ObjectId, Slot)| self.0.shared.cache.get(object).flatten().filter(|top| top.row.slot() == *slot);
+        let mut found: Vec<Known> = units.iter().map(cached).collect();
+        let unknown: Vec<_> =
+            units.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(unit, _)| unit.clone()).collect();
+        if !unknown.is_empty() {
+            let read = self.read(move |shared| {
+                let snapshot = Snapshot::of(&shared.db)?;
+                unknown.iter().map(|unit| read_unit(&snapshot, unit)).collect::<Result<Vec<_>, _>>()
+            });
+            found.iter_mut().filter(|found| found.is_none()).zip(read.await?).for_each(|(found, read)| *found = read);
+        }
+        Ok(found)
+    }
+
+    /// The newest unit of a key that is not in `objects`: where nothing is there, a delete marker is current.
+    pub async fn newest_aside(&self, object: &ObjectId) -> Result<Option<Stored<Record>>, ReadError> {
+        let rows = self.page::<Versions>(&(object.clone(), ()), None, UNITS_ABOVE_OTHERS).await?.rows;
+        Ok(rows.into_iter().map(|(_, stored)| stored).max_by_key(|stored| stored.row.vector.data))
+    }
+
     /// The current record of an object, from the row cache where it is there.
     pub async fn object(&self, id: &ObjectId) -> Result<Option<Arc<Stored<Record>>>, ReadError> {
         if let Some(known) = self.0.shared.cache.get(id) {
@@ -263,6 +297,16 @@ impl Status {
         self.read(move |shared| list::list(&Snapshot::of(&shared.db)?.rows::<Objects>()?, &query)).await
     }
 
+    /// One page of a bucket's versions, delete markers included.
+    pub async fn list_versions(&self, query: VersionsQuery) -> Result<VersionsPage, ReadError> {
+        let listed = self.read(move |shared| {
+            let snapshot = Snapshot::of(&shared.db)?;
+            let (objects, versions) = (snapshot.rows::<Objects>()?, snapshot.rows::<Versions>()?);
+            list_versions::list(&list_versions::Units { objects, versions }, &query)
+        });
+        listed.await
+    }
+
     /// Makes the commit durable, if everything it expects still holds. Once queued it is not stopped by its caller's
     /// going away.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
@@ -327,6 +371,13 @@ impl Status {
         });
         reading.await.unwrap_or_else(|err| Err(ReadError::Engine(err.to_string())))
     }
+}
+
+/// Reads a unit, wherever its row lies.
+fn read_unit(snapshot: &Snapshot, unit: &(ObjectId, Slot)) -> Result<Known, ReadError> {
+    let top = snapshot.get::<Objects>(&unit.0.to_bytes())?.filter(|top| top.stored.row.slot() == unit.1);
+    let found = if top.is_some() { top } else { snapshot.get::<Versions>(&unit.to_bytes())? };
+    Ok(found.map(|read| Arc::new(read.stored)))
 }
 
 /// Reads an object and leaves it in the row cache.

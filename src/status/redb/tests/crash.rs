@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{event, object, record};
-use crate::model::{ObjectId, Seq, Slot};
+use super::{event, marker, object, record, slot, version};
+use crate::model::{ObjectId, Record, Seq, Slot};
 use crate::status::redb::forgetful::{Forgetful, Power};
 use crate::status::tables::{Objects, Settle, Versions};
 use crate::status::{Commit, CommitError, Committed, Options, Status};
@@ -15,27 +15,45 @@ fn open(disk: &Forgetful) -> Status {
     Status::open_on(disk.clone(), &Options::default()).expect("a disk with power opens")
 }
 
-/// The nth commit of the scenario: a new current record, the one before as a version, an older version removed.
+/// What the nth step does to its key: current rows move aside, markers hide them, removals bring them back.
+fn change(n: u64) -> (ObjectId, Result<Record, Slot>) {
+    let change = match n % 6 {
+        3 => Ok(marker(n)),
+        5 | 0 => Err(slot(n.saturating_sub(2))),
+        2 => Ok(record(n)),
+        _ => Ok(version(n)),
+    };
+    (object(&format!("k{}", n % 2)), change)
+}
+
+/// The nth commit of the scenario.
 fn step(n: u64) -> Commit {
-    let id = object(&format!("k{}", n % 3));
-    let slot = |n| (id.clone(), Slot::Version(super::stamp(n)));
-    Commit::new()
-        .put::<Objects>(&id, &record(n))
-        .put::<Versions>(&slot(n), &record(n))
-        .delete::<Versions>(&slot(n.saturating_sub(6)))
-        .tell(event(&id, 1_000 + n))
+    let (id, change) = change(n);
+    let commit = match change {
+        Ok(record) => Commit::new().put_unit(&id, &record),
+        Err(slot) => Commit::new().delete_unit(&id, slot),
+    };
+    commit.tell(event(&id, 1_000 + n))
 }
 
 /// What the store holds after so many steps.
 type State = (BTreeMap<ObjectId, u64>, BTreeMap<(ObjectId, Slot), u64>);
 
 fn after(steps: u64) -> State {
+    let mut units = BTreeMap::new();
+    for (id, change) in (1..=steps).map(change) {
+        match change {
+            Ok(record) => drop(units.insert((id, record.slot()), record)),
+            Err(slot) => drop(units.remove(&(id, slot))),
+        }
+    }
     let (mut objects, mut versions) = State::default();
-    for n in 1..=steps {
-        let id = object(&format!("k{}", n % 3));
-        objects.insert(id.clone(), n);
-        versions.insert((id.clone(), Slot::Version(super::stamp(n))), n);
-        versions.remove(&(id, Slot::Version(super::stamp(n.saturating_sub(6)))));
+    for ((id, slot), record) in &units {
+        let newest = units.iter().filter(|((of, _), _)| of == id).all(|(_, other)| other.vector.data <= record.vector.data);
+        match newest && record.is_shown() {
+            true => objects.insert(id.clone(), record.identity.size),
+            false => versions.insert((id.clone(), *slot), record.identity.size),
+        };
     }
     (objects, versions)
 }
@@ -103,7 +121,7 @@ async fn commits_that_share_a_transaction_survive_each_as_a_whole() {
     let pair = |n: u64| {
         let ids = [object(&format!("{n:02}-a")), object(&format!("{n:02}-b"))];
         ids.iter().fold(Commit::new(), |commit, id| {
-            commit.expect::<Objects>(id, None).put::<Objects>(id, &record(n)).tell(event(id, n))
+            commit.expect_unit(id, Slot::Null, None).put_unit(id, &record(n)).tell(event(id, n))
         })
     };
     for cut in (0..120).step_by(3) {
@@ -156,7 +174,7 @@ async fn a_commit_of_a_small_store_costs_one_sync_however_many_share_it() {
     let before = disk.syncs();
     status.commit(step(2)).await.unwrap();
     assert_eq!(disk.syncs() - before, 1);
-    let refused = Commit::new().expect::<Objects>(&object("k0"), Some(crate::status::Revision(99)));
+    let refused = Commit::new().expect_unit(&object("k0"), Slot::Null, Some(crate::status::Revision(99)));
     assert!(status.commit(refused).await.is_err());
     assert_eq!(disk.syncs() - before, 1, "a conflict costs none");
     let (batches, before) = (status.stats().batches, disk.syncs());
@@ -173,7 +191,7 @@ async fn after_a_failure_of_the_disk_nothing_is_taken_and_nothing_is_called_abse
     let id = object("k1");
     status.commit(step(1)).await.unwrap();
     for n in 0..300 {
-        status.commit(Commit::new().put::<Objects>(&object(&format!("filler {n}")), &record(n))).await.unwrap();
+        status.commit(Commit::new().put_unit(&object(&format!("filler {n}")), &record(n))).await.unwrap();
     }
     disk.power().fail_after(3);
     assert!(matches!(status.commit(step(4)).await, Err(CommitError::Engine(_))));

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{object, record};
-use crate::model::BucketName;
-use crate::status::tables::Objects;
-use crate::status::{Commit, ListEntry, ListQuery, Options, Status};
+use super::{marker, object, slot, version};
+use crate::model::{BucketName, ObjectId, Record, Slot, Vector};
+use crate::status::{Commit, ListEntry, ListQuery, Options, Status, VersionEntry, VersionsQuery};
 
 const KEYS: usize = 40;
-const WRITES: u64 = 150;
+const WRITES: u64 = 152;
+
+/// Writes after which a key is as it was: see [`step`].
+const ROUND: u64 = 4;
 
 /// The state of a key is a number that grows: odd is a record that tells it, even is absent.
 #[derive(Default)]
@@ -38,6 +40,27 @@ impl Watched {
     }
 }
 
+/// Four writes: a version above an older one, a marker above both, their removal, which brings the older one up, and its
+/// own. The older one tells the state in which it will be seen.
+fn step(id: &ObjectId, state: u64) -> Commit {
+    let commit = Commit::new();
+    match state % ROUND {
+        1 => commit.put_unit(id, &at(10 * state, version(state))).put_unit(id, &at(10 * state - 1, version(state + 2))),
+        2 => commit.put_unit(id, &at(10 * state, marker(state))),
+        3 => commit.delete_unit(id, slot(10 * (state - 1))).delete_unit(id, slot(10 * (state - 2))),
+        _ => commit.delete_unit(id, lasting(state - 3)),
+    }
+}
+
+/// The older of the two versions that a round begins with.
+fn lasting(first: u64) -> Slot {
+    slot(10 * first - 1)
+}
+
+fn at(ms: u64, record: Record) -> Record {
+    Record { vector: Vector::of(super::stamp(ms)), ..record }
+}
+
 struct World {
     status: Status,
     keys: Vec<Watched>,
@@ -53,9 +76,7 @@ impl World {
         let (id, watched) = (object(&Self::name(key)), &self.keys[key]);
         for state in 1..=WRITES {
             watched.begun.store(state, Ordering::SeqCst);
-            let commit = Commit::new();
-            let commit = if state % 2 == 1 { commit.put::<Objects>(&id, &record(state)) } else { commit.delete::<Objects>(&id) };
-            self.status.commit(commit).await.unwrap();
+            self.status.commit(step(&id, state)).await.unwrap();
             watched.seen.fetch_max(state, Ordering::SeqCst);
         }
     }
@@ -65,13 +86,15 @@ impl World {
             let key = (chance.next() % KEYS as u64) as usize;
             let (id, watched) = (object(&Self::name(key)), &self.keys[key]);
             let least = watched.known();
-            match chance.next() % 4 {
+            match chance.next() % 6 {
                 0 => {
                     if let Some(stored) = self.status.cached(&id) {
                         watched.found(least, Some(stored.row.identity.size), "the cache");
                     }
                 }
                 1 => self.list().await,
+                2 => self.list_versions(key).await,
+                3 => self.unit(key).await,
                 _ => {
                     let found = self.status.object(&id).await.unwrap();
                     watched.found(least, found.map(|stored| stored.row.identity.size), "a look-up");
@@ -94,6 +117,38 @@ impl World {
         };
         for (key, (watched, least)) in self.keys.iter().zip(least).enumerate() {
             watched.found(least, number(&Self::name(key)), "a listing");
+        }
+    }
+
+    /// One moment: no unit of the key is missing, and the latest tells the state.
+    async fn list_versions(&self, key: usize) {
+        let (name, least) = (Self::name(key), self.keys[key].known());
+        let bucket = BucketName::new("bucket").unwrap();
+        let keys = ListQuery { bucket, prefix: name, delimiter: None, after: None, entries_max: 1_000 };
+        let page = self.status.list_versions(VersionsQuery { keys, after_version: None }).await.unwrap();
+        let units = page.entries.iter().map(|entry| match entry {
+            VersionEntry::Version { record, is_latest, .. } => (record.row.identity.size, *is_latest),
+            VersionEntry::CommonPrefix(_) => panic!("nothing is rolled up"),
+        });
+        let units: Vec<_> = units.collect();
+        let latest = units.first().map(|(number, _)| *number);
+        self.keys[key].found(least, latest, "a listing of versions");
+        let there = match latest {
+            None => vec![],
+            Some(n) if n % ROUND == 1 => vec![(n, true), (n + 2, false)],
+            Some(n) if n % ROUND == 2 => vec![(n, true), (n - 1, false), (n + 1, false)],
+            Some(n) => vec![(n, true)],
+        };
+        assert_eq!(units, there);
+    }
+
+    /// A unit that is not deleted is never absent, though its row moves.
+    async fn unit(&self, key: usize) {
+        let Some(least) = self.keys[key].known().checked_sub(1) else { return };
+        let first = least / ROUND * ROUND + 1;
+        let found = self.status.unit(&object(&Self::name(key)), lasting(first)).await.unwrap();
+        if self.keys[key].begun.load(Ordering::SeqCst) < first + 3 {
+            assert_eq!(found.expect("nobody deleted it").row.identity.size, first + 2);
         }
     }
 }

@@ -4,6 +4,9 @@ mod crash;
 mod linear;
 mod model;
 mod promises;
+mod reference;
+mod units;
+mod versions;
 
 use crate::model::{
     Binding, ContentHeaders, ETag, Event, Identity, Incarnation, Location, ObjectId, Parts, Record, SiteNumber, Slot, Stamp,
@@ -43,11 +46,32 @@ fn record(number: u64) -> Record {
         binding: Binding::File { inode: number, size: number, mtime_ns: 1 },
         write: WriteId::new(Incarnation(1), 1, number),
         base: None,
+        versioned: false,
+        registers: Default::default(),
     }
+}
+
+/// The same as a version of its own.
+fn version(number: u64) -> Record {
+    Record { versioned: true, ..record(number) }
+}
+
+/// A delete marker that is a version of its own.
+fn marker(number: u64) -> Record {
+    Record { state: State::Marker, binding: Binding::None, ..version(number) }
+}
+
+/// The slot of a version that tells this number.
+fn slot(number: u64) -> Slot {
+    Slot::Version(stamp(number))
 }
 
 /// What is told of an object's null slot.
 fn event(id: &ObjectId, ms: u64) -> Event {
-    let unit = Unit::Object { object: id.clone(), slot: Slot::Null };
-    Event { unit, vector: Vector::of(stamp(ms)) }
+    event_of(id, Slot::Null, ms)
+}
+
+/// What is told of a unit.
+fn event_of(id: &ObjectId, slot: Slot, ms: u64) -> Event {
+    Event { unit: Unit::of(id, slot), vector: Vector::of(stamp(ms)) }
 }

@@ -1,15 +1,18 @@
-//! The store against a `BTreeMap`: random commits, listings, pages and crashes.
+//! The store against its reference: random commits, listings, pages and crashes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::{event, record};
-use crate::model::{BucketName, ObjectId, Seq, Slot};
+use super::event_of;
+use super::reference::{Kind, Listed, Model, Row, SITES, Telling, Write, listed};
+use crate::model::{BucketName, Incarnation, ObjectId, SiteNumber, Slot, Stamp, StampParts, State};
 use crate::status::redb::forgetful::{Forgetful, Power};
-use crate::status::tables::{Objects, Versions};
-use crate::status::{Commit, CommitError, ListEntry, ListQuery, Options, Revision, Status, TableKey};
+use crate::status::tables::{Grave, Graves, Objects, Pending, Versions};
+use crate::status::{
+    Audience, Commit, CommitError, ListEntry, ListQuery, Options, Revision, Status, Table, TableKey, VersionEntry, VersionsQuery,
+};
 
 /// Names of which one is the beginning of another, as text or as bytes.
 const BUCKETS: [&str; 3] = ["bucket", "bucket-2", "bucket.a"];
@@ -20,10 +23,40 @@ const PIECES: [&str; 16] = ["a", "a", "a", "b", "b", "/", "/", "/", "-", "//", "
 #[derive(Clone, Debug)]
 enum Op {
     Commit(Change),
-    List { bucket: &'static str, prefix: Text, delimiter: Option<String>, after: Option<Text>, entries_max: usize },
-    Page { bucket: &'static str, after: Option<Index>, rows_max: usize },
-    VersionsOf { key: Index },
-    Crash { seed: u64 },
+    List {
+        from: Listing,
+        after: Option<Text>,
+        entries_max: usize,
+    },
+    /// One page from anywhere; the version after which it begins is one that is there, the null one, or none.
+    ListVersions {
+        from: Listing,
+        after: Option<(Text, Option<Target>)>,
+        entries_max: usize,
+    },
+    /// All pages, of so many entries.
+    Walk {
+        from: Listing,
+        entries_max: usize,
+    },
+    Page {
+        bucket: &'static str,
+        after: Option<Index>,
+        rows_max: usize,
+    },
+    UnitsOf {
+        key: Index,
+    },
+    Crash {
+        seed: u64,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Listing {
+    bucket: &'static str,
+    prefix: Text,
+    delimiter: Option<String>,
 }
 
 /// The beginning of some key that is there (of none: empty), up to a place, then something else.
@@ -36,13 +69,35 @@ struct Text {
 
 #[derive(Clone, Debug)]
 struct Change {
-    expects: Vec<(ObjectId, Expected)>,
-    puts: Vec<ObjectId>,
-    deletes: Vec<ObjectId>,
-    versions: Vec<(ObjectId, u64, bool)>,
+    expects: Vec<(Target, Expected)>,
+    writes: Vec<(Target, Wanted)>,
     /// Only if this bucket has no objects.
     empty: Option<&'static str>,
-    events: usize,
+    telling: Telling,
+}
+
+/// A unit that is there, a slot of a key that is there, or one of any key.
+#[derive(Clone, Debug)]
+struct Target {
+    near: Near,
+    any: ObjectId,
+    /// Of a version, which is its name; of a null version, when that was written.
+    ms: u64,
+    versioned: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Near {
+    Unit(Index),
+    Key(Index),
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Put(State),
+    Delete,
+    Bury,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,138 +119,148 @@ fn id() -> impl Strategy<Value = ObjectId> {
     (select(&BUCKETS[..]), text(1..4)).prop_map(|(bucket, key)| ObjectId::parse(bucket, &key).expect("good names"))
 }
 
+fn target() -> impl Strategy<Value = Target> {
+    let near = prop_oneof![
+        2 => any::<Index>().prop_map(Near::Unit),
+        3 => any::<Index>().prop_map(Near::Key),
+        3 => Just(Near::Nothing),
+    ];
+    let target = (near, id(), 1..12_u64, prop::bool::weighted(0.7));
+    target.prop_map(|(near, any, ms, versioned)| Target { near, any, ms, versioned })
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let expected = prop_oneof![8 => Just(Expected::Right), 1 => Just(Expected::Stale), 1 => Just(Expected::Absent)];
-    let expects = prop::collection::vec((id(), expected), 0..3);
-    let versions = prop::collection::vec((id(), 0..4_u64, any::<bool>()), 0..3);
-    let ids = |most| prop::collection::vec(id(), 0..most);
+    let expects = prop::collection::vec((target(), expected), 0..3);
+    let wanted = prop_oneof![
+        6 => Just(Wanted::Put(State::Present)),
+        1 => Just(Wanted::Put(State::Wanted)),
+        3 => Just(Wanted::Put(State::Marker)),
+        3 => Just(Wanted::Delete),
+        1 => Just(Wanted::Bury),
+    ];
+    let writes = prop::collection::vec((target(), wanted), 0..8);
     let empty = prop::option::weighted(0.05, select(&BUCKETS[..]));
-    (expects, ids(8), ids(3), versions, empty, 0..3_usize).prop_map(|(expects, puts, deletes, versions, empty, events)| Change {
-        expects,
-        puts,
-        deletes,
-        versions,
-        empty,
-        events,
-    })
+    let owed = prop::sample::subsequence(&SITES[..], 0..=SITES.len());
+    let events = (1..3_u64, owed).prop_map(|(count, owed)| Telling::Events { count, owed: owed.into_iter().collect() });
+    let telling = prop_oneof![3 => events, 1 => Just(Telling::Superseding), 1 => Just(Telling::Nothing)];
+    (expects, writes, empty, telling).prop_map(|(expects, writes, empty, telling)| Change { expects, writes, empty, telling })
+}
+
+fn listing() -> impl Strategy<Value = Listing> {
+    let delimiter = prop::option::of(prop_oneof![2 => Just("/".to_owned()), 1 => text(0..3)]);
+    let then = prop_oneof![4 => Just(String::new()), 1 => text(1..3)];
+    let listing = (select(&BUCKETS[..]), near(then), delimiter);
+    listing.prop_map(|(bucket, prefix, delimiter)| Listing { bucket, prefix, delimiter })
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let limit = || prop_oneof![Just(0_usize), 1..4_usize, Just(1_000)];
-    let delimiter = prop::option::of(prop_oneof![2 => Just("/".to_owned()), 1 => text(0..3)]);
-    let then = || prop_oneof![4 => Just(String::new()), 1 => text(1..3)];
-    let list = (select(&BUCKETS[..]), near(then()), delimiter, prop::option::of(near(then())), limit());
+    let after = || near(prop_oneof![4 => Just(String::new()), 1 => text(1..3)]);
+    let lists = (listing(), prop::option::of(after()), limit());
+    let behind = (after(), prop::option::of(target()));
+    let lists_versions = (listing(), prop::option::of(behind), limit());
     prop_oneof![
-        6 => change().prop_map(Op::Commit),
-        8 => list.prop_map(|(bucket, prefix, delimiter, after, entries_max)| Op::List { bucket, prefix, delimiter, after, entries_max }),
+        8 => change().prop_map(Op::Commit),
+        4 => lists.prop_map(|(from, after, entries_max)| Op::List { from, after, entries_max }),
+        4 => lists_versions.prop_map(|(from, after, entries_max)| Op::ListVersions { from, after, entries_max }),
+        3 => (listing(), 1..6_usize).prop_map(|(from, entries_max)| Op::Walk { from, entries_max }),
         2 => (select(&BUCKETS[..]), any::<Option<Index>>(), limit()).prop_map(|(bucket, after, rows_max)| Op::Page { bucket, after, rows_max }),
-        2 => any::<Index>().prop_map(|key| Op::VersionsOf { key }),
+        3 => any::<Index>().prop_map(|key| Op::UnitsOf { key }),
         1 => any::<u64>().prop_map(|seed| Op::Crash { seed }),
     ]
 }
 
-/// What a row must be: the number its record tells, and its header.
-type Row = (u64, Revision, Seq);
-
-#[derive(Default)]
-struct Model {
-    objects: BTreeMap<Vec<u8>, Row>,
-    versions: BTreeMap<Vec<u8>, Row>,
-    /// The greatest revision answered so far.
-    revision: u64,
-    seq: u64,
-    commits: u64,
+/// No two units of a key have the same stamp: a write draws its own, so that of a null version is never that of another.
+fn stamp_of(versioned: bool, ms: u64) -> Stamp {
+    let (site, incarnation) = (SiteNumber(1), Incarnation(1));
+    Stamp::new(StampParts { ms, tick: u16::from(!versioned), site, incarnation, rank: 0 })
 }
 
-impl Model {
-    fn holds(&self, change: &Change) -> bool {
-        let emptied = change.empty.is_none_or(|bucket| self.keys(bucket).is_empty());
+impl Target {
+    fn unit(&self, model: &Model) -> (ObjectId, Slot) {
+        let slot = if self.versioned { Slot::Version(stamp_of(true, self.ms)) } else { Slot::Null };
+        match self.near {
+            Near::Unit(index) if !model.units.is_empty() => {
+                let at = index.index(model.units.len());
+                model.units.keys().nth(at).expect("within").clone()
+            }
+            Near::Key(index) if !model.units.is_empty() => (index.get(&model.ids()).clone(), slot),
+            _ => (self.any.clone(), slot),
+        }
+    }
+
+    fn stamp(&self, slot: Slot) -> Stamp {
+        match slot {
+            Slot::Version(stamp) => stamp,
+            Slot::Null => stamp_of(false, self.ms),
+        }
+    }
+}
+
+impl Change {
+    fn holds(&self, model: &Model) -> bool {
+        let emptied = self.empty.is_none_or(|bucket| model.keys(bucket).iter().all(|id| model.shown(id).is_none()));
         emptied
-            && change.expects.iter().all(|(id, expected)| match expected {
+            && self.expects.iter().all(|(target, expected)| match expected {
                 Expected::Right => true,
-                Expected::Absent => !self.objects.contains_key(&id.to_bytes()),
+                Expected::Absent => !model.units.contains_key(&target.unit(model)),
                 Expected::Stale => false,
             })
     }
 
-    fn commit(&self, change: &Change, number: u64) -> Commit {
+    fn writes(&self, model: &Model) -> Vec<Write> {
+        let writes = self.writes.iter().enumerate().map(|(place, (target, wanted))| {
+            let unit = target.unit(model);
+            let (number, stamp) = (model.commits * 100 + place as u64, target.stamp(unit.1));
+            let kind = match *wanted {
+                Wanted::Put(state) => Kind::Put { number, stamp, state },
+                Wanted::Delete => Kind::Delete,
+                Wanted::Bury => Kind::Bury,
+            };
+            Write { unit, kind }
+        });
+        writes.collect()
+    }
+
+    fn commit(&self, model: &Model, writes: &[Write]) -> Commit {
         let mut commit = Commit::new();
-        for (id, expected) in &change.expects {
-            let now = self.objects.get(&id.to_bytes()).map(|row| row.1);
+        for (target, expected) in &self.expects {
+            let (id, slot) = target.unit(model);
+            let now = model.units.get(&(id.clone(), slot)).map(|row| row.revision);
             let revision = match expected {
                 Expected::Right => now,
                 Expected::Absent => None,
                 Expected::Stale => Some(Revision(now.map_or(1, |now| now.0 + 1))),
             };
-            commit = commit.expect::<Objects>(id, revision);
+            let shown = model.shown(&id).map(|row| row.revision);
+            commit = commit.expect_unit(&id, slot, revision).expect::<Objects>(&id, shown);
         }
-        if let Some(bucket) = change.empty {
+        if let Some(bucket) = self.empty {
             commit = commit.expect_empty::<Objects>(&BucketName::new(bucket).expect("a good name"));
         }
-        for (id, ms, put) in &change.versions {
-            let key = (id.clone(), Slot::Version(super::stamp(*ms)));
-            commit = if *put { commit.put::<Versions>(&key, &record(number)) } else { commit.delete::<Versions>(&key) };
+        for Write { unit, kind } in writes {
+            let (id, slot) = unit;
+            commit = match kind.record(*slot) {
+                Some(record) => commit.put_unit(id, &record).delete::<Graves>(unit),
+                None if matches!(kind, Kind::Bury) => commit.put::<Graves>(unit, &grave()).delete_unit(id, *slot),
+                None => commit.delete_unit(id, *slot),
+            };
         }
-        commit = change.deletes.iter().fold(commit, |commit, id| commit.delete::<Objects>(id));
-        commit = change.puts.iter().fold(commit, |commit, id| commit.put::<Objects>(id, &record(number)));
         let told = ObjectId::parse("bucket", "told").expect("a good name");
-        (0..change.events).fold(commit, |commit, _| commit.tell(event(&told, number)))
-    }
-
-    fn apply(&mut self, change: &Change, number: u64, revision: Revision) {
-        self.revision = revision.0;
-        self.seq += change.events as u64;
-        let told = (change.events > 0).then_some(Seq(self.seq));
-        let row = |before: Option<&Row>| (number, revision, told.or(before.map(|row| row.2)).unwrap_or(Seq(0)));
-        for (id, ms, put) in &change.versions {
-            let key = (id.clone(), Slot::Version(super::stamp(*ms))).to_bytes();
-            let new = row(self.versions.get(&key));
-            if *put {
-                self.versions.insert(key, new)
-            } else {
-                self.versions.remove(&key)
-            };
-        }
-        for id in &change.deletes {
-            self.objects.remove(&id.to_bytes());
-        }
-        for id in &change.puts {
-            let new = row(self.objects.get(&id.to_bytes()));
-            self.objects.insert(id.to_bytes(), new);
-        }
-    }
-
-    fn keys(&self, bucket: &str) -> Vec<(String, Row)> {
-        let ids = self.objects.iter().map(|(key, row)| (ObjectId::from_bytes(key).expect("it was one"), *row));
-        ids.filter(|(id, _)| id.bucket.as_str() == bucket).map(|(id, row)| (id.key.as_str().to_owned(), row)).collect()
-    }
-
-    fn text(&self, bucket: &str, text: &Text) -> String {
-        let keys = self.keys(bucket);
-        let key = if keys.is_empty() { "" } else { &text.key.get(&keys).0 };
-        let ends: Vec<_> = key.char_indices().map(|(at, _)| at).chain([key.len()]).collect();
-        format!("{}{}", &key[..*text.end.get(&ends)], text.then)
-    }
-
-    /// A listing by its definition.
-    fn list(&self, query: &ListQuery) -> (Vec<(String, Option<Row>)>, bool) {
-        let delimiter = query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
-        let mut entries = Vec::new();
-        for (key, row) in self.keys(query.bucket.as_str()) {
-            let Some(rest) = key.strip_prefix(&query.prefix) else { continue };
-            let entry = match delimiter.and_then(|delimiter| rest.split_once(delimiter).map(|(head, _)| (head, delimiter))) {
-                Some((head, delimiter)) => (format!("{}{head}{delimiter}", query.prefix), None),
-                None => (key, Some(row)),
-            };
-            let after = query.after.as_ref().is_none_or(|after| entry.0.as_bytes() > after.as_bytes());
-            if after && entries.last() != Some(&entry) {
-                entries.push(entry);
+        match &self.telling {
+            Telling::Nothing => commit,
+            Telling::Superseding => commit.supersedes(SITES.to_vec()),
+            Telling::Events { count, owed } => {
+                let audience = Audience { owed: owed.iter().copied().collect(), known: SITES.to_vec(), bus: false };
+                (0..*count).fold(commit.to(audience), |commit, _| commit.tell(event_of(&told, Slot::Null, 1)))
             }
         }
-        let more = query.entries_max > 0 && entries.len() > query.entries_max;
-        entries.truncate(query.entries_max);
-        (entries, more)
     }
+}
+
+fn grave() -> Grave {
+    Grave { stamp: stamp_of(true, 99), base: None, told: None, purged: None }
 }
 
 struct World {
@@ -215,78 +280,155 @@ impl World {
     async fn step(&mut self, op: &Op) {
         match op {
             Op::Commit(change) => self.commit(change).await,
-            Op::List { bucket, prefix, delimiter, after, entries_max } => {
-                let query = ListQuery {
-                    bucket: BucketName::new(bucket).expect("a good name"),
-                    prefix: self.model.text(bucket, prefix),
-                    delimiter: delimiter.clone(),
-                    after: after.as_ref().map(|after| self.model.text(bucket, after)),
-                    entries_max: *entries_max,
-                };
-                self.list(query).await;
+            Op::List { from, after, entries_max } => self.list(self.query(from, after.as_ref(), *entries_max)).await,
+            Op::ListVersions { from, after, entries_max } => {
+                let keys = self.query(from, after.as_ref().map(|(text, _)| text), *entries_max);
+                let after_version = after.as_ref().and_then(|(_, target)| Some(target.as_ref()?.unit(&self.model).1));
+                self.list_versions(VersionsQuery { keys, after_version }).await;
             }
-            Op::Page { bucket, after, rows_max } => self.page(bucket, *after, *rows_max).await,
-            Op::VersionsOf { key } => self.versions_of(*key).await,
+            Op::Walk { from, entries_max } => self.walk(self.query(from, None, *entries_max)).await,
+            Op::Page { bucket, after, rows_max } => {
+                self.page::<Objects>(bucket, *after, *rows_max, &self.model.objects()).await;
+                self.page::<Versions>(bucket, *after, *rows_max, &self.model.versions()).await;
+            }
+            Op::UnitsOf { key } => self.units_of(*key).await,
             Op::Crash { seed } => self.crash(*seed),
         }
     }
 
     async fn commit(&mut self, change: &Change) {
         self.model.commits += 1;
-        let number = self.model.commits;
-        let outcome = self.status.commit(self.model.commit(change, number)).await;
-        if !self.model.holds(change) {
+        let writes = change.writes(&self.model);
+        let outcome = self.status.commit(change.commit(&self.model, &writes)).await;
+        if !change.holds(&self.model) {
             assert!(matches!(outcome, Err(CommitError::Conflict)), "{outcome:?}");
             return;
         }
         let done = outcome.expect("everything expected holds");
         assert!(done.revision.0 > self.model.revision);
-        self.model.apply(change, number, done.revision);
+        self.model.apply(&writes, &change.telling, done.revision);
         assert_eq!(done.seq.0, self.model.seq);
-        for id in change.puts.iter().chain(&change.deletes) {
-            let expected = self.model.objects.get(&id.to_bytes()).copied();
-            let cached = self.status.object(id).await.unwrap().map(|stored| row(&stored));
-            let read = self.status.get::<Objects>(id).await.unwrap().map(|stored| row(&stored));
-            assert_eq!((cached, read), (expected, expected), "{id:?}");
+        for Write { unit: (id, _), .. } in &writes {
+            let expected = self.model.shown(id);
+            assert!(self.status.cached(id).is_none_or(|cached| Some(Row::of(&cached)) == expected), "{id:?}");
+            let found = self.status.object(id).await.unwrap().map(|stored| Row::of(&stored));
+            assert_eq!(found, expected, "{id:?}");
         }
+        self.tables().await;
+    }
+
+    /// Every row is where it belongs, and there is no other.
+    async fn tables(&self) {
+        assert_eq!(self.rows::<Objects>().await, self.model.objects());
+        assert_eq!(self.rows::<Versions>().await, self.model.versions());
+        let graves = self.status.page::<Graves>(&(), None, 10_000).await.unwrap().rows;
+        assert_eq!(graves.into_iter().map(|(key, stored)| (key, stored.seq)).collect::<BTreeMap<_, _>>(), self.model.graves);
+        let pending = self.status.page::<Pending>(&(), None, 10_000).await.unwrap().rows;
+        assert_eq!(pending.into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>(), self.model.pending);
+        for site in SITES {
+            let owed = self.model.pending.iter().filter(|(to, _)| *to == site).count();
+            assert_eq!(self.status.owed(site), owed as u64);
+        }
+    }
+
+    async fn rows<T: Table<Row = crate::model::Record>>(&self) -> BTreeMap<Vec<u8>, Row> {
+        let rows = self.status.page::<T>(&(), None, 10_000).await.unwrap().rows;
+        rows.iter().map(|(key, stored)| (key.to_bytes(), Row::of(stored))).collect()
+    }
+
+    fn query(&self, from: &Listing, after: Option<&Text>, entries_max: usize) -> ListQuery {
+        ListQuery {
+            bucket: BucketName::new(from.bucket).expect("a good name"),
+            prefix: self.text(from.bucket, &from.prefix),
+            delimiter: from.delimiter.clone(),
+            after: after.map(|after| self.text(from.bucket, after)),
+            entries_max,
+        }
+    }
+
+    fn text(&self, bucket: &str, text: &Text) -> String {
+        let keys = self.model.keys(bucket);
+        let key = if keys.is_empty() { "" } else { text.key.get(&keys).key.as_str() };
+        // Half of them are whole keys.
+        let ends: Vec<_> = key.char_indices().map(|(at, _)| at).chain(std::iter::repeat_n(key.len(), key.len() + 1)).collect();
+        format!("{}{}", &key[..*text.end.get(&ends)], text.then)
     }
 
     async fn list(&self, query: ListQuery) {
         let expected = self.model.list(&query);
         let page = self.status.list(query).await.unwrap();
         let entry = |entry: &ListEntry| match entry {
-            ListEntry::Object { key, record } => (key.clone(), Some(row(record))),
+            ListEntry::Object { key, record } => (key.clone(), Some(Row::of(record))),
             ListEntry::CommonPrefix(prefix) => (prefix.clone(), None),
         };
         assert_eq!((page.entries.iter().map(entry).collect::<Vec<_>>(), page.more), expected);
     }
 
-    async fn page(&self, bucket: &str, after: Option<Index>, rows_max: usize) {
-        let all = &self.model.objects;
+    async fn list_versions(&self, query: VersionsQuery) {
+        let expected = self.model.list_versions(&query);
+        let page = self.status.list_versions(query.clone()).await.unwrap();
+        assert_eq!((page.entries.iter().map(listed).collect::<Vec<_>>(), page.more), expected, "{query:?}");
+    }
+
+    /// Page by page, as a client goes on after the last entry, what one page would hold.
+    async fn walk(&self, keys: ListQuery) {
+        let whole = VersionsQuery { keys: ListQuery { entries_max: 1_000, ..keys.clone() }, after_version: None };
+        let (expected, _) = self.model.list_versions(&whole);
+        let mut query = VersionsQuery { keys, after_version: None };
+        let mut found: Vec<Listed> = Vec::new();
+        loop {
+            let page = self.status.list_versions(query.clone()).await.unwrap();
+            found.extend(page.entries.iter().map(listed));
+            assert_eq!(page.more, found.len() < expected.len(), "{query:?}");
+            let Some(last) = page.entries.last().filter(|_| page.more) else { break };
+            (query.keys.after, query.after_version) = match last {
+                VersionEntry::Version { key, record, .. } => (Some(key.clone()), Some(record.row.slot())),
+                VersionEntry::CommonPrefix(prefix) => (Some(prefix.clone()), None),
+            };
+        }
+        assert_eq!(found, expected);
+    }
+
+    async fn page<T: Table<Row = crate::model::Record>>(
+        &self,
+        bucket: &str,
+        after: Option<Index>,
+        rows_max: usize,
+        all: &BTreeMap<Vec<u8>, Row>,
+    ) {
         let after =
             after.filter(|_| !all.is_empty()).map(|index| all.keys().nth(index.index(all.len())).expect("within").clone());
-        let after = after.map(|key| ObjectId::from_bytes(&key).expect("it was one"));
+        let from = after.as_ref().map(|key| T::Key::from_bytes(key).expect("it was one"));
         let bucket = BucketName::new(bucket).expect("a good name");
-        let page = self.status.page::<Objects>(&bucket, after.as_ref(), rows_max).await.unwrap();
-        let start = after.map(|id| id.to_bytes());
-        let wanted =
-            all.iter().filter(|(key, _)| key.starts_with(&bucket.to_bytes()) && start.as_ref().is_none_or(|start| *key > start));
-        let wanted: Vec<_> = wanted.map(|(key, row)| (key.clone(), *row)).collect();
-        let rows: Vec<_> = page.rows.iter().map(|(key, stored)| (key.to_bytes(), row(stored))).collect();
+        let page = self.status.page::<T>(&bucket, from.as_ref(), rows_max).await.unwrap();
+        let is_wanted = |key: &Vec<u8>| key.starts_with(&bucket.to_bytes()) && after.as_ref().is_none_or(|after| key > after);
+        let wanted: Vec<_> = all.iter().filter(|(key, _)| is_wanted(key)).map(|(key, row)| (key.clone(), *row)).collect();
+        let rows: Vec<_> = page.rows.iter().map(|(key, stored)| (key.to_bytes(), Row::of(stored))).collect();
         assert_eq!(page.more, wanted.len() > rows_max);
         assert_eq!(rows, wanted[..wanted.len().min(rows_max)]);
     }
 
-    async fn versions_of(&self, key: Index) {
-        let ids: Vec<_> =
-            self.model.versions.keys().map(|key| <(ObjectId, Slot)>::from_bytes(key).expect("it was one").0).collect();
+    /// Each by its name, and one that is not there.
+    async fn units_of(&self, key: Index) {
+        let ids = self.model.ids();
         if ids.is_empty() {
             return;
         }
         let id = key.get(&ids);
+        let mut expected: Vec<_> = self.model.of(id).into_iter().map(|(slot, row)| (slot, Some(row))).collect();
+        expected.push((Slot::Version(stamp_of(true, 99)), None));
+        let asked: Vec<_> = expected.iter().map(|(slot, _)| (id.clone(), *slot)).collect();
+        let found = self.status.units(&asked).await.unwrap();
+        let rows: Vec<_> = found.iter().map(|found| found.as_ref().map(|stored| Row::of(stored))).collect();
+        assert_eq!(rows, expected.iter().map(|(_, row)| *row).collect::<Vec<_>>());
+        for (slot, row) in expected {
+            assert_eq!(self.status.unit(id, slot).await.unwrap().map(|stored| Row::of(&stored)), row);
+        }
+        let aside = self.status.newest_aside(id).await.unwrap().map(|stored| Row::of(&stored));
+        assert_eq!(aside, self.model.aside(id).first().map(|(_, row)| *row));
         let page = self.status.page::<Versions>(&(id.clone(), ()), None, 1_000).await.unwrap();
         assert!(page.rows.iter().all(|((of, _), _)| of == id));
-        assert_eq!(page.rows.len(), ids.iter().filter(|of| *of == id).count());
+        assert_eq!(page.rows.len(), self.model.aside(id).len());
     }
 
     /// Everything was acknowledged, so nothing may be lost, whatever the disk forgets.
@@ -304,21 +446,18 @@ fn open(disk: &Forgetful) -> Status {
     Status::open_on(disk.clone(), &Options { cached_rows_max: 32, ..Options::default() }).expect("it opens")
 }
 
-fn row(stored: &crate::status::Stored<crate::model::Record>) -> Row {
-    (stored.row.identity.size, stored.revision, stored.seq)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_is_a_sorted_map(ops in prop::collection::vec(op(), 1..60)) {
+    fn the_store_is_a_map_of_units(ops in prop::collection::vec(op(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let mut world = World::new();
             for op in &ops {
                 world.step(op).await;
             }
+            world.tables().await;
         });
     }
 }

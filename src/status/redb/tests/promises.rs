@@ -1,18 +1,19 @@
 //! One promise a test.
 
-use super::{event, object, record, store};
+use super::{event, object, record, slot, store, version};
 use crate::model::{BucketName, Seq, Slot};
 use crate::status::tables::{Grave, Graves, Meta, Objects, Pending, Settle, Settling, Versions};
 use crate::status::{Commit, CommitError, ListEntry, ListQuery, OpenError, Options, Status};
 
 use super::stamp;
 use crate::model::{Binding, Location, SiteNumber, Unit, Vector, WriteId};
+use crate::status::redb::migrate::SCHEMA;
 
 #[tokio::test]
 async fn what_was_committed_is_read_back() {
     let (status, id) = (store(), object("a"));
     assert_eq!(status.object(&id).await.unwrap(), None);
-    let done = status.commit(Commit::new().put::<Objects>(&id, &record(7)).tell(event(&id, 7))).await.unwrap();
+    let done = status.commit(Commit::new().put_unit(&id, &record(7)).tell(event(&id, 7))).await.unwrap();
     let cached = status.cached(&id).expect("the writer left it in the cache");
     let stored = status.get::<Objects>(&id).await.unwrap().expect("it is there");
     assert_eq!((stored.row.clone(), stored.revision, stored.seq), (record(7), done.revision, done.seq));
@@ -23,13 +24,13 @@ async fn what_was_committed_is_read_back() {
 #[tokio::test]
 async fn a_commit_whose_expectation_fails_writes_nothing() {
     let (status, a, b) = (store(), object("a"), object("b"));
-    let first = status.commit(Commit::new().expect::<Objects>(&a, None).put::<Objects>(&a, &record(1))).await.unwrap();
+    let first = status.commit(Commit::new().expect::<Objects>(&a, None).put_unit(&a, &record(1))).await.unwrap();
     for wrong in [None, Some(crate::status::Revision(first.revision.0 + 1))] {
-        let commit = Commit::new().put::<Objects>(&b, &record(2)).expect::<Objects>(&a, wrong).tell(event(&a, 9));
+        let commit = Commit::new().put_unit(&b, &record(2)).expect::<Objects>(&a, wrong).tell(event(&a, 9));
         assert!(matches!(status.commit(commit).await, Err(CommitError::Conflict)));
     }
     assert_eq!(status.object(&b).await.unwrap(), None);
-    let right = Commit::new().expect::<Objects>(&a, Some(first.revision)).delete::<Objects>(&a).tell(event(&a, 9));
+    let right = Commit::new().expect::<Objects>(&a, Some(first.revision)).delete_unit(&a, Slot::Null).tell(event(&a, 9));
     let second = status.commit(right).await.unwrap();
     assert!(second.revision > first.revision);
     assert_eq!(second.seq, Seq(1), "the refused commits told nothing");
@@ -39,7 +40,7 @@ async fn a_commit_whose_expectation_fails_writes_nothing() {
 #[tokio::test]
 async fn of_two_commits_that_expect_the_same_one_wins() {
     let (status, id) = (store(), object("a"));
-    let guarded = |n| status.commit(Commit::new().expect::<Objects>(&id, None).put::<Objects>(&id, &record(n)));
+    let guarded = |n| status.commit(Commit::new().expect::<Objects>(&id, None).put_unit(&id, &record(n)));
     let outcomes = futures::future::join_all((0..50).map(guarded)).await;
     let winner = outcomes.iter().position(Result::is_ok).expect("one wins");
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
@@ -51,34 +52,34 @@ async fn a_bucket_is_empty_only_without_any_of_its_rows() {
     let status = store();
     let bucket = BucketName::new("bucket").unwrap();
     let neighbour = crate::model::ObjectId::parse("bucket-2", "a").unwrap();
-    status.commit(Commit::new().put::<Objects>(&neighbour, &record(1))).await.unwrap();
+    status.commit(Commit::new().put_unit(&neighbour, &record(1))).await.unwrap();
     let guarded = || Commit::new().expect_empty::<Objects>(&bucket).put::<Meta>(&"x".into(), &1);
     status.commit(guarded()).await.unwrap();
-    status.commit(Commit::new().put::<Objects>(&object("a"), &record(1))).await.unwrap();
+    status.commit(Commit::new().put_unit(&object("a"), &record(1))).await.unwrap();
     assert!(matches!(status.commit(guarded()).await, Err(CommitError::Conflict)));
 }
 
 #[tokio::test]
 async fn rows_of_units_carry_the_seq_of_the_last_event_and_keep_it() {
     let (status, id) = (store(), object("a"));
-    let unit = (id.clone(), Slot::Null);
-    let grave = Grave { stamp: stamp(3), base: None, told: None };
+    let older = (id.clone(), slot(2));
+    let grave = Grave { stamp: stamp(3), base: None, told: None, purged: None };
     let settle = WriteId::new(crate::model::Incarnation(1), 1, 1);
     let told = Commit::new()
-        .put::<Objects>(&id, &record(1))
-        .put::<Versions>(&unit, &record(2))
-        .put::<Graves>(&unit, &grave)
+        .put_unit(&id, &record(3))
+        .put_unit(&id, &version(2))
+        .put::<Graves>(&(id.clone(), slot(1)), &grave)
         .put::<Settle>(&settle, &Settling::Remove { object: id.clone(), location: Location::Plain, binding: Binding::None })
         .tell(event(&id, 1))
         .tell(event(&id, 2));
     assert_eq!(status.commit(told).await.unwrap().seq, Seq(2));
-    let untold = Commit::new().put::<Objects>(&id, &record(5)).put::<Objects>(&object("new"), &record(6));
+    let untold = Commit::new().put_unit(&id, &record(5)).put_unit(&id, &version(2)).put_unit(&object("new"), &record(6));
     assert_eq!(status.commit(untold).await.unwrap().seq, Seq(2));
     assert_eq!(status.get::<Objects>(&id).await.unwrap().unwrap().seq, Seq(2));
     assert_eq!(status.cached(&id).unwrap().seq, Seq(2));
     assert_eq!(status.get::<Objects>(&object("new")).await.unwrap().unwrap().seq, Seq(0));
-    assert_eq!(status.get::<Versions>(&unit).await.unwrap().unwrap().seq, Seq(2));
-    assert_eq!(status.get::<Graves>(&unit).await.unwrap().unwrap().seq, Seq(2));
+    assert_eq!(status.get::<Versions>(&older).await.unwrap().unwrap().seq, Seq(2));
+    assert_eq!(status.get::<Graves>(&(id.clone(), slot(1))).await.unwrap().unwrap().seq, Seq(2));
     assert_eq!(status.get::<Settle>(&settle).await.unwrap().unwrap().seq, Seq(0));
 }
 
@@ -111,7 +112,7 @@ async fn a_page_of_large_rows_ends_early_and_says_so() {
     let mut large = record(1);
     large.identity.metadata = vec![("n".into(), "v".repeat(60_000))];
     for n in 0..100 {
-        status.commit(Commit::new().put::<Objects>(&object(&format!("{n:03}")), &large)).await.unwrap();
+        status.commit(Commit::new().put_unit(&object(&format!("{n:03}")), &large)).await.unwrap();
     }
     let (mut keys, mut after) = (Vec::new(), None);
     loop {
@@ -138,8 +139,8 @@ async fn a_row_past_64_kib_is_refused_before_it_is_queued() {
     let (status, id) = (store(), object("a"));
     let mut large = record(1);
     large.identity.metadata = vec![("n".into(), "v".repeat(64 * 1024))];
-    let refused = status.commit(Commit::new().put::<Objects>(&id, &large)).await;
-    assert!(matches!(refused, Err(CommitError::TooLarge { table: "objects", .. })), "{refused:?}");
+    let refused = status.commit(Commit::new().put_unit(&id, &large)).await;
+    assert!(matches!(refused, Err(CommitError::TooLarge { table: "versions", .. })), "{refused:?}");
     assert!(status.healthy());
 }
 
@@ -152,13 +153,13 @@ async fn what_was_counted_outlives_the_process() {
     let first = status.facts();
     assert_eq!((first.incarnation.0, first.start, first.established.0), (1_790_000_000, 1, 0));
     status.establish().await.unwrap();
-    let done = status.commit(Commit::new().put::<Objects>(&id, &record(1)).tell(event(&id, 4_711))).await.unwrap();
+    let done = status.commit(Commit::new().put_unit(&id, &record(1)).tell(event(&id, 4_711))).await.unwrap();
     drop(status);
     let status = Status::open(Options { now_s: 1_790_000_999, ..options }).unwrap();
     let second = status.facts();
     assert_eq!((second.incarnation, second.start, second.established), (first.incarnation, 2, first.incarnation));
     assert_eq!((second.seq, second.revision, second.clock_ms), (done.seq, done.revision, 4_711));
-    let next = status.commit(Commit::new().put::<Objects>(&id, &record(2)).tell(event(&id, 5))).await.unwrap();
+    let next = status.commit(Commit::new().put_unit(&id, &record(2)).tell(event(&id, 5))).await.unwrap();
     assert!(next.revision > done.revision && next.seq == Seq(2));
     drop(status);
 }
@@ -176,10 +177,10 @@ async fn a_newer_schema_and_a_foreign_file_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let newer = Options { path: Some(folder.path().join("newer.redb")), ..Options::default() };
     let status = Status::open(newer.clone()).unwrap();
-    status.commit(Commit::new().put::<Meta>(&"schema".into(), &3)).await.unwrap();
+    status.commit(Commit::new().put::<Meta>(&"schema".into(), &(SCHEMA + 1))).await.unwrap();
     drop(status);
     let refused = Status::open(newer).unwrap_err().to_string();
-    assert!(refused.contains("schema 3"), "{refused}");
+    assert!(refused.contains(&format!("schema {}", SCHEMA + 1)), "{refused}");
 
     let foreign = Options { path: Some(folder.path().join("foreign.redb")), ..Options::default() };
     let db = ::redb::Database::create(foreign.path.as_ref().unwrap()).unwrap();
@@ -202,7 +203,7 @@ async fn conflicts_by_seed_strike_guarded_commits_only_and_the_same_ones() {
         for n in 0..200 {
             let id = object(&n.to_string());
             status.commit(Commit::new().put::<Meta>(&"x".into(), &n)).await.expect("nothing is expected");
-            let guarded = Commit::new().expect::<Objects>(&id, None).put::<Objects>(&id, &record(n));
+            let guarded = Commit::new().expect::<Objects>(&id, None).put_unit(&id, &record(n));
             struck.push(status.commit(guarded).await.is_err());
         }
         struck
@@ -217,7 +218,7 @@ async fn conflicts_by_seed_strike_guarded_commits_only_and_the_same_ones() {
 #[tokio::test]
 async fn a_caller_that_goes_away_does_not_stop_its_commit() {
     let (status, id) = (store(), object("a"));
-    let mut commit = Box::pin(status.commit(Commit::new().put::<Objects>(&id, &record(1))));
+    let mut commit = Box::pin(status.commit(Commit::new().put_unit(&id, &record(1))));
     // Queued, and on a fast day answered.
     let _ = futures::poll!(&mut commit);
     drop(commit);

@@ -1,0 +1,234 @@
+//! Object lock: what keeps a version from being destroyed (protocol §6).
+
+use serde::{Deserialize, Serialize};
+
+use super::acl::Acl;
+use super::stamp::Stamp;
+use super::vector::Vector;
+
+/// A retention that ends within this is over: clocks of sites differ, milliseconds.
+const MARGIN_MS: u64 = 5_000;
+
+/// How strictly a version is retained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RetentionMode {
+    /// Who may bypass it may delete, shorten and remove.
+    Governance,
+    /// Nobody may, before its date.
+    Compliance,
+}
+
+/// Until when a version stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Retention {
+    pub mode: RetentionMode,
+    /// Milliseconds since 1970.
+    pub until_ms: u64,
+}
+
+/// How a bucket protects new versions that ask for nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefaultRetention {
+    pub mode: RetentionMode,
+    pub period: RetentionPeriod,
+}
+
+/// How long a default retention lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetentionPeriod {
+    Days(u32),
+    /// Of 365 days each.
+    Years(u32),
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+impl RetentionMode {
+    /// As S3 names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
+
+    /// The mode of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Governance, Self::Compliance].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+impl DefaultRetention {
+    /// The retention of a version that is written now, milliseconds since 1970.
+    pub fn from(self, now_ms: u64) -> Retention {
+        let days = match self.period {
+            RetentionPeriod::Days(days) => u64::from(days),
+            RetentionPeriod::Years(years) => 365 * u64::from(years),
+        };
+        Retention { mode: self.mode, until_ms: now_ms.saturating_add(days * DAY_MS) }
+    }
+}
+
+/// That a bucket has object lock, which it keeps, and its default retention: a register, read by [`ObjectLock::parse`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObjectLock {
+    pub default: Option<DefaultRetention>,
+}
+
+impl ObjectLock {
+    /// `Enabled`, `Enabled GOVERNANCE 30 days`, `Enabled COMPLIANCE 1 years`.
+    pub fn document(self) -> String {
+        let Some(DefaultRetention { mode, period }) = self.default else { return "Enabled".to_owned() };
+        let (number, unit) = match period {
+            RetentionPeriod::Days(days) => (days, "days"),
+            RetentionPeriod::Years(years) => (years, "years"),
+        };
+        format!("Enabled {} {number} {unit}", mode.name())
+    }
+
+    /// What [`ObjectLock::document`] wrote. A default that is not understood is none, but the lock stays.
+    pub fn parse(document: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(document).ok()?;
+        let mut words = text.strip_prefix("Enabled")?.split_whitespace();
+        let mut default = || {
+            let (mode, number) = (RetentionMode::named(words.next()?)?, words.next()?.parse().ok()?);
+            let period = match words.next()? {
+                "days" => RetentionPeriod::Days(number),
+                "years" => RetentionPeriod::Years(number),
+                _ => return None,
+            };
+            Some(DefaultRetention { mode, period })
+        };
+        Some(Self { default: default() })
+    }
+}
+
+/// What can be changed of a version without touching its bytes, besides its tags, which are part of its identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registers {
+    /// `None` is private to the bucket's owner.
+    pub acl: Option<Acl>,
+    /// The legal hold.
+    pub hold: bool,
+    pub retention: Option<Retention>,
+    /// Whether one of the purges that the version had may bypass GOVERNANCE.
+    pub purge_bypasses: bool,
+}
+
+/// Who asks for a version to be destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bypass {
+    /// GOVERNANCE holds.
+    No,
+    /// GOVERNANCE does not.
+    Governance,
+}
+
+impl Registers {
+    /// Whether the version must stay at this time.
+    pub fn protect(&self, now_ms: u64, bypass: Bypass) -> bool {
+        let retained = self.retention.is_some_and(|retention| {
+            let bypassed = bypass == Bypass::Governance && retention.mode == RetentionMode::Governance;
+            retention.until_ms > now_ms + MARGIN_MS && !bypassed
+        });
+        self.hold || retained
+    }
+
+    /// Whether a purge that the version has must wait at this time.
+    pub fn delay_purge(&self, now_ms: u64) -> bool {
+        self.protect(now_ms, if self.purge_bypasses { Bypass::Governance } else { Bypass::No })
+    }
+
+    /// Each register of whoever wrote it later. A retention in COMPLIANCE mode that was in force when another was written is
+    /// not undone by that: its writer had not seen it.
+    pub fn merge(&self, mine: &Vector, other: &Self, theirs: &Vector) -> Self {
+        let later = |mine: Option<Stamp>, theirs: Option<Stamp>| if theirs > mine { other } else { self };
+        Self {
+            acl: later(mine.acl, theirs.acl).acl.clone(),
+            hold: later(mine.hold, theirs.hold).hold,
+            retention: merged_retention((self.retention, mine.retention), (other.retention, theirs.retention)),
+            purge_bypasses: self.purge_bypasses || other.purge_bypasses,
+        }
+    }
+}
+
+/// A retention and when it was written; `None` is with the data.
+type Written = (Option<Retention>, Option<Stamp>);
+
+fn merged_retention(mine: Written, theirs: Written) -> Option<Retention> {
+    let (earlier, later) = if theirs.1 > mine.1 { (mine, theirs) } else { (theirs, mine) };
+    let Some(before) = earlier.0.filter(|before| before.mode == RetentionMode::Compliance) else { return later.0 };
+    let was_in_force = later.1.is_none_or(|stamp| before.until_ms > stamp.ms());
+    match later.0 {
+        Some(after) if after.mode == RetentionMode::Compliance && was_in_force => {
+            Some(Retention { until_ms: after.until_ms.max(before.until_ms), ..after })
+        }
+        _ if was_in_force => Some(before),
+        after => after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Incarnation, SiteNumber, StampParts};
+
+    fn stamp(ms: u64) -> Stamp {
+        Stamp::new(StampParts { ms, tick: 0, site: SiteNumber(1), incarnation: Incarnation(1), rank: 0 })
+    }
+
+    fn retained(mode: RetentionMode, until_ms: u64) -> Registers {
+        Registers { retention: Some(Retention { mode, until_ms }), ..Registers::default() }
+    }
+
+    fn at(ms: u64) -> Vector {
+        Vector { retention: Some(stamp(ms)), hold: Some(stamp(ms)), ..Vector::of(stamp(1)) }
+    }
+
+    #[test]
+    fn a_hold_and_a_retention_each_protect() {
+        let held = Registers { hold: true, ..Registers::default() };
+        assert!(held.protect(u64::MAX / 2, Bypass::Governance));
+        let governed = retained(RetentionMode::Governance, 100_000);
+        assert!(governed.protect(10_000, Bypass::No) && !governed.protect(10_000, Bypass::Governance));
+        assert!(!governed.protect(100_000 - MARGIN_MS, Bypass::No));
+        assert!(retained(RetentionMode::Compliance, 100_000).protect(10_000, Bypass::Governance));
+        assert!(!Registers::default().protect(0, Bypass::No));
+    }
+
+    #[test]
+    fn a_bucket_s_lock_is_read_as_it_was_written() {
+        let of = |mode, period| ObjectLock { default: Some(DefaultRetention { mode, period }) };
+        let all = [
+            ObjectLock::default(),
+            of(RetentionMode::Governance, RetentionPeriod::Days(30)),
+            of(RetentionMode::Compliance, RetentionPeriod::Years(1)),
+        ];
+        for lock in all {
+            assert_eq!(ObjectLock::parse(lock.document().as_bytes()), Some(lock));
+        }
+        assert_eq!(ObjectLock::parse(b""), None);
+        let year = of(RetentionMode::Compliance, RetentionPeriod::Years(1)).default.unwrap();
+        assert_eq!(year.from(5).until_ms, 5 + 365 * DAY_MS);
+    }
+
+    #[test]
+    fn compliance_is_not_undone_by_who_had_not_seen_it() {
+        use RetentionMode::{Compliance, Governance};
+        let (strict, loose) = (retained(Compliance, 100), retained(Governance, 200));
+        let both = strict.merge(&at(5), &loose, &at(7));
+        assert_eq!(both, loose.merge(&at(7), &strict, &at(5)));
+        assert_eq!(both.retention, strict.retention);
+        // What was over by then may be followed by anything.
+        assert_eq!(strict.merge(&at(5), &loose, &at(101)).retention, loose.retention);
+        let longer = retained(Compliance, 300);
+        assert_eq!(longer.merge(&at(5), &strict, &at(7)).retention, longer.retention);
+    }
+
+    #[test]
+    fn otherwise_the_later_register_counts() {
+        let held = Registers { hold: true, ..Registers::default() };
+        assert!(!held.merge(&at(5), &Registers::default(), &at(6)).hold);
+        assert!(held.merge(&at(7), &Registers::default(), &at(6)).hold);
+    }
+}

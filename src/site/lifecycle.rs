@@ -1,0 +1,341 @@
+//! What a bucket's lifecycle says goes, goes (protocol §6). Every site that has the bucket does it for itself and comes to
+//! the same: an automatic delete has the stamp of what it expires and the next rank, so that repeats are one, and a write
+//! that the expirer had not seen wins.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::delete::Gone;
+use super::error::{Error, Result};
+use super::{CONFLICTS_MAX, Site};
+use crate::model::{
+    BucketName, Bypass, Day, Expiring, Key, Lifecycle, ObjectId, Record, Slot, Stamp, StampParts, State, Versioning,
+};
+use crate::status::tables::{Buckets, Objects, UploadState, Uploads};
+use crate::status::{Commit, ListQuery, Page, Stored, VersionEntry, VersionsQuery};
+use crate::tasks::{Step, Worker};
+
+/// Versions looked at by one step.
+const STEP_VERSIONS: usize = 1_000;
+/// Between two walks over all buckets: a hundredth of a day, within these bounds.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// What a version's end would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The object goes, or a delete marker hides it.
+    Expired,
+    /// A version that is not current is destroyed.
+    Noncurrent,
+    /// A delete marker with nothing behind it goes.
+    Marker,
+    /// A purge that waited for a lock is done.
+    Released,
+    /// An upload that was not completed is given up.
+    Upload,
+}
+
+/// Something that is due.
+#[derive(Clone, Debug)]
+pub struct Due {
+    pub object: ObjectId,
+    /// Of an upload none.
+    pub slot: Option<Slot>,
+    pub end: End,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Where a walk over a bucket stands: behind a key, or in the middle of one that has very many versions.
+#[derive(Clone, Debug)]
+pub struct Place {
+    key: String,
+    within: Option<(Slot, OfKey)>,
+}
+
+impl Place {
+    /// Behind all versions of a key.
+    pub fn behind(key: Key) -> Self {
+        Self { key: key.to_string(), within: None }
+    }
+
+    /// The key it is at, or behind.
+    pub fn into_key(self) -> String {
+        self.key
+    }
+}
+
+/// Of a key whose versions come one after the other.
+#[derive(Clone, Debug, Default)]
+struct OfKey {
+    key: String,
+    /// When what came before in the order, which replaced this one, was written.
+    newer_ms: Option<u64>,
+    /// Versions that are not current and were seen.
+    noncurrent: usize,
+}
+
+impl Site {
+    /// What of a bucket is due from `place` on, and where to go on; nothing is changed.
+    pub async fn due(&self, bucket: &BucketName, place: Option<Place>, day: Day) -> Result<(Vec<Due>, Option<Place>)> {
+        let row = match self.bucket_row(bucket).await {
+            Ok(row) => row,
+            Err(Error::NoSuchBucket) => return Ok((Vec::new(), None)),
+            Err(err) => return Err(err),
+        };
+        let rules = row.row.lifecycle();
+        if rules.rules.is_empty() && row.row.object_lock().is_none() {
+            return Ok((Vec::new(), None));
+        }
+        let mut due = Vec::new();
+        if place.is_none() {
+            due.extend(self.due_uploads(bucket, &rules, day).await?);
+        }
+        let (after, within) = place.map_or((None, None), |place| (Some(place.key), place.within));
+        let keys =
+            ListQuery { bucket: bucket.clone(), prefix: String::new(), delimiter: None, after, entries_max: STEP_VERSIONS };
+        let (after_version, mut of_key) = within.map_or((None, OfKey::default()), |(slot, of_key)| (Some(slot), of_key));
+        let page = self.inner.status.list_versions(VersionsQuery { keys, after_version }).await?;
+        let last = page.entries.last().and_then(key_of).filter(|_| page.more);
+        let many = page.entries.first().and_then(key_of) == last;
+        for (at, entry) in page.entries.iter().enumerate() {
+            let VersionEntry::Version { key, record, is_latest } = entry else { continue };
+            // Its versions may go on in the next page, where they all are.
+            if last == Some(key.as_str()) && !many {
+                break;
+            }
+            if of_key.key != *key {
+                of_key = OfKey { key: key.clone(), ..OfKey::default() };
+            }
+            let is_alone = page.entries.get(at + 1).and_then(key_of) != Some(key.as_str()) && *is_latest;
+            let Ok(object) = ObjectId::parse(bucket.as_str(), key) else { continue };
+            if let Some(end) = self.end_of(&rules, record, &mut of_key, (*is_latest, is_alone), day) {
+                due.push(Due { object, slot: Some(record.row.slot()), end, size: record.row.identity.size });
+            }
+        }
+        let next = match (last, many) {
+            (None, _) => None,
+            (Some(last), true) => {
+                slot_of(page.entries.last()).map(|slot| Place { key: last.to_owned(), within: Some((slot, of_key)) })
+            }
+            (Some(last), false) => before(&page.entries, last).map(|key| Place { key, within: None }),
+        };
+        Ok((due, next))
+    }
+
+    fn end_of(
+        &self,
+        rules: &Lifecycle,
+        stored: &Arc<Stored<Record>>,
+        of_key: &mut OfKey,
+        (is_latest, is_alone): (bool, bool),
+        day: Day,
+    ) -> Option<End> {
+        let (record, now_ms) = (&stored.row, self.inner.clock.wall_ms());
+        let written_ms = record.vector.data.ms();
+        let replaced_ms = of_key.newer_ms.replace(written_ms);
+        let is_marker = record.state == State::Marker;
+        let what = Expiring { key: &of_key.key, tags: &record.identity.tags, size: (!is_marker).then_some(record.identity.size) };
+        if record.vector.purge.is_some() && !record.registers.delay_purge(now_ms) {
+            return Some(End::Released);
+        }
+        if is_latest {
+            return match is_marker {
+                true => (is_alone && rules.is_marker_over(&of_key.key, written_ms, now_ms, day)).then_some(End::Marker),
+                false => rules.expiry(what, written_ms, day).filter(|(due, _)| *due <= now_ms).map(|_| End::Expired),
+            };
+        }
+        let newer = of_key.noncurrent;
+        of_key.noncurrent += 1;
+        let is_protected = record.registers.protect(now_ms, Bypass::No);
+        let is_over = replaced_ms.is_some_and(|replaced| rules.is_noncurrent_over(what, replaced, newer, now_ms, day));
+        (is_over && !is_protected).then_some(End::Noncurrent)
+    }
+
+    async fn due_uploads(&self, bucket: &BucketName, rules: &Lifecycle, day: Day) -> Result<Vec<Due>> {
+        let (mut due, mut after, now_ms) = (Vec::new(), None, self.inner.clock.wall_ms());
+        loop {
+            let page: Page<Uploads> = self.inner.status.page(bucket, after.as_ref(), STEP_VERSIONS).await?;
+            for ((object, _), upload) in &page.rows {
+                let is_open = matches!(upload.row.state, UploadState::Open);
+                if is_open && rules.is_upload_over(object.key.as_str(), upload.row.initiated_ms, now_ms, day) {
+                    due.push(Due { object: object.clone(), slot: None, end: End::Upload, size: 0 });
+                }
+            }
+            after = page.rows.last().map(|(key, _)| key.clone());
+            if !page.more {
+                return Ok(due);
+            }
+        }
+    }
+
+    /// Does what is due, if it still is. Answers whether anything changed.
+    pub async fn expire(&self, due: &Due, day: Day) -> Result<bool> {
+        let Some(slot) = due.slot else { return self.abort_overdue(&due.object, day).await };
+        let (site, object, end) = (self.clone(), due.object.clone(), due.end);
+        self.unstoppable(async move { site.expire_locked(&object, slot, end, day).await }).await
+    }
+
+    async fn expire_locked(&self, object: &ObjectId, slot: Slot, end: End, day: Day) -> Result<bool> {
+        let _key = self.inner.keys.lock(object).await;
+        for _ in 0..CONFLICTS_MAX {
+            let bucket = match self.bucket_row(&object.bucket).await {
+                Err(Error::NoSuchBucket) => return Ok(false),
+                bucket => bucket?,
+            };
+            let Some(unit) = self.inner.status.unit(object, slot).await? else { return Ok(false) };
+            let current = self.current(object).await?;
+            let is_current = current.as_ref().is_some_and(|current| current.row.slot() == slot);
+            let guarded = Commit::new()
+                .frees()
+                .expect::<Buckets>(&object.bucket, Some(bucket.revision))
+                .expect_unit(object, slot, Some(unit.revision))
+                .expect::<Objects>(object, current.as_ref().map(|current| current.revision));
+            let stamp = next_rank(unit.row.vector.data);
+            let done = match end {
+                End::Expired if !is_current || !self.is_due(&bucket.row.lifecycle(), object, &unit.row, day) => return Ok(false),
+                End::Expired if bucket.row.versioning() == Versioning::Off && !unit.row.versioned => {
+                    self.bury(object, Gone { slot, unit: Some(unit), bypass: Bypass::No, stamp: Some(stamp) }, guarded).await?
+                }
+                End::Expired => {
+                    let slot = if bucket.row.versioning() == Versioning::Enabled { Slot::Version(stamp) } else { Slot::Null };
+                    self.hide(object, &bucket.row, current, (stamp, slot), guarded).await?
+                }
+                End::Released => {
+                    let stamp = unit.row.vector.purge;
+                    self.bury(object, Gone { slot, unit: Some(unit), bypass: Bypass::No, stamp }, guarded).await?
+                }
+                End::Noncurrent if is_current => return Ok(false),
+                End::Noncurrent if unit.row.registers.protect(self.inner.clock.wall_ms(), Bypass::No) => return Ok(false),
+                End::Noncurrent | End::Marker => {
+                    self.bury(object, Gone { slot, unit: Some(unit), bypass: Bypass::No, stamp: Some(stamp) }, guarded).await?
+                }
+                End::Upload => return Ok(false),
+            };
+            match done {
+                Some(_) => {
+                    self.inner.counters.expired.fetch_add(1, Ordering::Relaxed);
+                    return Ok(true);
+                }
+                None => self.count_conflict(&object.bucket),
+            }
+        }
+        Err(crate::status::CommitError::Conflict.into())
+    }
+
+    fn is_due(&self, rules: &Lifecycle, object: &ObjectId, record: &Record, day: Day) -> bool {
+        let what = Expiring { key: object.key.as_str(), tags: &record.identity.tags, size: Some(record.identity.size) };
+        let expiry = rules.expiry(what, record.vector.data.ms(), day);
+        expiry.is_some_and(|(due, _)| due <= self.inner.clock.wall_ms())
+    }
+
+    async fn abort_overdue(&self, object: &ObjectId, day: Day) -> Result<bool> {
+        let rules = self.bucket_row(&object.bucket).await?.row.lifecycle();
+        let (now_ms, mut aborted) = (self.inner.clock.wall_ms(), false);
+        let page: Page<Uploads> = self.inner.status.page(&(object.clone(), ()), None, STEP_VERSIONS).await?;
+        for ((object, upload), row) in page.rows {
+            let is_open = matches!(row.row.state, UploadState::Open);
+            if is_open && rules.is_upload_over(object.key.as_str(), row.row.initiated_ms, now_ms, day) {
+                match self.abort_upload(&object, &upload.to_string()).await {
+                    Ok(()) => aborted = true,
+                    Err(Error::NoSuchUpload) => {}
+                    Err(err) => return Err(err),
+                }
+            }
+        }
+        Ok(aborted)
+    }
+}
+
+/// Every site draws the same for what it expires.
+fn next_rank(stamp: Stamp) -> Stamp {
+    let parts = stamp.parts();
+    Stamp::new(StampParts { rank: parts.rank.saturating_add(1), ..parts })
+}
+
+fn key_of(entry: &VersionEntry) -> Option<&str> {
+    match entry {
+        VersionEntry::Version { key, .. } => Some(key),
+        VersionEntry::CommonPrefix(_) => None,
+    }
+}
+
+fn slot_of(entry: Option<&VersionEntry>) -> Option<Slot> {
+    match entry? {
+        VersionEntry::Version { record, .. } => Some(record.row.slot()),
+        VersionEntry::CommonPrefix(_) => None,
+    }
+}
+
+/// The key before `last`.
+fn before(entries: &[VersionEntry], last: &str) -> Option<String> {
+    entries.iter().rev().filter_map(key_of).find(|key| *key != last).map(str::to_owned)
+}
+
+/// Walks over every bucket that has rules, again and again.
+#[derive(Debug)]
+pub struct LifecycleWorker {
+    site: Site,
+    day: Day,
+    /// Still to be walked over; the last is under way, at this place.
+    buckets: Vec<BucketName>,
+    place: Option<Place>,
+    walked: Instant,
+}
+
+impl LifecycleWorker {
+    /// `day` is what a day of the rules is.
+    pub fn new(site: Site, day: Duration) -> Self {
+        Self { site, day: Day::lasting(day), buckets: Vec::new(), place: None, walked: Instant::now() }
+    }
+
+    async fn work(&mut self) -> Result<Step> {
+        // What is not known yet may be newer than what is here.
+        if self.site.is_rebuilding() || self.site.require_established().is_err() {
+            return Ok(Step::Idle);
+        }
+        if self.buckets.is_empty() {
+            if self.walked.elapsed() < self.pause() {
+                return Ok(Step::Idle);
+            }
+            self.walked = Instant::now();
+            self.buckets = self.site.buckets().await?.into_iter().map(|bucket| bucket.name).collect();
+        }
+        let Some(bucket) = self.buckets.last().cloned() else { return Ok(Step::Idle) };
+        let (due, next) = self.site.due(&bucket, self.place.take(), self.day).await?;
+        for one in &due {
+            if self.site.expire(one, self.day).await? {
+                tracing::info!(object = %one.object, end = ?one.end, "its time was over");
+            }
+        }
+        self.place = next;
+        if self.place.is_none() {
+            self.buckets.pop();
+        }
+        Ok(if self.buckets.is_empty() { Step::Idle } else { Step::Worked })
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_millis(self.day.0 / 100).clamp(PAUSE_MIN, PAUSE_MAX)
+    }
+}
+
+#[async_trait]
+impl Worker for LifecycleWorker {
+    fn name(&self) -> &str {
+        "lifecycle"
+    }
+
+    async fn step(&mut self) -> Result<Step, String> {
+        self.work().await.map_err(|err| err.to_string())
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.pause()).await;
+    }
+}
