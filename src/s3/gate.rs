@@ -35,6 +35,19 @@ const SIGNATURE_PARAMETERS: [&str; 7] = [
 const SUBRESOURCES: [&str; 8] =
     ["tagging", "acl", "retention", "legal-hold", "encryption", "restore", "annotation", "renameobject"];
 
+/// Headers of answers, which say nothing in a request.
+const ANSWERS: [&str; 4] = ["x-anybucket-stamp", "x-anybucket-replication", "x-anybucket-scope", "x-anybucket-uncertain"];
+
+const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
+
+/// A plus in the source of a copy is a space, as S3 reads it: some clients encode it as they would a form.
+fn spaces_of_source(headers: &mut HeaderMap) {
+    let source = headers.get(&COPY_SOURCE).and_then(|source| source.to_str().ok()).filter(|source| source.contains('+'));
+    if let Some(source) = source.and_then(|source| HeaderValue::try_from(source.replace('+', "%20")).ok()) {
+        headers.insert(COPY_SOURCE, source);
+    }
+}
+
 /// What the gate read out of a request for the operation behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
@@ -99,6 +112,9 @@ impl Gate {
         let uri = without_signature(&req.uri, &mut headers)?;
         // Said between sites only: whoever says it here would switch off what is done for a client.
         headers.remove(&HOP);
+        // Clients send back what they were answered, as S3's own such headers.
+        ANSWERS.iter().for_each(|name| drop(headers.remove(*name)));
+        spaces_of_source(&mut headers);
         settle_length(&mut headers, &body, &req.method)?;
         if self.is_document(&req.method, &uri, &headers) {
             let bytes = self.read_document(&mut headers, body, req.trailing_headers.as_ref(), &uri).await?;
