@@ -339,3 +339,113 @@ impl Worker for LifecycleWorker {
         tokio::time::sleep(self.pause()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Expiration, LifecycleFilter, LifecycleRule, NoncurrentExpiration, Retention, RetentionMode};
+    use crate::site::testing::{get, object, put, site, with_bucket};
+    use crate::site::{Purge, Register, WriteConditions};
+
+    /// Whatever is due is due at once.
+    const NOW: Day = Day(0);
+
+    fn rule() -> LifecycleRule {
+        LifecycleRule {
+            id: "rule".into(),
+            enabled: true,
+            bare_prefix: false,
+            filter: LifecycleFilter::default(),
+            expiration: None,
+            noncurrent: None,
+            abort_days: None,
+        }
+    }
+
+    async fn site_with(rule: LifecycleRule, versioning: Versioning) -> Site {
+        let site = with_bucket(site().await).await;
+        let bucket = object("k").bucket;
+        if versioning != Versioning::Off {
+            site.set_versioning(&bucket, versioning).await.unwrap();
+        }
+        let rules = Lifecycle { rules: vec![rule] };
+        site.change_bucket(&bucket, move |row, stamp| Ok(row.with_lifecycle(&rules, stamp))).await.unwrap();
+        site
+    }
+
+    async fn all_due(site: &Site) -> Vec<Due> {
+        let (due, next) = site.due(&object("k").bucket, None, NOW).await.unwrap();
+        assert!(next.is_none());
+        due
+    }
+
+    async fn expire_all(site: &Site) -> usize {
+        let due = all_due(site).await;
+        for one in &due {
+            assert!(site.expire(one, NOW).await.unwrap());
+        }
+        due.len()
+    }
+
+    #[tokio::test]
+    async fn what_expires_goes_by_the_stamp_it_had_and_the_next_rank() {
+        let expiring = LifecycleRule { expiration: Some(Expiration::Date(0)), ..rule() };
+        let site = site_with(expiring, Versioning::Off).await;
+        let written = put(&site, "k", "x").await;
+        assert_eq!(expire_all(&site).await, 1);
+        assert!(matches!(get(&site, "k").await, Err(Error::NoSuchKey)));
+        let grave = site.status().get::<crate::status::tables::Graves>(&(object("k"), Slot::Null)).await.unwrap().unwrap();
+        assert_eq!(grave.row.stamp, next_rank(written.stamp));
+        assert_eq!(expire_all(&site).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_the_expirer_had_not_seen_stays() {
+        let expiring = LifecycleRule { expiration: Some(Expiration::Date(0)), ..rule() };
+        for versioning in [Versioning::Off, Versioning::Enabled] {
+            let site = site_with(expiring.clone(), versioning).await;
+            put(&site, "k", "old").await;
+            let due = all_due(&site).await;
+            put(&site, "k", "new").await;
+            let done = site.expire(&due[0], NOW).await.unwrap();
+            // Without versions the new write is what has the name; its own time is over too.
+            assert_eq!(done, versioning == Versioning::Off);
+            if versioning == Versioning::Enabled {
+                assert_eq!(get(&site, "k").await.unwrap(), "new");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_expired_version_is_hidden_and_its_marker_goes_when_nothing_is_behind_it() {
+        let expiring = LifecycleRule { expiration: Some(Expiration::Date(0)), ..rule() };
+        let site = site_with(expiring, Versioning::Enabled).await;
+        let written = put(&site, "k", "x").await;
+        assert_eq!(expire_all(&site).await, 1);
+        assert!(matches!(get(&site, "k").await, Err(Error::Hidden { .. })));
+        assert_eq!(all_due(&site).await.len(), 0, "something is behind the marker");
+        let purge = Purge { slot: written.slot, bypass: Bypass::No };
+        site.purge(&object("k"), purge, WriteConditions::default()).await.unwrap();
+        assert_eq!(all_due(&site).await[0].end, End::Marker);
+        assert_eq!(expire_all(&site).await, 1);
+        assert!(!site.holds_anything(&object("k").bucket).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn noncurrent_versions_go_but_for_the_newest_and_the_protected() {
+        let noncurrent = Some(NoncurrentExpiration { days: 1, keep: Some(1) });
+        let site = site_with(LifecycleRule { noncurrent, ..rule() }, Versioning::Enabled).await;
+        let mut written = Vec::new();
+        for text in ["1", "2", "3", "4"] {
+            written.push(put(&site, "k", text).await);
+        }
+        let until_ms = site.clock().wall_ms() + 3_600_000;
+        let retention = Retention { mode: RetentionMode::Governance, until_ms };
+        let protect = Register::Retention(Some(retention), Bypass::No);
+        site.set_register(&object("k"), Some(written[0].slot), protect).await.unwrap();
+        let due = all_due(&site).await;
+        assert_eq!(due.iter().map(|due| due.slot).collect::<Vec<_>>(), [Some(written[1].slot)]);
+        assert_eq!((expire_all(&site).await, all_due(&site).await.len()), (1, 0));
+        assert_eq!(get(&site, "k").await.unwrap(), "4");
+    }
+}
