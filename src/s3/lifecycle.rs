@@ -13,7 +13,7 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::{Face, convert, error};
 use crate::model::{
-    BucketName, Day, Expiration, Expiring, Lifecycle, LifecycleFilter, LifecycleRule, NoncurrentExpiration, Record, Tags,
+    BucketName, Day, Expiration, Expiring, Lifecycle, LifecycleFilter, LifecycleRule, NoncurrentExpiration, Tags,
 };
 
 const EXPIRATION: HeaderName = HeaderName::from_static("x-amz-expiration");
@@ -63,12 +63,17 @@ async fn of_bucket(face: &Face, bucket: &BucketName) -> S3Result<Lifecycle> {
     Ok(face.site.bucket_registers(bucket).await.map_err(error::from_site)?.lifecycle())
 }
 
-/// Says when a current version goes, and by which rule.
-pub async fn show(face: &Face, bucket: &BucketName, key: &str, record: &Record, headers: &mut HeaderMap) -> S3Result<()> {
+/// Says when a current version goes that was written at this time, and by which rule.
+pub async fn show(
+    face: &Face,
+    bucket: &BucketName,
+    what: Expiring<'_>,
+    written_ms: u64,
+    headers: &mut HeaderMap,
+) -> S3Result<()> {
     let lifecycle = of_bucket(face, bucket).await?;
-    let what = Expiring { key, tags: &record.identity.tags, size: Some(record.identity.size) };
     let day = Day::lasting(face.settings.day);
-    if let Some((due, rule)) = lifecycle.expiry(what, record.vector.data.ms(), day) {
+    if let Some((due, rule)) = lifecycle.expiry(what, written_ms, day) {
         let text = format!("expiry-date=\"{}\", rule-id=\"{}\"", convert::http_date(due), super::uri::encode(rule));
         convert::put_header(headers, EXPIRATION, &text);
     }

@@ -17,7 +17,7 @@ use super::layer::Progress;
 use super::outgoing::Outgoing;
 use super::sites::{self, Wait};
 use super::{Face, error, lifecycle, lock, tagging, upload, uri, versioning};
-use crate::model::{Checksum, ChecksumKind, ContentHeaders, ObjectId, PartEntry, Parts, Registers, Slot};
+use crate::model::{Checksum, ChecksumKind, ContentHeaders, Expiring, ObjectId, PartEntry, Parts, Registers, Slot};
 use crate::site::{Description, ReadConditions, Seen, Selection};
 
 /// Most parts in one page of GetObjectAttributes.
@@ -29,6 +29,7 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
     let asked = req.extensions.remove::<Asked>().unwrap_or_default();
     let registers = lock::of_headers(face, &object.bucket, &req.headers).await?;
     let description = Description { registers, ..describe(&req.headers, req.input.tagging.as_deref())? };
+    let tags = description.tags.clone();
     let conditions = asked.conditions.object.of_write()?;
     let wait = Wait::read(&face.site, &req.headers)?;
     let bytes_max = face.settings.limits.put_bytes_max;
@@ -43,6 +44,8 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
     show_checksum!(output, written.checksum.algorithm, convert::checksum_text(&written.checksum, 1));
     output.version_id = versioning::shown(face, &object.bucket, written.slot).await?;
     let mut headers = convert::stamp_header(written.stamp);
+    let what = Expiring { key: object.key.as_str(), tags: &tags, size: Some(written.size) };
+    lifecycle::show(face, &object.bucket, what, written.stamp.ms(), &mut headers).await?;
     Wait::until_there(wait, &face.site, &object, written.slot, &mut headers).await;
     Ok(S3Response::with_headers(output, headers))
 }
@@ -155,7 +158,8 @@ async fn shown_headers(face: &Face, wanted: &Wanted, seen: &Seen) -> S3Result<He
     }
     lock::show(seen, &mut headers);
     if wanted.version.is_none() {
-        lifecycle::show(face, &wanted.object.bucket, wanted.object.key.as_str(), &seen.record.row, &mut headers).await?;
+        let what = Expiring { key: wanted.object.key.as_str(), tags: &identity.tags, size: Some(identity.size) };
+        lifecycle::show(face, &wanted.object.bucket, what, seen.record.vector.data.ms(), &mut headers).await?;
     }
     sites::show(&face.site, &wanted.object, &seen.record, &mut headers).await?;
     stored_headers(&identity.headers, &mut headers);

@@ -138,8 +138,8 @@ impl Site {
     }
 
     /// The row of a bucket as it is here, for whoever reads its registers.
-    pub async fn bucket_registers(&self, bucket: &BucketName) -> Result<Bucket> {
-        Ok(self.known_bucket(bucket).await?.row.clone())
+    pub async fn bucket_registers(&self, bucket: &BucketName) -> Result<Arc<Stored<Bucket>>> {
+        self.known_bucket(bucket).await
     }
 
     /// Removes an empty bucket. Its unfinished uploads go with it.
