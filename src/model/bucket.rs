@@ -54,6 +54,10 @@ impl Bucket {
 
     /// Whether writes make versions.
     pub fn versioning(&self) -> Versioning {
+        // Two sites may have switched it off and locked it: what is locked stays.
+        if self.object_lock().is_some() {
+            return Versioning::Enabled;
+        }
         let all = [Versioning::Enabled, Versioning::Suspended];
         let document = self.register(VERSIONING).unwrap_or_default();
         all.into_iter().find(|state| state.name().as_bytes() == document).unwrap_or_default()
@@ -71,9 +75,7 @@ impl Bucket {
 
     /// The bucket with this lock, which it keeps: with it come versions.
     pub fn with_object_lock(self, lock: ObjectLock, stamp: Stamp) -> Self {
-        let has_versions = self.versioning() == Versioning::Enabled;
-        let bucket = if has_versions { self } else { self.with_versioning(Versioning::Enabled, stamp) };
-        bucket.with_register(OBJECT_LOCK, stamp, lock.document().into())
+        self.with_versioning(Versioning::Enabled, stamp).with_register(OBJECT_LOCK, stamp, lock.document().into())
     }
 
     /// What goes by itself, and when. Rules that are not understood expire nothing.

@@ -62,6 +62,11 @@ impl Stamp {
         u64::from_be_bytes([0, 0, b[0], b[1], b[2], b[3], b[4], b[5]])
     }
 
+    /// Whether a clock that is not wrong may have drawn it by now.
+    pub fn may_be_drawn(self, now_ms: u64) -> bool {
+        self.0[15] == 0 && self.ms() <= now_ms + AHEAD_MS_MAX
+    }
+
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }

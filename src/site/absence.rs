@@ -20,8 +20,8 @@ use super::types::WriteConditions;
 use super::{Neighbour, Site, Standing};
 use crate::model::{Bucket, BucketName, ObjectId, Record, SiteNumber, Slot, Unit, Vector, Versioning};
 use crate::peer::{KeyRange, SiteState};
-use crate::status::Stored;
-use crate::status::tables::{Buckets, Graves, Work};
+use crate::status::tables::{Buckets, Graves, Hint, Work};
+use crate::status::{Page, Stored, VersionsOf};
 
 /// For a site that is behind to answer a read.
 const BEHIND_PATIENCE: Duration = Duration::from_millis(300);
@@ -189,6 +189,12 @@ impl Site {
         }
     }
 
+    /// What other sites told of any version of a key and that is not here yet.
+    pub(super) async fn hints_of(&self, object: &ObjectId) -> Result<Vec<(Unit, Hint)>> {
+        let page: Page<Work> = self.inner.status.page(&VersionsOf(object.clone()), None, VERSIONS_ASKED_MAX).await?;
+        Ok(page.rows.into_iter().map(|(unit, stored)| (unit, stored.row)).collect())
+    }
+
     /// Refuses a key whose current version is a delete marker.
     async fn refuse_hidden(&self, object: &ObjectId) -> Result<()> {
         if self.bucket_row(&object.bucket).await?.row.versioning() == Versioning::Off {
@@ -226,7 +232,14 @@ impl Site {
         }
         let has_versions = bucket.row.versioning() != Versioning::Off;
         let buried = !has_versions && self.inner.status.get::<Graves>(&(object.clone(), Slot::Null)).await?.is_some();
-        let unasked = self.seek(&Unit::null(object), buried, purpose).await?;
+        let mut unasked = self.seek(&Unit::null(object), buried, purpose).await?;
+        if has_versions && self.current(object).await?.is_none() {
+            // The newest of what was told: it may be what is current.
+            let hints = self.hints_of(object).await?.into_iter().filter(|(unit, _)| *unit != Unit::null(object));
+            if let Some((unit, _)) = hints.max_by_key(|(_, hint)| hint.want.data) {
+                unasked.extend(self.seek(&unit, false, purpose).await?);
+            }
+        }
         self.refuse_hidden(object).await?;
         match self.current(object).await? {
             Some(stored) => Ok(stored),

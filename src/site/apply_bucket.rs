@@ -22,7 +22,7 @@ impl Site {
             let merged = before.map_or_else(|| there.clone(), |here| here.merge(there));
             let dies = before.is_some_and(Bucket::is_live) && !merged.is_live();
             if dies && self.holds_anything(bucket).await? {
-                return self.revive_bucket(bucket, &merged, stored.map(|stored| stored.revision)).await;
+                return self.revive_bucket(bucket, &merged, before, stored.as_ref().map(|stored| stored.revision)).await;
             }
             if merged.is_live() {
                 if before.is_some_and(|before| !before.is_live()) {

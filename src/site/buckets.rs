@@ -186,20 +186,33 @@ impl Site {
     }
 
     /// Another site deleted a bucket that still has objects here: it comes back, and every site is told.
-    pub(super) async fn revive_bucket(&self, bucket: &BucketName, dead: &Bucket, seen: Option<Revision>) -> Result<Applied> {
+    pub(super) async fn revive_bucket(
+        &self,
+        bucket: &BucketName,
+        dead: &Bucket,
+        before: Option<&Bucket>,
+        seen: Option<Revision>,
+    ) -> Result<Applied> {
         let created = self.inner.clock.tick(Some(dead.greatest()));
-        let row = Bucket { created, deleted: None, registers: Vec::new(), ..dead.clone() };
+        let mut row = Bucket { created, deleted: None, registers: Vec::new(), ..dead.clone() };
+        row.registers = self.registers_anew(before);
         let commit = Commit::new()
             .expect::<Buckets>(bucket, seen)
             .put::<Buckets>(bucket, &row)
-            .tell(bucket_event(bucket, created))
+            .tell(bucket_event(bucket, row.greatest()))
             .to(self.audience());
-        let reached = Vector::of(created);
+        let reached = Vector::of(row.greatest());
         let commit = self.end_work(&Unit::Bucket(bucket.clone()), &reached, commit).await?;
         self.inner.status.commit(commit).await?;
         self.forget_bucket(bucket);
         tracing::warn!(stamp = %created, %bucket, "a bucket deleted at another site has objects here: it comes back");
         Ok(Applied::Reached(reached))
+    }
+
+    /// The registers of a bucket that comes back, each later than that: earlier ones belong to the bucket before.
+    fn registers_anew(&self, before: Option<&Bucket>) -> Vec<(String, Stamp, Vec<u8>)> {
+        let registers = before.map(|before| before.registers.clone()).unwrap_or_default();
+        registers.into_iter().map(|(name, _, document)| (name, self.inner.clock.tick(None), document)).collect()
     }
 
     /// A store that still has something of somebody else's keeps the bucket: it comes back, and says so.
@@ -209,9 +222,9 @@ impl Site {
             Ok(()) => tracing::info!(%bucket, "bucket deleted"),
             Err(refused @ backend::Error::NotEmpty(_)) => {
                 let created = self.inner.clock.tick(None);
-                let row = Bucket { created, deleted: None, ..before.clone() };
-                let back =
-                    Commit::new().frees().put::<Buckets>(bucket, &row).tell(bucket_event(bucket, created)).to(self.audience());
+                let row = Bucket { created, deleted: None, registers: self.registers_anew(Some(before)), ..before.clone() };
+                let told = bucket_event(bucket, row.greatest());
+                let back = Commit::new().frees().put::<Buckets>(bucket, &row).tell(told).to(self.audience());
                 self.inner.status.commit(back).await?;
                 return Err(refused.into());
             }

@@ -79,6 +79,10 @@ impl Site {
                 unit.as_ref().map(|stored| stored.revision),
             );
             let now_ms = self.inner.clock.wall_ms();
+            // No site ever drew it: its grave would be a stamp from the future, which no other takes.
+            if unit.is_none() && matches!(purge.slot, Slot::Version(stamp) if !stamp.may_be_drawn(now_ms)) {
+                return Ok(Deleted { stamp: None, slot: purge.slot, is_marker: false });
+            }
             if unit.as_ref().is_some_and(|unit| unit.row.registers.protect(now_ms, purge.bypass)) {
                 return Err(Error::Protected);
             }

@@ -13,9 +13,9 @@ use super::delete::Gone;
 use super::error::{Error, Result};
 use super::{CONFLICTS_MAX, Site};
 use crate::model::{
-    BucketName, Bypass, Day, Expiring, Key, Lifecycle, ObjectId, Record, Slot, Stamp, StampParts, State, Versioning,
+    Bucket, BucketName, Bypass, Day, Expiring, Key, Lifecycle, ObjectId, Record, Slot, Stamp, StampParts, State, Versioning,
 };
-use crate::status::tables::{Buckets, Objects, UploadState, Uploads};
+use crate::status::tables::{Buckets, Graves, Objects, UploadState, Uploads};
 use crate::status::{Commit, ListQuery, Page, Stored, VersionEntry, VersionsQuery};
 use crate::tasks::{Step, Worker};
 
@@ -74,8 +74,8 @@ impl Place {
 #[derive(Clone, Debug, Default)]
 struct OfKey {
     key: String,
-    /// When what came before in the order, which replaced this one, was written.
-    newer_ms: Option<u64>,
+    /// What came before in the order, and replaced this one.
+    newer: Option<Stamp>,
     /// Versions that are not current and were seen.
     noncurrent: usize,
 }
@@ -109,7 +109,7 @@ impl Site {
             if last == Some(key.as_str()) && !many {
                 break;
             }
-            if of_key.key != *key {
+            if *is_latest || of_key.key != *key {
                 of_key = OfKey { key: key.clone(), ..OfKey::default() };
             }
             let is_alone = page.entries.get(at + 1).and_then(key_of) != Some(key.as_str()) && *is_latest;
@@ -138,7 +138,7 @@ impl Site {
     ) -> Option<End> {
         let (record, now_ms) = (&stored.row, self.inner.clock.wall_ms());
         let written_ms = record.vector.data.ms();
-        let replaced_ms = of_key.newer_ms.replace(written_ms);
+        let newer = of_key.newer.replace(record.vector.data);
         let is_marker = record.state == State::Marker;
         let what = Expiring { key: &of_key.key, tags: &record.identity.tags, size: (!is_marker).then_some(record.identity.size) };
         if record.vector.purge.is_some() && !record.registers.delay_purge(now_ms) {
@@ -150,10 +150,15 @@ impl Site {
                 false => rules.expiry(what, written_ms, day).filter(|(due, _)| *due <= now_ms).map(|_| End::Expired),
             };
         }
-        let newer = of_key.noncurrent;
+        let kept_before_it = of_key.noncurrent;
         of_key.noncurrent += 1;
         let is_protected = record.registers.protect(now_ms, Bypass::No);
-        let is_over = replaced_ms.is_some_and(|replaced| rules.is_noncurrent_over(what, replaced, newer, now_ms, day));
+        // An automatic marker has the time of what it hides: that was replaced when it was due.
+        let replaced_ms = match newer {
+            Some(newer) if newer.parts().rank > 0 => rules.expiry(what, written_ms, day).map(|(due, _)| due),
+            newer => newer.map(Stamp::ms),
+        };
+        let is_over = replaced_ms.is_some_and(|replaced| rules.is_noncurrent_over(what, replaced, kept_before_it, now_ms, day));
         (is_over && !is_protected).then_some(End::Noncurrent)
     }
 
@@ -188,9 +193,11 @@ impl Site {
                 Err(Error::NoSuchBucket) => return Ok(false),
                 bucket => bucket?,
             };
+            if !self.is_still_due(object, slot, end, day).await? {
+                return Ok(false);
+            }
             let Some(unit) = self.inner.status.unit(object, slot).await? else { return Ok(false) };
             let current = self.current(object).await?;
-            let is_current = current.as_ref().is_some_and(|current| current.row.slot() == slot);
             let guarded = Commit::new()
                 .frees()
                 .expect::<Buckets>(&object.bucket, Some(bucket.revision))
@@ -198,21 +205,15 @@ impl Site {
                 .expect::<Objects>(object, current.as_ref().map(|current| current.revision));
             let stamp = next_rank(unit.row.vector.data);
             let done = match end {
-                End::Expired if !is_current || !self.is_due(&bucket.row.lifecycle(), object, &unit.row, day) => return Ok(false),
-                End::Expired if bucket.row.versioning() == Versioning::Off && !unit.row.versioned => {
-                    self.bury(object, Gone { slot, unit: Some(unit), bypass: Bypass::No, stamp: Some(stamp) }, guarded).await?
-                }
-                End::Expired => {
-                    let slot = if bucket.row.versioning() == Versioning::Enabled { Slot::Version(stamp) } else { Slot::Null };
+                End::Expired if unit.row.versioned || bucket.row.versioning() != Versioning::Off => {
+                    let (stamp, slot, guarded) = self.free_marker(object, &bucket.row, stamp, guarded).await?;
                     self.hide(object, &bucket.row, current, (stamp, slot), guarded).await?
                 }
                 End::Released => {
                     let stamp = unit.row.vector.purge;
                     self.bury(object, Gone { slot, unit: Some(unit), bypass: Bypass::No, stamp }, guarded).await?
                 }
-                End::Noncurrent if is_current => return Ok(false),
-                End::Noncurrent if unit.row.registers.protect(self.inner.clock.wall_ms(), Bypass::No) => return Ok(false),
-                End::Noncurrent | End::Marker => {
+                End::Expired | End::Noncurrent | End::Marker => {
                     self.bury(object, Gone { slot, unit: Some(unit), bypass: Bypass::No, stamp: Some(stamp) }, guarded).await?
                 }
                 End::Upload => return Ok(false),
@@ -228,10 +229,66 @@ impl Site {
         Err(crate::status::CommitError::Conflict.into())
     }
 
-    fn is_due(&self, rules: &Lifecycle, object: &ObjectId, record: &Record, day: Day) -> bool {
-        let what = Expiring { key: object.key.as_str(), tags: &record.identity.tags, size: Some(record.identity.size) };
-        let expiry = rules.expiry(what, record.vector.data.ms(), day);
-        expiry.is_some_and(|(due, _)| due <= self.inner.clock.wall_ms())
+    /// Whether a version's time is over by what is known now, with its key locked: rules, holds and the versions around it may
+    /// have changed since it was found.
+    async fn is_still_due(&self, object: &ObjectId, slot: Slot, end: End, day: Day) -> Result<bool> {
+        // What was told of a key and is not here yet may be behind a marker that seems to be alone, or before a version.
+        if !self.inner.neighbours.is_empty() && end == End::Marker && !self.knows_all_of(object).await? {
+            return Ok(false);
+        }
+        let before = Key::new(object.key.as_str()).ok();
+        let mut place = before.map(|key| Place { key: key.to_string(), within: None });
+        let rules = self.bucket_row(&object.bucket).await?.row.lifecycle();
+        let (mut after_version, mut of_key) = (None, OfKey::default());
+        while let Some(Place { key, .. }) = place.take() {
+            let prefix = key.clone();
+            let after = after_version.map(|_| key.clone());
+            let keys = ListQuery { bucket: object.bucket.clone(), prefix, delimiter: None, after, entries_max: STEP_VERSIONS };
+            let page = self.inner.status.list_versions(VersionsQuery { keys, after_version }).await?;
+            for (at, entry) in page.entries.iter().enumerate() {
+                let VersionEntry::Version { key: of, record, is_latest } = entry else { continue };
+                if *of != key {
+                    return Ok(false);
+                }
+                let is_alone = page.entries.get(at + 1).and_then(key_of) != Some(of.as_str()) && *is_latest;
+                of_key.key.clone_from(of);
+                let found = self.end_of(&rules, record, &mut of_key, (*is_latest, is_alone), day);
+                if record.row.slot() == slot {
+                    return Ok(found == Some(end));
+                }
+            }
+            after_version = slot_of(page.entries.last());
+            place = page.more.then_some(Place { key, within: None });
+        }
+        Ok(false)
+    }
+
+    /// Whether nothing of a key is on its way here, from anybody.
+    async fn knows_all_of(&self, object: &ObjectId) -> Result<bool> {
+        let caught_up = |one: &Arc<super::Neighbour>| one.standing() == super::Standing::CaughtUp;
+        Ok(self.inner.neighbours.iter().all(caught_up) && self.hints_of(object).await?.is_empty())
+    }
+
+    /// A stamp for an automatic marker that nothing was buried under, the same at every site that knows the same graves.
+    async fn free_marker(
+        &self,
+        object: &ObjectId,
+        bucket: &Bucket,
+        mut stamp: Stamp,
+        guarded: Commit,
+    ) -> Result<(Stamp, Slot, Commit)> {
+        loop {
+            let slot = if bucket.versioning() == Versioning::Enabled { Slot::Version(stamp) } else { Slot::Null };
+            let grave = self.inner.status.get::<Graves>(&(object.clone(), slot)).await?;
+            let buried = grave.as_ref().map(|grave| grave.row.vector().greatest()).filter(|buried| *buried >= stamp);
+            match buried {
+                Some(buried) => stamp = next_rank(buried),
+                None => {
+                    let revision = grave.map(|grave| grave.revision);
+                    return Ok((stamp, slot, guarded.expect::<Graves>(&(object.clone(), slot), revision)));
+                }
+            }
+        }
     }
 
     async fn abort_overdue(&self, object: &ObjectId, day: Day) -> Result<bool> {
@@ -307,15 +364,19 @@ impl LifecycleWorker {
             self.buckets = self.site.buckets().await?.into_iter().map(|bucket| bucket.name).collect();
         }
         let Some(bucket) = self.buckets.last().cloned() else { return Ok(Step::Idle) };
-        let (due, next) = self.site.due(&bucket, self.place.take(), self.day).await?;
+        let (due, next) = self.site.due(&bucket, self.place.clone(), self.day).await?;
         for one in &due {
-            if self.site.expire(one, self.day).await? {
-                tracing::info!(object = %one.object, end = ?one.end, "its time was over");
+            match self.site.expire(one, self.day).await {
+                Ok(true) => tracing::info!(object = %one.object, end = ?one.end, "its time was over"),
+                Ok(false) => {}
+                // The next walk tries again; others do not wait for it.
+                Err(err) => tracing::warn!(object = %one.object, end = ?one.end, error = %err, "its time is over, and it stays"),
             }
         }
         self.place = next;
         if self.place.is_none() {
             self.buckets.pop();
+            self.walked = Instant::now();
         }
         Ok(if self.buckets.is_empty() { Step::Idle } else { Step::Worked })
     }

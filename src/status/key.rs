@@ -168,6 +168,24 @@ impl TableKey for Unit {
     }
 }
 
+/// The versions of an object, as keys of units begin.
+#[derive(Clone, Debug)]
+pub struct VersionsOf(pub ObjectId);
+
+impl TableKey for VersionsOf {
+    fn write(&self, to: &mut Vec<u8>) {
+        to.push(1);
+        (self.0.clone(), ()).write(to);
+    }
+
+    fn read(from: &mut &[u8]) -> Option<Self> {
+        match take(from)? {
+            [1] => <(ObjectId, ())>::read(from).map(|(object, ())| Self(object)),
+            [_] => None,
+        }
+    }
+}
+
 impl TableKey for String {
     fn write(&self, to: &mut Vec<u8>) {
         write_text(self, to);

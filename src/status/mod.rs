@@ -11,7 +11,7 @@ pub mod redb;
 pub mod tables;
 
 pub use commit::{Audience, Commit, CommitError, Committed};
-pub use key::TableKey;
+pub use key::{TableKey, VersionsOf};
 pub use list::{ListEntry, ListPage, ListQuery, VersionEntry, VersionsPage, VersionsQuery};
 pub use redb::{Facts, NewLife, OpenError, Options, RawRow, ScanPlace, Scanned, Stats, Status, Taken};
 pub use tables::Table;
