@@ -75,11 +75,31 @@ pub enum Fault {
     ConditionUnasked,
     /// §8: a read does not wait for the stamp that it names.
     MinStampIgnored,
+    /// §6: a purge destroys what a hold protects that it had not seen.
+    PurgeBeatsHold,
+    /// §6: of a purge and a hold that meet, the purge is forgotten.
+    PurgeForgotten,
+    /// §6: a grave keeps nothing of what protected the version.
+    GraveWithoutRegisters,
+    /// §6: when the current version is purged, the oldest of the others takes its place.
+    OldestPromoted,
+    /// §6: a delete marker is told to nobody.
+    MarkerUntold,
+    /// §6: a delete marker does not hide an older version.
+    MarkerShowsThrough,
+    /// §6: a write to a bucket whose versioning is suspended makes a version.
+    SuspendedMakesVersion,
+    /// §6: a write to a bucket with versions replaces the null version.
+    EnabledWritesNull,
+    /// §6: the later of two retentions counts, although the earlier was in COMPLIANCE mode.
+    ComplianceShortened,
+    /// §6: a write of the null version takes the place of whatever is current.
+    NullOverVersion,
 }
 
 #[cfg(test)]
 impl Fault {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 35] = [
         Self::EventsOwnVector,
         Self::LastToArriveWins,
         Self::DeleteWithoutGrave,
@@ -105,6 +125,16 @@ impl Fault {
         Self::RestoringLists,
         Self::ConditionUnasked,
         Self::MinStampIgnored,
+        Self::PurgeBeatsHold,
+        Self::PurgeForgotten,
+        Self::GraveWithoutRegisters,
+        Self::OldestPromoted,
+        Self::MarkerUntold,
+        Self::MarkerShowsThrough,
+        Self::SuspendedMakesVersion,
+        Self::EnabledWritesNull,
+        Self::ComplianceShortened,
+        Self::NullOverVersion,
     ];
 }
 

@@ -139,13 +139,20 @@ impl Registers {
         self.protect(now_ms, if self.purge_bypasses { Bypass::Governance } else { Bypass::No })
     }
 
-    /// Each register of whoever wrote it later. A retention in COMPLIANCE mode that was in force when another was written is
+    /// Each register of whoever wrote it later. Under one stamp they are the same, but where a version was purged that was not
+    /// known: nothing is known then of what came with its data. A retention in COMPLIANCE mode that was in force when another was written is
     /// not undone by that: its writer had not seen it.
     pub fn merge(&self, mine: &Vector, other: &Self, theirs: &Vector) -> Self {
         let later = |mine: Option<Stamp>, theirs: Option<Stamp>| if theirs > mine { other } else { self };
         Self {
-            acl: later(mine.acl, theirs.acl).acl.clone(),
-            hold: later(mine.hold, theirs.hold).hold,
+            acl: match mine.acl == theirs.acl {
+                true => self.acl.clone().or_else(|| other.acl.clone()),
+                false => later(mine.acl, theirs.acl).acl.clone(),
+            },
+            hold: match mine.hold == theirs.hold {
+                true => self.hold || other.hold,
+                false => later(mine.hold, theirs.hold).hold,
+            },
             retention: merged_retention((self.retention, mine.retention), (other.retention, theirs.retention)),
             purge_bypasses: self.purge_bypasses || other.purge_bypasses,
         }
@@ -156,9 +163,16 @@ impl Registers {
 type Written = (Option<Retention>, Option<Stamp>);
 
 fn merged_retention(mine: Written, theirs: Written) -> Option<Retention> {
+    if mine.1 == theirs.1 {
+        return mine.0.max(theirs.0);
+    }
     let (earlier, later) = if theirs.1 > mine.1 { (mine, theirs) } else { (theirs, mine) };
+    planted!(ComplianceShortened => {
+        return later.0;
+    });
     let Some(before) = earlier.0.filter(|before| before.mode == RetentionMode::Compliance) else { return later.0 };
-    let was_in_force = later.1.is_none_or(|stamp| before.until_ms > stamp.ms());
+    // As whoever wrote the later one decided.
+    let was_in_force = later.1.is_none_or(|stamp| before.until_ms > stamp.ms() + MARGIN_MS);
     match later.0 {
         Some(after) if after.mode == RetentionMode::Compliance && was_in_force => {
             Some(Retention { until_ms: after.until_ms.max(before.until_ms), ..after })
@@ -215,14 +229,24 @@ mod tests {
     #[test]
     fn compliance_is_not_undone_by_who_had_not_seen_it() {
         use RetentionMode::{Compliance, Governance};
-        let (strict, loose) = (retained(Compliance, 100), retained(Governance, 200));
+        let (strict, loose) = (retained(Compliance, 10_100), retained(Governance, 10_200));
         let both = strict.merge(&at(5), &loose, &at(7));
         assert_eq!(both, loose.merge(&at(7), &strict, &at(5)));
         assert_eq!(both.retention, strict.retention);
         // What was over by then may be followed by anything.
-        assert_eq!(strict.merge(&at(5), &loose, &at(101)).retention, loose.retention);
-        let longer = retained(Compliance, 300);
+        assert_eq!(strict.merge(&at(5), &loose, &at(10_101)).retention, loose.retention);
+        assert_eq!(strict.merge(&at(5), &loose, &at(10_101 - MARGIN_MS)).retention, loose.retention);
+        let longer = retained(Compliance, 10_300);
         assert_eq!(longer.merge(&at(5), &strict, &at(7)).retention, longer.retention);
+    }
+
+    /// Who purges a version that was not known knows nothing of what came with its data.
+    #[test]
+    fn under_one_stamp_what_is_known_counts() {
+        let held = Registers { hold: true, ..retained(RetentionMode::Governance, 10_000) };
+        let (data, unread) = (Vector::of(stamp(1)), Registers::default());
+        assert_eq!(held.merge(&data, &unread, &data), held);
+        assert_eq!(unread.merge(&data, &held, &data), held);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Of a version all states have the same data: what changes are its registers, and its purge is one of them. It is gone
 //! once it is purged and nothing protects it; a hold that the purge had not seen keeps it, or brings it back (protocol §6).
 
+use super::identity::Tags;
 use super::lock::Registers;
 use super::object::Slot;
 use super::record::State;
@@ -63,19 +64,40 @@ fn same_data(here: Here<'_>, there: &Replica) -> Decision {
 fn decide_version(here: Here<'_>, there: &Replica, now_ms: u64) -> Decision {
     let (Some(vector), Some(registers)) = (there.vector(), registers_of(there)) else { return Decision::Keep };
     let merged = here.stamps().map_or(vector, |known| known.merge(vector));
+    #[cfg(test)]
+    let merged = merged_as_planted(here, merged);
     let together = here.registers().zip(here.stamps());
     let together = together.map_or(registers.clone(), |(known, stamps)| known.merge(&stamps, &registers, &vector));
-    let stays = merged.purge.is_none() || together.delay_purge(now_ms);
+    let stays = merged.purge.is_none() || (together.delay_purge(now_ms) && !planted!(PurgeBeatsHold));
     match (here, there) {
         (Here::Live(_), _) if !stays => Decision::Purge(merged),
-        (Here::Live(_), Replica::Live(_)) => same_data(here, there),
-        (Here::Live(record), _) if merged != record.vector => Decision::Merge(merged),
+        (Here::Live(record), Replica::Live(live)) if record.state == State::Wanted && live.has_bytes => Decision::Fill(merged),
+        (Here::Live(record), _) if merged != record.vector || together != record.registers => Decision::Merge(merged),
         (Here::Live(_), _) => Decision::Keep,
         (Here::Nothing, Replica::Live(_)) if stays => Decision::Take { conflict: false },
         (Here::Grave(_), Replica::Live(live)) if stays && live.has_bytes => Decision::Fill(merged),
-        (Here::Grave(grave), _) if grave.vector() == merged => Decision::Keep,
+        (Here::Grave(grave), _) if grave.vector() == merged && grave.registers() == together => Decision::Keep,
         (Here::Grave(_) | Here::Nothing, _) => Decision::Purge(merged),
     }
+}
+
+/// Without the purge, where a test wants that and something else was written too.
+#[cfg(test)]
+fn merged_as_planted(here: Here<'_>, merged: Vector) -> Vector {
+    planted!(PurgeForgotten => {
+        if matches!(here, Here::Live(_)) && merged.hold.is_some() {
+            return Vector { purge: None, ..merged };
+        }
+    });
+    merged
+}
+
+/// Whether stamps alone do not tell that a state adds nothing to a later one: an earlier retention in COMPLIANCE mode stands
+/// against a later one that had not seen it, and an earlier purge may bypass what the later does not.
+fn may_add(earlier: &Vector, later: &Vector) -> bool {
+    let differs = |one: Option<Stamp>, other: Option<Stamp>| one.is_some() && one != other;
+    let is_same = earlier.data == later.data;
+    is_same && (differs(earlier.retention, later.retention) || differs(earlier.purge, later.purge))
 }
 
 /// What protects a unit as another site has it.
@@ -118,6 +140,15 @@ impl Here<'_> {
         }
     }
 
+    /// Its tags and when they were written; `None` is with the data.
+    pub fn tags(&self) -> Option<(Option<Stamp>, &Tags)> {
+        match self {
+            Self::Nothing => None,
+            Self::Live(record) => Some((record.vector.tags, &record.identity.tags)),
+            Self::Grave(grave) => grave.purged.as_ref().map(|purged| (purged.vector.tags, &purged.tags)),
+        }
+    }
+
     /// The vector a receipt may speak of: bytes that are missing are not had.
     pub fn vector(&self) -> Option<Vector> {
         match self {
@@ -141,7 +172,9 @@ impl Here<'_> {
                 return false;
             }
         });
-        self.vector().is_some_and(|here| here >= *want)
+        // Of a version that was purged unawares nothing is known that came with its data.
+        let is_unread = matches!(self, Self::Grave(grave) if grave.purged.is_some() && grave.base.is_none());
+        self.vector().is_some_and(|here| here >= *want && !may_add(want, &here) && !(is_unread && want.purge.is_none()))
     }
 }
 
@@ -263,7 +296,8 @@ mod tests {
     fn purged(vector: Vector, hold: bool) -> Grave {
         let registers = Registers { hold, ..Registers::default() };
         let stamp = vector.purge.unwrap_or(vector.data);
-        Grave { stamp, base: None, told: None, purged: Some(Box::new(Purged { vector, registers })) }
+        let purged = Some(Box::new(Purged { vector, registers, tags: Vec::new() }));
+        Grave { stamp, base: Some(vector.data), told: None, purged }
     }
 
     fn of_version(here: Here<'_>, there: &Replica) -> Decision {
@@ -293,6 +327,35 @@ mod tests {
         let off = Vector { hold: Some(stamp(9)), ..both };
         assert_eq!(of_version(Here::Live(&version(both, true)), &told(&version(off, false))), Decision::Purge(off));
         assert_eq!(of_version(Here::Grave(&purged(both, true)), &told(&version(off, false))), Decision::Purge(off));
+    }
+
+    /// An earlier retention in COMPLIANCE mode stands against a later one, whose stamp does not tell of it.
+    #[test]
+    fn stamps_alone_do_not_tell_what_an_earlier_retention_or_purge_adds() {
+        use crate::model::{Retention, RetentionMode};
+        let at = |ms| Vector { retention: Some(stamp(ms)), ..Vector::of(stamp(5)) };
+        let retained = |vector, mode| {
+            let retention = Some(Retention { mode, until_ms: 2 * NOW });
+            Record { registers: Registers { retention, ..Registers::default() }, ..version(vector, false) }
+        };
+        let (strict, loose) = (retained(at(6), RetentionMode::Compliance), retained(at(7), RetentionMode::Governance));
+        assert!(!Here::Live(&loose).reaches(&strict.vector) && Here::Live(&loose).reaches(&loose.vector));
+        assert_eq!(of_version(Here::Live(&loose), &told(&strict)), Decision::Merge(at(7)));
+        let both = retained(at(7), RetentionMode::Compliance);
+        assert_eq!(of_version(Here::Live(&loose), &told(&both)), Decision::Merge(at(7)));
+        assert_eq!(of_version(Here::Live(&both), &told(&loose)), Decision::Keep);
+        let purge = |ms| Vector { purge: Some(stamp(ms)), ..Vector::of(stamp(5)) };
+        assert!(!Here::Grave(&purged(purge(7), false)).reaches(&purge(6)));
+    }
+
+    /// What came with the data of a version that was purged unawares is still to be read: a hold may be among it.
+    #[test]
+    fn a_purge_of_an_unknown_version_reaches_nothing_that_was_told_of_it() {
+        let (data, purge) = (Vector::of(stamp(5)), Vector { purge: Some(stamp(7)), ..Vector::of(stamp(5)) });
+        let unawares = Grave { base: None, ..purged(purge, false) };
+        assert!(!Here::Grave(&unawares).reaches(&data) && Here::Grave(&unawares).reaches(&purge));
+        assert_eq!(of_version(Here::Grave(&unawares), &told(&version(data, true))), Decision::Fill(purge));
+        assert!(Here::Grave(&purged(purge, false)).reaches(&data));
     }
 
     #[test]

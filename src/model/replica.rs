@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bucket::Bucket;
-use super::identity::{Identity, PartEntry};
+use super::identity::{Identity, PartEntry, Tags};
 use super::lock::Registers;
 use super::record::Record;
 use super::site_id::{Incarnation, Seq, SiteNumber};
@@ -38,6 +38,8 @@ pub struct Purged {
     /// Its purge is the grave's stamp.
     pub vector: Vector,
     pub registers: Registers,
+    /// The only register that is part of an identity.
+    pub tags: Tags,
 }
 
 impl Grave {

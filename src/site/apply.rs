@@ -13,8 +13,8 @@ use super::types::{Claims, Upload};
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{Body, Kept, PutOptions};
 use crate::model::{
-    AHEAD_MS_MAX, Binding, Decision, Event, Grave, Here, LiveReplica, Location, News, ObjectId, Purged, Record, Registers,
-    Replica, Seq, SiteNumber, Slot, Stamp, State, Unit, Vector, WriteId, decide,
+    AHEAD_MS_MAX, Binding, Decision, Event, Grave, Here, Identity, LiveReplica, Location, News, ObjectId, Purged, Record,
+    Registers, Replica, Seq, SiteNumber, Slot, Stamp, State, Tags, Unit, Vector, WriteId, decide,
 };
 use crate::status::tables::{Buckets, Conflicts, Due, Graves, Hint, Work};
 use crate::status::{Commit, CommitError, Stored};
@@ -292,8 +292,12 @@ impl Site {
             // The bytes of a record that lacked them, or of a version that was purged unawares.
             (Decision::Fill(vector), Replica::Live(live), Some(kept)) => {
                 let record = replica_record(live, known, vector, Some(kept), write);
-                let is_newer = here.is_none_or(|here| here.vector != vector);
-                let commit = if is_newer { told(vector).unwrap_or_default() } else { Commit::new() };
+                let commit = match here {
+                    // Who was owed the grave is owed this.
+                    None => self.superseding(object, known, vector),
+                    Some(here) if here.vector != vector => told(vector).unwrap_or_default(),
+                    Some(_) => Commit::new(),
+                };
                 brought(commit, object, here, live, record)
             }
             (Decision::Purge(vector), ..) => {
@@ -435,19 +439,18 @@ fn purged(known: &Known, there: &Replica, vector: Vector) -> Grave {
     let grave = known.grave.as_ref().map(|grave| grave.row.clone()).or(of_there);
     let registers = registers_of(known, there);
     let (base, told) = grave.map_or((None, None), |grave| (grave.base, grave.told));
+    // What came with its data is known from whoever has it.
+    let is_read = known.live().is_some() || matches!(there, Replica::Live(_));
+    let base = if is_read { Some(vector.data) } else { base };
     let stamp = vector.purge.unwrap_or(vector.data);
-    Grave { stamp, base, told, purged: Some(Box::new(Purged { vector, registers })) }
+    Grave { stamp, base, told, purged: Some(Box::new(Purged { vector, registers, tags: tags_of(known, there) })) }
 }
 
 /// The same data: each register is that of the later write.
 fn merged(commit: Commit, object: &ObjectId, known: &Known, there: &Replica, vector: Vector) -> Planned {
     let Some(here) = known.live() else { return Planned::nothing(None) };
     let mut record = Record { vector, registers: registers_of(known, there), ..here.clone() };
-    if let Replica::Live(live) = there
-        && live.vector.tags > here.vector.tags
-    {
-        record.identity.tags.clone_from(&live.identity.tags);
-    }
+    record.identity.tags = tags_of(known, there);
     let reached = Here::Live(&record).vector();
     let commit = commit.seen(vector.greatest()).put_unit(object, &record);
     Planned { commit, reached, change: Change::None, lost: None }
@@ -467,13 +470,25 @@ fn registers_of(known: &Known, there: &Replica) -> Registers {
     }
 }
 
+/// The tags that were written last, by what both sites know; between equal data only. Under one stamp they are the same, but
+/// where a version was purged that was not known.
+fn tags_of(known: &Known, there: &Replica) -> Tags {
+    let here = known.here();
+    let of_here = here.tags().zip(here.stamps()).map(|((stamp, tags), stamps)| (stamps.data, stamp, tags));
+    let of_there = match there {
+        Replica::Live(live) => Some((live.vector.data, live.vector.tags, &live.identity.tags)),
+        Replica::Grave(grave) => grave.purged.as_ref().map(|purged| (purged.vector.data, purged.vector.tags, &purged.tags)),
+        Replica::Unknown | Replica::Bucket(_) => None,
+    };
+    let last = of_here.into_iter().chain(of_there).max_by_key(|(data, stamp, tags)| (*data, *stamp, !tags.is_empty()));
+    last.map(|(.., tags)| tags.clone()).unwrap_or_default()
+}
+
 /// The record of a unit as it came, with the registers of both sites where it has this vector at both.
 fn replica_record(live: &LiveReplica, known: &Known, vector: Vector, kept: Option<&Kept>, write: WriteId) -> Record {
     let slot = known.slot();
-    let mut identity = live.identity.clone();
-    if let Some(here) = known.live().filter(|here| here.vector.data == vector.data && here.vector.tags > live.vector.tags) {
-        identity.tags.clone_from(&here.identity.tags);
-    }
+    let there = Replica::Live(Box::new(live.clone()));
+    let identity = Identity { tags: tags_of(known, &there), ..live.identity.clone() };
     Record {
         vector,
         state: if kept.is_some() { State::Present } else { State::Marker },
@@ -483,7 +498,7 @@ fn replica_record(live: &LiveReplica, known: &Known, vector: Vector, kept: Optio
         write,
         base: live.base,
         versioned: slot != Slot::Null,
-        registers: registers_of(known, &Replica::Live(Box::new(live.clone()))),
+        registers: registers_of(known, &there),
     }
 }
 

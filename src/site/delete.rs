@@ -16,7 +16,7 @@ use crate::model::{
     Unit, Vector, Versioning, WriteId,
 };
 use crate::status::tables::{Buckets, Graves, Objects, Settle, Settling};
-use crate::status::{Commit, CommitError, Committed, Stored};
+use crate::status::{Audience, Commit, CommitError, Committed, Stored};
 
 impl Site {
     /// Deletes an object. One that is not there is fine, unless a condition wants it.
@@ -54,7 +54,8 @@ impl Site {
                     self.hide(object, &bucket.row, current, (stamp, slot), guarded).await?
                 }
                 false => {
-                    let gone = Gone { slot: Slot::Null, unit: current, bypass: Bypass::No, stamp: None };
+                    let (null, guarded) = self.null_of(object, current, guarded).await?;
+                    let gone = Gone { slot: Slot::Null, unit: null, bypass: Bypass::No, stamp: None };
                     self.bury(object, gone, guarded).await?
                 }
             };
@@ -95,6 +96,22 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
+    /// The null version where that is no other: nothing may be current because a delete marker came before its site heard of
+    /// versions.
+    async fn null_of(
+        &self,
+        object: &ObjectId,
+        current: Option<Arc<Stored<Record>>>,
+        guarded: Commit,
+    ) -> Result<(Option<Arc<Stored<Record>>>, Commit)> {
+        if current.is_some() {
+            return Ok((current, guarded));
+        }
+        let null = self.inner.status.unit(object, Slot::Null).await?;
+        let revision = null.as_ref().map(|null| null.revision);
+        Ok((null, guarded.expect_unit(object, Slot::Null, revision)))
+    }
+
     /// Makes a delete marker the current version. `None`: something came first.
     pub(super) async fn hide(
         &self,
@@ -108,7 +125,8 @@ impl Site {
         let write = self.inner.writes.next();
         let marker = marker(Vector::of(stamp), slot, write, current.map(|stored| stored.row.vector.data));
         let gone = replaced.as_ref().map(|stored| &stored.row);
-        let commit = guarded.tell(Event { unit: Unit::of(object, slot), vector: marker.vector }).to(self.audience());
+        let audience = if planted!(MarkerUntold) { Audience::default() } else { self.audience() };
+        let commit = guarded.tell(Event { unit: Unit::of(object, slot), vector: marker.vector }).to(audience);
         if !committed(self.inner.status.commit(marked(commit, object, gone, &marker)).await)? {
             return Ok(None);
         }
@@ -185,8 +203,10 @@ fn committed(outcome: Result<Committed, CommitError>) -> Result<bool> {
 fn purged(data: Stamp, here: &Here<'_>, purge: Stamp, bypass: Bypass) -> Box<Purged> {
     let vector = Vector { purge: Some(purge), ..here.stamps().unwrap_or(Vector::of(data)) };
     let registers = here.registers().unwrap_or_default();
+    let vector = if planted!(GraveWithoutRegisters) { Vector { purge: Some(purge), ..Vector::of(data) } } else { vector };
     let purge_bypasses = registers.purge_bypasses || bypass == Bypass::Governance;
-    Box::new(Purged { vector, registers: Registers { purge_bypasses, ..registers } })
+    let tags = here.tags().map(|(_, tags)| tags.clone()).unwrap_or_default();
+    Box::new(Purged { vector, registers: Registers { purge_bypasses, ..registers }, tags })
 }
 
 /// A delete marker: a version that has no bytes.

@@ -120,6 +120,8 @@ impl Site {
             self.lock_by_default(&bucket.row, &mut record);
             let (replaced, commit) = self.replaced(&landing.object, slot, &bucket.row, current, commit).await?;
             let commit = landing.writes(commit, &record, replaced.as_ref().map(|stored| &stored.row)).to(self.audience());
+            #[cfg(test)]
+            let commit = without_as_planted(commit, &landing.object, slot, current);
             match self.inner.status.commit(commit).await {
                 Ok(_) => return Ok(record),
                 Err(CommitError::Conflict) => self.count_conflict(&landing.object.bucket),
@@ -195,9 +197,22 @@ impl Site {
     }
 }
 
+/// Without what is current, where a test wants that.
+#[cfg(test)]
+fn without_as_planted(commit: Commit, object: &ObjectId, slot: Slot, current: Option<&Stored<Record>>) -> Commit {
+    planted!(NullOverVersion => {
+        if slot == Slot::Null && let Some(current) = current.filter(|current| current.row.versioned) {
+            return commit.delete_unit(object, current.row.slot());
+        }
+    });
+    commit
+}
+
 /// Which version of its key a write with this stamp is.
 pub(super) fn slot_of_write(bucket: &Bucket, stamp: Stamp) -> Slot {
     match bucket.versioning() {
+        Versioning::Enabled if planted!(EnabledWritesNull) => Slot::Null,
+        Versioning::Suspended if planted!(SuspendedMakesVersion) => Slot::Version(stamp),
         Versioning::Enabled => Slot::Version(stamp),
         Versioning::Off | Versioning::Suspended => Slot::Null,
     }

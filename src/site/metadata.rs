@@ -130,6 +130,7 @@ fn written(before: &Record, register: &Register, stamp: Stamp) -> Record {
 /// The grave of a version whose purge waited for this register.
 pub(super) fn purge_released(record: &Record, now_ms: u64) -> Option<Grave> {
     let stamp = record.vector.purge.filter(|_| !record.registers.delay_purge(now_ms))?;
-    let purged = Purged { vector: record.vector, registers: record.registers.clone() };
+    let (vector, registers, tags) = (record.vector, record.registers.clone(), record.identity.tags.clone());
+    let purged = Purged { vector, registers, tags };
     Some(Grave { stamp, base: Some(record.vector.data), told: None, purged: Some(Box::new(purged)) })
 }

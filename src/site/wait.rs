@@ -87,7 +87,7 @@ impl Site {
         let (mut ends, mut is_asked) = (Ends::new(), false);
         loop {
             let reached = self.greatest_of_key(object).await? >= Some(stamp);
-            if reached || self.is_own(stamp) || self.is_heard(&mut ends).await? && self.is_worked_off(&unit).await? {
+            if reached || self.is_own(stamp) || self.is_heard(&mut ends).await? && self.is_worked_off(object).await? {
                 return Ok(());
             }
             if !is_asked && let Some(writer) = self.inner.neighbours.get(stamp.parts().site) {
@@ -152,8 +152,12 @@ impl Site {
         (!page.more).then_some((page.incarnation, page.through))
     }
 
-    async fn is_worked_off(&self, unit: &Unit) -> Result<bool> {
-        Ok(self.inner.status.get::<Work>(unit).await?.is_none())
+    /// Whether nothing is on its way to any version of a key.
+    async fn is_worked_off(&self, object: &ObjectId) -> Result<bool> {
+        // Newest first, behind the null version.
+        let (first, last) = (Unit::null(object), Unit::of(object, Slot::Version(Stamp::from_bytes([0; 16]))));
+        let page: Page<Work> = self.inner.status.between(&(), Some(&first), Some(&last), 1).await?;
+        Ok(page.rows.is_empty())
     }
 
     /// Whether no work is left that would change what a bucket shows up to a stamp.

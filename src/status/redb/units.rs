@@ -81,6 +81,11 @@ impl Batch<'_> {
         let new_wins = new.as_ref().map(Lying::rank) > rival.as_ref().map(Lying::rank);
         let top = if new_wins { &new } else { &rival };
         let has_top = top.as_ref().is_some_and(|top| top.stored.row.is_shown());
+        planted!(MarkerShowsThrough => {
+            if lay.rival_on_top && new.as_ref().is_some_and(|new| !new.stored.row.is_shown()) {
+                return new.iter().try_for_each(|new| self.lay_aside(lay.object, new));
+            }
+        });
         if let Some(rival) = &rival {
             match (lay.rival_on_top, has_top && !new_wins) {
                 (true, false) => self.lay_aside(lay.object, rival)?,
@@ -136,7 +141,8 @@ impl Batch<'_> {
         let Some(range) = Range::under(&(object.clone(), ()).to_bytes(), None) else { return Ok(None) };
         for found in table.range::<&[u8]>(range.bounds())?.take(UNITS_ABOVE_OTHERS) {
             let unit = Lying::read(found?.1.value())?;
-            if unit.slot != but && newest.as_ref().is_none_or(|newest| unit.rank() > newest.rank()) {
+            let is_newer = |newest: &Lying| (unit.rank() > newest.rank()) != planted!(OldestPromoted);
+            if unit.slot != but && newest.as_ref().is_none_or(is_newer) {
                 newest = Some(unit);
             }
         }
