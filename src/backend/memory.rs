@@ -72,11 +72,15 @@ impl Memory {
         self.held.lock().expect("no code panics while it holds the store")
     }
 
-    /// Spoils the bytes under a plain name, as a disk does that says nothing of it. Answers under which binding.
+    /// Spoils the bytes under a name, as a disk does that says nothing of it. Answers under which binding.
     #[cfg(test)]
-    pub(crate) fn spoil(&self, object: &ObjectId) -> Option<Binding> {
+    pub(crate) fn spoil(&self, at: &Place) -> Option<Binding> {
         let mut held = self.held();
-        let blob = held.buckets.get_mut(&object.bucket)?.plain.get_mut(&object.key)?;
+        let names = held.buckets.get_mut(&at.object.bucket)?;
+        let blob = match at.location {
+            Location::Own(write) => names.own.get_mut(&(at.object.key.clone(), write))?,
+            _ => names.plain.get_mut(&at.object.key)?,
+        };
         let mut bytes = blob.bytes.to_vec();
         *bytes.first_mut()? ^= 1;
         blob.bytes = bytes.into();

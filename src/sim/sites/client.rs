@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::ledger::{Id, Kind, MARK, written_by};
 use super::life::Life;
 use super::plan::Op;
-use super::watch::{Shown, Watch, brief, crc};
+use super::shown::{Shown, brief, crc};
+use super::watch::Watch;
 use super::world::World;
-use crate::model::{BucketName, ObjectId, SiteId, SiteNumber, Stamp, State, Unit};
+use crate::model::{BucketName, ObjectId, SiteId, SiteNumber, Slot, Stamp, Unit};
 use crate::peer::SiteState;
 use crate::site::testing::upload;
 use crate::site::*;
@@ -41,9 +42,9 @@ pub struct Client {
 }
 
 /// One call of one client.
-struct Call {
-    watch: Arc<Watch>,
-    site: Site,
+pub(super) struct Call {
+    pub watch: Arc<Watch>,
+    pub site: Site,
     life: Arc<Life>,
 }
 
@@ -56,13 +57,13 @@ pub fn object(key: u8) -> ObjectId {
 }
 
 /// What write `id` stores: no two store the same.
-fn bytes(id: Id, size: usize) -> Bytes {
+pub(super) fn bytes(id: Id, size: usize) -> Bytes {
     let mut text = format!("{id}\n").repeat(size / 2 + 1);
     text.truncate(size);
     text.into()
 }
 
-fn description(id: Id) -> Description {
+pub(super) fn description(id: Id) -> Description {
     let mark = vec![(MARK.to_owned(), id.to_string())];
     Description { metadata: mark.clone(), tags: mark, ..Description::default() }
 }
@@ -134,23 +135,24 @@ impl Call {
             Op::List => self.list().await,
             Op::CreateBucket => self.ignore(self.site.create_bucket(&bucket(), "owner", "us-east-1").await.map(drop)),
             Op::DeleteBucket => self.ignore(self.site.delete_bucket(&bucket()).await),
+            Op::Versions(op) => self.make_of_versions(op).await,
         }
     }
 
-    fn number(&self) -> SiteNumber {
+    pub fn number(&self) -> SiteNumber {
         self.life.site
     }
 
-    fn ignore(&self, outcome: Result<()>) {
+    pub fn ignore(&self, outcome: Result<()>) {
         if let Err(Error::Internal(reason)) = outcome {
             self.watch.violate(format!("a call at site {} failed: {reason}", self.number().0));
         }
     }
 
     /// What became of an attempt.
-    fn ended(&self, id: Id, outcome: Result<Option<Stamp>>) {
+    pub fn ended(&self, id: Id, outcome: Result<Option<(Stamp, Slot)>>) {
         match outcome {
-            Ok(Some(stamp)) => self.watch.acknowledge(id, stamp),
+            Ok(Some(version)) => self.watch.acknowledge(id, version),
             // Of every error but an inner one the site says that nothing was changed.
             Ok(None) => self.watch.refuse(id),
             Err(Error::Internal(reason)) => self.watch.violate(format!("attempt {id} failed: {reason}")),
@@ -159,10 +161,10 @@ impl Call {
     }
 
     async fn put(&self, key: u8, size: usize, conditions: WriteConditions) -> Result<()> {
-        let id = self.watch.begin(self.number(), Kind::Write, &object(key));
+        let id = self.watch.begin(self.number(), Kind::Write, (&object(key), None));
         let put = self.site.put(&object(key), upload(bytes(id, size)), description(id), conditions).await;
         let (outcome, answer) = match put {
-            Ok(written) => (Ok(Some(written.stamp)), Ok(())),
+            Ok(written) => (Ok(Some((written.stamp, written.slot))), Ok(())),
             Err(Error::Internal(reason)) => (Err(Error::Internal(reason)), Ok(())),
             Err(err) => (Ok(None), Err(err)),
         };
@@ -171,28 +173,28 @@ impl Call {
     }
 
     async fn delete(&self, key: u8) {
-        let id = self.watch.begin(self.number(), Kind::Delete, &object(key));
+        let id = self.watch.begin(self.number(), Kind::Delete, (&object(key), None));
         let deleted = self.site.delete(&object(key), WriteConditions::default()).await;
-        self.ended(id, deleted.map(|deleted| deleted.stamp));
+        self.ended(id, deleted.map(|deleted| Some((deleted.stamp?, deleted.slot))));
     }
 
     async fn tag(&self, key: u8) {
-        let id = self.watch.begin(self.number(), Kind::Tag, &object(key));
-        let tagged = self.site.set_register(&object(key), None, crate::site::Register::Tags(description(id).tags)).await;
-        self.ended(id, tagged.map(|tagged| Some(tagged.stamp)));
+        let id = self.watch.begin(self.number(), Kind::Tag, (&object(key), None));
+        let tagged = self.site.set_register(&object(key), None, Register::Tags(description(id).tags)).await;
+        self.ended(id, tagged.map(|tagged| Some((tagged.stamp, tagged.slot))));
     }
 
     async fn copy(&self, from: u8, to: u8) {
-        let id = self.watch.begin(self.number(), Kind::Write, &object(to));
+        let id = self.watch.begin(self.number(), Kind::Write, (&object(to), None));
         let Description { headers, metadata, tags, .. } = description(id);
         let request = CopyRequest { replace: Some((headers, metadata)), replace_tags: Some(tags), ..Default::default() };
         let copied = self.site.copy(&object(from), &object(to), request).await;
-        self.ended(id, copied.map(|written| Some(written.stamp)));
+        self.ended(id, copied.map(|written| Some((written.stamp, written.slot))));
     }
 
     async fn multipart(&self, key: u8) {
         let object = object(key);
-        let id = self.watch.begin(self.number(), Kind::Write, &object);
+        let id = self.watch.begin(self.number(), Kind::Write, (&object, None));
         let made = async {
             let start = StartUpload { description: description(id), ..StartUpload::default() };
             let upload_id = self.site.start_upload(&object, start).await?.upload_id;
@@ -200,69 +202,58 @@ impl Call {
             let parts = vec![NamedPart { number: 1, etag: Some(part.etag), checksums: Vec::new() }];
             self.site.complete_upload(&object, &upload_id, CompleteUpload { parts, ..Default::default() }).await
         };
-        self.ended(id, made.await.map(|written| Some(written.stamp)));
+        self.ended(id, made.await.map(|written| Some((written.stamp, written.slot))));
     }
 
     /// What was acknowledged anywhere is not less here, once the site said that it reached it.
     async fn get_at_least(&self, key: u8) {
         let object = object(key);
-        let last = self.watch.with_ledger(|ledger| ledger.acknowledged(&object).map(|(_, stamp)| stamp).max());
-        let Some(stamp) = last else { return };
+        let last = self.watch.with_ledger(|ledger| {
+            ledger.acknowledged(&object).map(|(attempt, stamp, slot)| (stamp, slot, attempt.kind)).max_by_key(|last| last.0)
+        });
+        let Some((stamp, slot, kind)) = last else { return };
         if self.site.reach(&object, stamp).await.is_err() {
             return;
         }
-        let found = self.site.head(&object, None, Selection::All, &ReadConditions::default()).await;
-        let (_, now) = self.watch.now(self.number(), &Unit::null(&object));
-        let vector = match &found {
-            Ok(seen) => Some(seen.record.row.vector),
-            Err(Error::NoSuchKey | Error::NoSuchKeyHere { .. }) => now.vector(),
-            Err(_) => return,
-        };
-        let (is_tag, is_there) = self.watch.with_ledger(|ledger| {
-            let of =
-                |kind| ledger.acknowledged(&object).any(|(attempt, one)| one == stamp && (attempt.kind == Kind::Tag) == kind);
-            (of(true), vector.is_some_and(|vector| vector.greatest() >= stamp))
-        });
-        // Tags lose with their data, to a state whose stamp may be less; a grave may have left.
-        if !is_tag && !is_there && !matches!((&found, &now), (Err(_), Shown::Nothing)) {
+        let greatest = self.watch.greatest(self.number(), &object);
+        // Tags lose with their data, to a state whose stamp may be less.
+        if greatest < Some(stamp) && kind != Kind::Tag {
             let site = self.number().0;
-            self.watch.violate(format!("§8: site {site} said that it reached {stamp} of {object}, and showed {vector:?}"));
+            self.watch.violate(format!("§8: site {site} said that it reached {stamp} of {object} {slot}, and has {greatest:?}"));
         }
     }
 
     async fn get(&self, key: u8) {
-        let (object, unit) = (object(key), Unit::null(&object(key)));
+        let object = object(key);
         let knew = self.knew(&object);
-        let (number, before) = self.watch.now(self.number(), &unit);
         match self.site.get(&object, None, Selection::All, &ReadConditions::default()).await {
             Ok(opened) => {
-                let identity = opened.seen.record.identity.clone();
-                let shown = Shown::Live(opened.seen.record.clone());
-                self.compare(&object, number, &before, &shown);
-                match opened.body.collect(64 << 20).await {
-                    Ok(bytes) if crc(&bytes) == identity.crc64 => {}
-                    // A body may end early, but never with a clean end.
-                    Err(_) => {}
-                    Ok(_) => {
-                        self.watch.violate(format!("I9: the bytes of {object} are not those of {:?}", written_by(&identity)))
-                    }
-                }
+                self.compare(&knew, &Shown::Live(opened.seen.record.clone()));
+                self.whole(&object, opened).await;
             }
             Err(err) => {
-                self.read_failed(&object, number, &before, &err);
+                self.read_failed(&knew, &err);
                 self.denied(&knew, &err);
             }
         }
     }
 
+    /// The body that comes is that of the record.
+    pub async fn whole(&self, object: &ObjectId, opened: Opened) {
+        let identity = opened.seen.record.identity.clone();
+        // A body may end early, but never with a clean end.
+        let Ok(bytes) = opened.body.collect(64 << 20).await else { return };
+        if crc(&bytes) != identity.crc64 {
+            self.watch.violate(format!("I9: the bytes of {object} are not those of {:?}", written_by(&identity)));
+        }
+    }
+
     async fn head(&self, key: u8) {
-        let (object, unit) = (object(key), Unit::null(&object(key)));
-        let knew = self.knew(&object);
-        let (number, before) = self.watch.now(self.number(), &unit);
-        match self.site.head(&object, None, Selection::All, &ReadConditions::default()).await {
-            Ok(seen) => self.compare(&object, number, &before, &Shown::Live(seen.record.clone())),
+        let knew = self.knew(&object(key));
+        match self.site.head(&knew.object, None, Selection::All, &ReadConditions::default()).await {
+            Ok(seen) => self.compare(&knew, &Shown::Live(seen.record.clone())),
             Err(err) => {
-                self.read_failed(&object, number, &before, &err);
+                self.read_failed(&knew, &err);
                 self.denied(&knew, &err);
             }
         }
@@ -272,20 +263,19 @@ impl Call {
         if self.site.state() == SiteState::Restoring {
             self.watch.restores(self.number());
         }
-        let keys: Vec<_> = (0..8).map(object).collect();
-        let before: Vec<_> = keys.iter().map(|object| self.watch.now(self.number(), &Unit::null(object))).collect();
+        let before: Vec<_> = (0..8).map(|key| self.knew(&object(key))).collect();
         let query = ListQuery { bucket: bucket(), prefix: String::new(), delimiter: None, after: None, entries_max: 1_000 };
         let Ok(page) = self.site.list(query).await else { return };
-        for (object, (number, before)) in keys.iter().zip(&before) {
+        for knew in &before {
             let found = page.entries.iter().find_map(|entry| match entry {
-                ListEntry::Object { key, record } if *key == object.key.as_str() => Some(record.clone()),
+                ListEntry::Object { key, record } if *key == knew.object.key.as_str() => Some(record.clone()),
                 _ => None,
             });
             match found {
-                Some(record) => self.compare(object, *number, before, &Shown::Live(record)),
+                Some(record) => self.compare(knew, &Shown::Live(record)),
                 None => {
-                    self.absent(object, *number, before);
-                    self.not_listed(object);
+                    self.absent(knew);
+                    self.not_listed(&knew.object);
                 }
             }
         }
@@ -294,8 +284,13 @@ impl Call {
     /// How the others stand, and since when, as a call begins.
     fn knew(&self, object: &ObjectId) -> Knew {
         let others = self.site.neighbours().iter().map(|one| (one.id.clone(), one.standing())).collect();
-        let number = self.watch.now(self.number(), &Unit::null(object)).0;
+        let number = self.watch.current(self.number(), object).0;
         Knew { object: object.clone(), at: Instant::now(), number, state: self.site.state(), others }
+    }
+
+    /// Everything that was current there while the call went on.
+    fn meanwhile(&self, knew: &Knew) -> Vec<Shown> {
+        self.watch.current_since(self.number(), &knew.object, knew.number)
     }
 
     /// Who may know better is asked or named (§8): an object that another site has all the time, and had long enough for
@@ -307,8 +302,7 @@ impl Call {
             Error::NoSuchKeyHere { unasked } | Error::NoSuchBucketHere { unasked } => unasked,
             _ => return,
         };
-        let since = self.watch.since(self.number(), &Unit::null(&knew.object), knew.number);
-        if since.iter().any(|shown| !matches!(shown, Shown::Nothing)) {
+        if self.meanwhile(knew).iter().any(|shown| !matches!(shown, Shown::Nothing)) {
             return;
         }
         let (site, object) = (self.number().0, &knew.object);
@@ -330,45 +324,55 @@ impl Call {
 
     /// A site that lost what it had lists nothing before it is whole again (§8, §11).
     fn not_listed(&self, object: &ObjectId) {
-        let (site, unit) = (self.number(), Unit::null(object));
+        let site = self.number();
+        let current = |site: SiteNumber| self.watch.current(site, object).1;
         // One that nobody told of its loss takes itself for new.
-        let had_it = self.watch.is_restored(site) && matches!(self.watch.had(site, object), Some(Shown::Live(_)));
-        let hinted = self.watch.look(self.site.status().get::<Work>(&unit)).is_ok_and(|work| work.is_some());
-        let knows_nothing = matches!(self.watch.now(site, &unit).1, Shown::Nothing);
-        let others = self.site.neighbours().numbers();
-        let is_elsewhere = others.iter().all(|other| matches!(self.watch.now(*other, &unit).1, Shown::Live(_)));
+        let had_it = self.watch.is_restored(site) && self.watch.had(site, object).is_some_and(|had| had.is_object());
+        let hinted = self.watch.look(self.site.status().get::<Work>(&Unit::null(object))).is_ok_and(|work| work.is_some());
+        let knows_nothing = matches!(current(site), Shown::Nothing);
+        let is_elsewhere = self.site.neighbours().numbers().iter().all(|other| current(*other).is_object());
         if had_it && knows_nothing && is_elsewhere && !(hinted && self.site.state() == SiteState::Active) {
             self.watch.violate(format!("§8: a list of site {} is without {object}, which it lost and others have", site.0));
         }
     }
 
-    /// What was read is no older than what was there when the call began (I9), and not under a grave.
-    fn compare(&self, object: &ObjectId, number: usize, before: &Shown, shown: &Shown) {
-        let is_current = shown.vector() >= before.vector();
-        if !is_current {
-            let (before, shown) = (brief(before), brief(shown));
-            let site = self.number().0;
-            self.watch.violate(format!("I9: a read of {object} at site {site} showed {shown}, older than {before} ({number})"));
+    /// What was read was current at some moment of the call: no older than what was there when it began, nothing under a
+    /// grave or a delete marker, and of several versions the newest (I9).
+    fn compare(&self, knew: &Knew, shown: &Shown) {
+        let meanwhile = self.meanwhile(knew);
+        if !meanwhile.iter().any(|current| current.is(shown)) {
+            let (current, shown, site) = (brief(&meanwhile[0]), brief(shown), self.number().0);
+            self.watch.violate(format!("I9: a read of {} at site {site} showed {shown}, current was {current}", knew.object));
         }
     }
 
-    fn read_failed(&self, object: &ObjectId, number: usize, before: &Shown, err: &Error) {
+    fn read_failed(&self, knew: &Knew, err: &Error) {
         match err {
             Error::NoSuchKey | Error::NoSuchKeyHere { .. } | Error::NoSuchBucket | Error::NoSuchBucketHere { .. } => {
-                self.absent(object, number, before)
+                self.absent(knew)
             }
+            Error::Hidden { marker } => self.hidden(knew, *marker),
             Error::Unavailable { .. } => {}
-            err => self.watch.violate(format!("I9: a read of {object} at site {} failed: {err}", self.number().0)),
+            err => self.watch.violate(format!("I9: a read of {} at site {} failed: {err}", knew.object, self.number().0)),
         }
     }
 
     /// An object is only said to be absent if it was, at some moment of the call.
-    fn absent(&self, object: &ObjectId, number: usize, before: &Shown) {
-        let was_there = |shown: &Shown| matches!(shown, Shown::Live(stored) if stored.row.state != State::Marker);
-        let since = self.watch.since(self.number(), &Unit::null(object), number);
-        if was_there(before) && since.iter().all(was_there) {
-            let site = self.number().0;
-            self.watch.violate(format!("I9: {object} at site {site} was said to be absent, and was {}", brief(before)));
+    fn absent(&self, knew: &Knew) {
+        let meanwhile = self.meanwhile(knew);
+        if meanwhile.iter().all(Shown::is_object) {
+            let (site, object, before) = (self.number().0, &knew.object, brief(&meanwhile[0]));
+            self.watch.violate(format!("I9: {object} at site {site} was said to be absent, and was {before}"));
+        }
+    }
+
+    /// It is only said to be hidden by a delete marker that was current.
+    fn hidden(&self, knew: &Knew, marker: Slot) {
+        let meanwhile = self.meanwhile(knew);
+        let hides = |shown: &Shown| shown.is_marker() && shown.live().is_some_and(|record| record.slot() == marker);
+        if !meanwhile.iter().any(hides) {
+            let (site, object, before) = (self.number().0, &knew.object, brief(&meanwhile[0]));
+            self.watch.violate(format!("I9: {object} at site {site} was said to be hidden by {marker}, and was {before}"));
         }
     }
 }

@@ -330,7 +330,7 @@ async fn bytes_that_were_spoiled_before_they_were_fetched_are_mended_where_they_
         let binding = store.head(&place).await.unwrap().binding;
         match is_gone {
             true => store.delete(&place, &binding).await.unwrap(),
-            false => drop(store.spoil(&object("a"))),
+            false => drop(store.spoil(&Place { object: object("a"), location: Location::Plain })),
         }
         world.network.cut(TWO, THREE, false);
         world.network.cut(THREE, TWO, false);

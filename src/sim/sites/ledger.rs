@@ -1,6 +1,6 @@
 //! What clients asked for and what they were told: every write has a number of its own, which its object carries.
 
-use crate::model::{Identity, ObjectId, SiteNumber, Stamp};
+use crate::model::{Identity, ObjectId, Retention, SiteNumber, Slot, Stamp};
 
 /// The metadata and the tag that carry the number of a write.
 pub const MARK: &str = "w";
@@ -12,8 +12,24 @@ pub type Id = usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Write,
+    /// Of whatever is current: a delete marker, or a grave of the null version.
     Delete,
     Tag,
+    /// One version is to be destroyed.
+    Purge,
+    Hold(bool),
+    Retain(Option<Retention>),
+}
+
+impl Kind {
+    /// Whether its stamp is that of data; those of others are of registers. The null version's purge is data.
+    pub fn is_data(self, slot: Slot) -> bool {
+        match self {
+            Self::Write | Self::Delete => true,
+            Self::Purge => slot == Slot::Null,
+            Self::Tag | Self::Hold(_) | Self::Retain(_) => false,
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -24,6 +40,7 @@ pub enum Outcome {
     Acknowledged {
         ended: u64,
         stamp: Stamp,
+        slot: Slot,
     },
     /// The site said that nothing was done.
     Refused,
@@ -35,6 +52,8 @@ pub struct Attempt {
     pub site: SiteNumber,
     pub object: ObjectId,
     pub kind: Kind,
+    /// The version that was named; `None` where the site decides.
+    pub named: Option<Slot>,
     pub began: u64,
     pub outcome: Outcome,
     /// The greatest stamp of the object at the site when it began.
@@ -54,9 +73,16 @@ impl Ledger {
         self.now
     }
 
-    pub fn begin(&mut self, site: SiteNumber, kind: Kind, object: &ObjectId, above: Option<Stamp>) -> Id {
+    pub fn begin(
+        &mut self,
+        site: SiteNumber,
+        kind: Kind,
+        (object, named): (&ObjectId, Option<Slot>),
+        above: Option<Stamp>,
+    ) -> Id {
         let began = self.moment();
-        self.attempts.push(Attempt { site, object: object.clone(), kind, began, outcome: Outcome::Open, above });
+        let (object, outcome) = (object.clone(), Outcome::Open);
+        self.attempts.push(Attempt { site, object, kind, named, began, outcome, above });
         self.attempts.len() - 1
     }
 
@@ -65,15 +91,17 @@ impl Ledger {
     }
 
     /// An attempt is acknowledged. Later writes of a site have greater stamps (I4).
-    pub fn acknowledge(&mut self, id: Id, stamp: Stamp) -> Result<(), String> {
+    pub fn acknowledge(&mut self, id: Id, (stamp, slot): (Stamp, Slot)) -> Result<(), String> {
         let ended = self.moment();
-        self.attempts[id].outcome = Outcome::Acknowledged { ended, stamp };
+        self.attempts[id].outcome = Outcome::Acknowledged { ended, stamp, slot };
         let this = &self.attempts[id];
         if this.above.is_some_and(|above| above >= stamp) {
             return Err(format!("I4: attempt {id} was acknowledged with {stamp}, not above what its site knew: {this:?}"));
         }
         let before = |one: &Attempt| match one.outcome {
-            Outcome::Acknowledged { ended, stamp: earlier } => one.site == this.site && ended < this.began && earlier >= stamp,
+            Outcome::Acknowledged { ended, stamp: earlier, .. } => {
+                one.site == this.site && ended < this.began && earlier >= stamp
+            }
             _ => false,
         };
         match self.attempts.iter().position(before) {
@@ -91,33 +119,33 @@ impl Ledger {
         self.attempts.iter().filter(move |attempt| attempt.object == *object)
     }
 
-    /// Attempts on an object that were acknowledged, with their stamps.
-    pub fn acknowledged<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = (&'a Attempt, Stamp)> {
+    /// Attempts on an object that were acknowledged, each with its stamp and the version that it made or changed.
+    pub fn acknowledged<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = (&'a Attempt, Stamp, Slot)> {
         self.on(object).filter_map(|attempt| match attempt.outcome {
-            Outcome::Acknowledged { stamp, .. } => Some((attempt, stamp)),
+            Outcome::Acknowledged { stamp, slot, .. } => Some((attempt, stamp, slot)),
             _ => None,
         })
     }
 
-    /// Whether attempt `id` may have left this stamp at the object.
-    pub fn explains(&self, id: Id, kind: Kind, object: &ObjectId, stamp: Stamp) -> bool {
-        self.get(id).is_some_and(|attempt| attempt.may_have_left(kind, object, stamp))
+    /// Whether attempt `id` may have left this stamp at the version.
+    pub fn explains(&self, id: Id, kind: Kind, version: (&ObjectId, Slot), stamp: Stamp) -> bool {
+        self.get(id).is_some_and(|attempt| attempt.kind == kind && attempt.may_have_left(version, stamp))
     }
 
-    /// Whether any attempt may have left this stamp at the object.
-    pub fn any_explains(&self, kind: Kind, object: &ObjectId, stamp: Stamp) -> bool {
-        self.attempts.iter().any(|attempt| attempt.may_have_left(kind, object, stamp))
+    /// Whether any attempt of such a kind may have left this stamp at the version.
+    pub fn any_explains(&self, kind: impl Fn(Kind) -> bool, version: (&ObjectId, Slot), stamp: Stamp) -> bool {
+        self.attempts.iter().any(|attempt| kind(attempt.kind) && attempt.may_have_left(version, stamp))
     }
 }
 
 impl Attempt {
-    fn may_have_left(&self, kind: Kind, object: &ObjectId, stamp: Stamp) -> bool {
+    fn may_have_left(&self, (object, slot): (&ObjectId, Slot), stamp: Stamp) -> bool {
         let by_stamp = match self.outcome {
-            Outcome::Open => true,
-            Outcome::Acknowledged { stamp: told, .. } => told == stamp,
+            Outcome::Open => self.named.is_none_or(|named| named == slot),
+            Outcome::Acknowledged { stamp: told, slot: of, .. } => (told, of) == (stamp, slot),
             Outcome::Refused => false,
         };
-        by_stamp && (self.kind, self.site) == (kind, stamp.parts().site) && self.object == *object
+        by_stamp && self.site == stamp.parts().site && self.object == *object
     }
 }
 
@@ -131,7 +159,8 @@ pub fn tagged_by(identity: &Identity) -> Option<Id> {
     identity.tags.iter().find(|(name, _)| name == MARK)?.1.parse().ok()
 }
 
-/// Whether an attempt to write or delete may still have happened.
+/// Whether an attempt to write or delete the null version may still have happened.
 pub fn is_open_write(attempt: &Attempt) -> bool {
-    attempt.outcome == Outcome::Open && attempt.kind != Kind::Tag
+    let of_null = attempt.named.is_none_or(|named| named == Slot::Null);
+    attempt.outcome == Outcome::Open && of_null && attempt.kind.is_data(Slot::Null)
 }

@@ -54,6 +54,48 @@ pub enum Op {
     List,
     CreateBucket,
     DeleteBucket,
+    Versions(VersionsOp),
+}
+
+/// What a client asks for that knows of versions. Of those of a key, newest first, it means the `nth`, counted around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionsOp {
+    Switch {
+        enabled: bool,
+    },
+    Purge {
+        key: u8,
+        nth: u8,
+        bypass: bool,
+    },
+    PurgeNull {
+        key: u8,
+    },
+    Hold {
+        key: u8,
+        nth: u8,
+        on: bool,
+    },
+    /// For so many seconds; 0 ends it.
+    Retain {
+        key: u8,
+        nth: u8,
+        compliance: bool,
+        for_s: u64,
+        bypass: bool,
+    },
+    /// A new object that is held or retained from the beginning.
+    PutLocked {
+        key: u8,
+        hold: bool,
+        compliance: bool,
+        for_s: u64,
+    },
+    Get {
+        key: u8,
+        nth: u8,
+    },
+    List,
 }
 
 /// Something that happens at a moment.
@@ -159,6 +201,8 @@ struct Draw {
     sites: u16,
     keys: u8,
     buckets_change: bool,
+    /// Draws what concerns versions, in histories that have any: the others stay what they were.
+    versions: Option<fastrand::Rng>,
     /// The one site whose store or knowledge may be damaged: what no other holds is not lost then.
     frail: SiteNumber,
 }
@@ -175,7 +219,9 @@ impl Plan {
         let weather = weather(&mut chance);
         let gaits = (0..sites).map(|_| gait(&mut chance)).collect();
         let frail = SiteNumber(chance.u16(1..=sites));
-        let mut draw = Draw { chance, sites, keys, buckets_change, frail };
+        let mut of_versions = fastrand::Rng::with_seed(seed ^ 0x7E51);
+        let versions = of_versions.bool().then_some(of_versions);
+        let mut draw = Draw { chance, sites, keys, buckets_change, versions, frail };
         let acts = draw.acts();
         Self { settings, weather, gaits, acts }
     }
@@ -211,6 +257,9 @@ impl Draw {
         if self.chance.u8(..8) == 0 {
             self.away(&mut acts, pause_ms * ops as u64);
         }
+        if let Some(op) = self.first_switch() {
+            acts.push((0, Act::Client { site: SiteNumber(1), op, patience_ms: None }));
+        }
         for _ in 0..ops {
             at_ms += if self.chance.u8(..3) == 0 { 0 } else { self.chance.u64(..=pause_ms) };
             let patience_ms = (self.chance.u8(..12) == 0).then(|| self.chance.u64(..=pause_ms));
@@ -226,6 +275,9 @@ impl Draw {
 
     fn op(&mut self) -> Op {
         let key = self.key();
+        if let Some(op) = self.versions_op(key) {
+            return Op::Versions(op);
+        }
         match self.chance.u8(..100) {
             0..28 => Op::Put { key, size: [10, 100, 3_000, 0, 70_000][self.chance.usize(..5)] },
             28..34 => Op::PutNew { key },
@@ -243,6 +295,33 @@ impl Draw {
             96..98 => Op::CreateBucket,
             _ => Op::DeleteBucket,
         }
+    }
+
+    /// Most histories with versions have them from the beginning.
+    fn first_switch(&mut self) -> Option<Op> {
+        let chance = self.versions.as_mut()?;
+        (chance.u8(..4) > 0).then_some(Op::Versions(VersionsOp::Switch { enabled: true }))
+    }
+
+    /// Every other operation of a history with versions is about them.
+    fn versions_op(&mut self, key: u8) -> Option<VersionsOp> {
+        let chance = self.versions.as_mut()?;
+        if chance.bool() {
+            return None;
+        }
+        let nth = chance.u8(..80);
+        let for_s = [0, 3, 8, 30, 3_600, 100 * 3_600, 300 * 3_600][chance.usize(..7)];
+        let (compliance, bypass) = (chance.u8(..3) == 0, chance.u8(..3) == 0);
+        Some(match chance.u8(..100) {
+            0..12 => VersionsOp::Switch { enabled: chance.u8(..5) < 3 },
+            12..42 => VersionsOp::Purge { key, nth, bypass },
+            42..47 => VersionsOp::PurgeNull { key },
+            47..67 => VersionsOp::Hold { key, nth, on: chance.u8(..5) < 3 },
+            67..79 => VersionsOp::Retain { key, nth, compliance, for_s, bypass },
+            79..85 => VersionsOp::PutLocked { key, hold: chance.bool(), compliance, for_s },
+            85..94 => VersionsOp::Get { key, nth },
+            _ => VersionsOp::List,
+        })
     }
 
     /// A fault, and its end after a while.

@@ -22,31 +22,31 @@ use crate::site::testing::drop_graves;
 use crate::status::Commit;
 use crate::status::tables::{Due, Hint, Work};
 
-const ONE: SiteNumber = SiteNumber(1);
-const TWO: SiteNumber = SiteNumber(2);
+pub(super) const ONE: SiteNumber = SiteNumber(1);
+pub(super) const TWO: SiteNumber = SiteNumber(2);
 const THREE: SiteNumber = SiteNumber(3);
-const KEY: u8 = 0;
+pub(super) const KEY: u8 = 0;
 const SOON: Duration = Duration::from_secs(5);
 
-fn plan(sites: u16, acts: Vec<(u64, Act)>) -> Plan {
+pub(super) fn plan(sites: u16, acts: Vec<(u64, Act)>) -> Plan {
     let settings = Settings { seed: 1, sites, conflicts: false, cached_rows_max: 1_000, bus: None };
     Plan { settings, weather: Weather::default(), gaits: vec![Gait::default(); usize::from(sites)], acts }
 }
 
-fn client(site: SiteNumber, op: Op) -> Act {
+pub(super) fn client(site: SiteNumber, op: Op) -> Act {
     Act::Client { site, op, patience_ms: None }
 }
 
-fn put(site: SiteNumber) -> Act {
+pub(super) fn put(site: SiteNumber) -> Act {
     client(site, Op::Put { key: KEY, size: 10 })
 }
 
-fn cut(at_ms: u64, one: SiteNumber, other: SiteNumber) -> [(u64, Act); 2] {
+pub(super) fn cut(at_ms: u64, one: SiteNumber, other: SiteNumber) -> [(u64, Act); 2] {
     [(one, other), (other, one)].map(|(from, to)| (at_ms, Act::Cut { from, to, cut: true }))
 }
 
 /// With the rule every promise is kept; without it, one is seen to be broken, and which.
-fn only_without(fault: Fault, plan: &Plan, promise: &str) {
+pub(super) fn only_without(fault: Fault, plan: &Plan, promise: &str) {
     let sound = with(None, || play(plan)).violations;
     assert_eq!(sound, Vec::<String>::new(), "with the rule");
     let broken = with(Some(fault), || play(plan)).violations;

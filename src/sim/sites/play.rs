@@ -10,8 +10,9 @@ use super::super::run;
 use super::client::{Client, object};
 use super::plan::{Act, Op, Plan};
 use super::quiet;
+use super::shown::KeyRows;
 use super::world::World;
-use crate::model::{SiteNumber, Unit};
+use crate::model::{SiteNumber, Slot, Unit};
 use crate::reconcile::Ask;
 use crate::site::Site;
 use crate::site::testing::drop_graves;
@@ -76,12 +77,13 @@ async fn perform(world: &mut World, client: &Arc<Client>, calls: &mut JoinSet<()
         Act::Start { site } => world.start(site).await,
         Act::Expire { site } => beside(world, calls, site, |site: Site| async move { drop(drop_graves(&site).await) }),
         Act::TellAgain { site, to, key } => {
-            beside(
-                world,
-                calls,
-                site,
-                move |site: Site| async move { drop(site.tell_again(&Unit::null(&object(key)), &[to]).await) },
-            );
+            beside(world, calls, site, move |site: Site| async move {
+                let (object, rows) = (object(key), KeyRows::of(site.status(), &object(key)).await);
+                let versions = rows.slots().into_iter().filter(|slot| *slot != Slot::Null);
+                for slot in std::iter::once(Slot::Null).chain(versions) {
+                    drop(site.tell_again(&Unit::of(&object, slot), &[to]).await);
+                }
+            });
         }
         Act::Reconcile { site, deep, dry_run } => world.reconcile(site, Ask { deep, dry_run, ..Ask::default() }),
         Act::Stream { site, again } => {

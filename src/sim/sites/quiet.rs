@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::{Client, object};
-use super::ledger::{Kind, is_open_write};
-use super::plan::Op;
-use super::watch::replica;
+use super::ledger::{Attempt, Kind, is_open_write};
+use super::plan::{Op, VersionsOp};
+use super::shown::replica;
 use super::world::World;
-use crate::model::{Grave, LiveReplica, ObjectId, Replica, Seq, SiteNumber, Stamp, Unit};
+use crate::model::{
+    Grave, LiveReplica, ObjectId, Purged, Registers, Replica, Retention, RetentionMode, Seq, SiteNumber, Slot, Stamp, Unit,
+    Vector,
+};
 use crate::peer::SiteState;
 use crate::reconcile::Ask;
 use crate::site::{GRAVE_KEPT_MS, ReadConditions, Selection};
@@ -63,14 +66,18 @@ pub async fn check(world: &mut World, client: &Arc<Client>) -> u64 {
         world.watch.violate(format!("I8: in quiet seqs and fetches went from {before:?} to {after:?}"));
     }
     equal(world);
-    for object in (0..8).map(object) {
-        durable(world, &object);
+    for unit in units(world) {
+        durable(world, &unit);
     }
     for number in world.numbers() {
         world.watch.honest(number);
         for key in 0..8 {
             client.call(world, number, Op::Get { key }).await;
-            readable(world, number, key).await;
+        }
+        client.call(world, number, Op::List).await;
+        client.call(world, number, Op::Versions(VersionsOp::List)).await;
+        for unit in units(world) {
+            readable(world, number, &unit).await;
         }
     }
     hash(world)
@@ -119,40 +126,59 @@ where
     page.rows.first().map(|(key, row)| format!("{} {key:?} {:?}", T::NAME, row.row))
 }
 
-/// I2, I9: what a site lists it can be read there, every byte of it.
-async fn readable(world: &World, number: SiteNumber, key: u8) {
-    let (site, object) = (world.site(number.0), object(key));
-    if !matches!(replica(&world.watch, site, &Unit::null(&object)), Replica::Live(_)) {
+/// I2, I9: what a site has can be read there, every byte of it.
+async fn readable(world: &World, number: SiteNumber, unit: &Unit) {
+    let site = world.site(number.0);
+    let Some((object, slot)) = unit.version() else { return };
+    if !matches!(replica(&world.watch, site, unit), Replica::Live(live) if !live.is_marker) {
         return;
     }
-    let wrong = match site.get(&object, None, Selection::All, &ReadConditions::default()).await {
+    let wrong = match site.get(&object, Some(slot), Selection::All, &ReadConditions::default()).await {
         Ok(opened) => opened.body.collect(64 << 20).await.err().map(|err| err.to_string()),
         Err(err) => Some(err.to_string()),
     };
     if let Some(wrong) = wrong {
-        world.watch.violate(format!("I2: in quiet {object} cannot be read at site {}: {wrong}", number.0));
+        world.watch.violate(format!("I2: in quiet {unit} cannot be read at site {}: {wrong}", number.0));
     }
 }
 
-fn units() -> BTreeSet<Unit> {
-    (0..8).map(|key| Unit::null(&object(key))).chain([Unit::Bucket(super::client::bucket())]).collect()
+/// Every unit that anybody ever had, and those that anybody may ask for.
+fn units(world: &World) -> BTreeSet<Unit> {
+    let null = (0..8).map(|key| Unit::null(&object(key)));
+    null.chain([Unit::Bucket(super::client::bucket())]).chain(world.watch.units()).collect()
 }
 
 /// What must be the same everywhere: not what was replaced, which a site may not have seen, nor graves old enough to have
-/// left somewhere.
+/// left somewhere. A version whose purge waited for a retention that is over is as good as gone: some sites heard of the
+/// purge before that, and some after.
 fn essence(replica: Replica, now_ms: u64) -> Replica {
     match replica {
+        Replica::Live(live) if live.vector.purge.is_some() && !live.registers.delay_purge(now_ms) => {
+            let stamp = live.vector.purge.unwrap_or(live.vector.data);
+            let purged = Purged { vector: live.vector, registers: live.registers, tags: live.identity.tags };
+            essence(Replica::Grave(Grave { stamp, base: None, told: None, purged: Some(Box::new(purged)) }), now_ms)
+        }
         Replica::Grave(grave) if grave.stamp.ms() + GRAVE_KEPT_MS < now_ms => Replica::Unknown,
-        Replica::Grave(grave) => Replica::Grave(Grave { base: None, told: None, ..grave }),
+        Replica::Grave(grave) => Replica::Grave(bare(grave, now_ms)),
         Replica::Live(live) => Replica::Live(Box::new(LiveReplica { base: None, ..*live })),
         other => other,
     }
 }
 
+/// A grave without what it replaced, and without the registers of a version that nothing protects: who purged it unawares
+/// need never have read them.
+fn bare(grave: Grave, now_ms: u64) -> Grave {
+    let purged = grave.purged.map(|purged| match purged.registers.delay_purge(now_ms) {
+        true => purged,
+        false => Box::new(Purged { registers: Registers::default(), tags: Vec::new(), ..*purged }),
+    });
+    Grave { base: None, told: None, purged, ..grave }
+}
+
 /// I2: every site has the same of every unit.
 fn equal(world: &World) {
     let now_ms = world.site(1).clock().wall_ms();
-    for unit in units() {
+    for unit in units(world) {
         let all: BTreeMap<SiteNumber, Replica> = world
             .numbers()
             .into_iter()
@@ -163,41 +189,89 @@ fn equal(world: &World) {
         if different.any(|other| other != first) {
             world.watch.violate(format!("I2: {unit} is not the same everywhere: {all:#?}"));
         }
-        if matches!(first, Replica::Live(live) if !live.has_bytes) {
+        if matches!(first, Replica::Live(live) if !live.has_bytes && !live.is_marker) {
             world.watch.violate(format!("I1: the bytes of {unit} are nowhere"));
         }
     }
 }
 
-/// I1 and I5: what is there is the greatest that was acknowledged, or something greater that was begun.
-fn durable(world: &World, object: &ObjectId) {
-    let number = world.numbers()[0];
-    let vector = replica(&world.watch, world.site(number.0), &Unit::null(object)).vector();
-    // A grave that left had its time.
-    let last = vector.map(|vector| vector.data).max(world.watch.buried(object));
-    let (acknowledged, doubtful): (Option<Stamp>, bool) = world.watch.with_ledger(|ledger| {
-        let data = ledger.acknowledged(object).filter(|(attempt, _)| attempt.kind != Kind::Tag);
-        (data.map(|(_, stamp)| stamp).max(), ledger.on(object).any(is_open_write))
-    });
-    if last < acknowledged || (last > acknowledged && !doubtful) {
-        world.watch.violate(format!("I1: {object} ended at {last:?}, the last acknowledged is {acknowledged:?}"));
+/// I1: what was acknowledged of a unit is there.
+fn durable(world: &World, unit: &Unit) {
+    let Some((object, slot)) = unit.version() else { return };
+    let site = world.site(world.numbers()[0].0);
+    let last = replica(&world.watch, site, unit);
+    match slot {
+        Slot::Null => null_is_durable(world, &object, last.vector()),
+        Slot::Version(_) => version_is_durable(world, unit, &last),
     }
-    let Some(vector) = vector else { return };
-    let tags: Vec<(SiteNumber, Stamp)> = world.watch.with_ledger(|ledger| {
-        let tags = ledger.acknowledged(object).filter(|(attempt, _)| attempt.kind == Kind::Tag);
-        tags.map(|(attempt, stamp)| (attempt.site, stamp)).collect()
-    });
-    for (site, stamp) in tags {
-        let on_this = world.watch.tagged_data(site, object, stamp) == Some(vector.data);
-        if on_this && vector.tags < Some(stamp) {
-            world.watch.violate(format!("I1: tags {stamp} of {object} were acknowledged and are gone: {vector:?}"));
+    let Some(vector) = last.vector() else { return };
+    for (attempt, stamp) in acknowledged(world, &object, slot) {
+        let on_this = || world.watch.tagged_data(attempt.site, unit, stamp) == Some(vector.data);
+        if attempt.kind == Kind::Tag && vector.tags < Some(stamp) && on_this() {
+            world.watch.violate(format!("I1: tags {stamp} of {unit} were acknowledged and are gone: {vector:?}"));
         }
     }
 }
 
+fn acknowledged(world: &World, object: &ObjectId, slot: Slot) -> Vec<(Attempt, Stamp)> {
+    world.watch.with_ledger(|ledger| {
+        let of_slot = ledger.acknowledged(object).filter(|(_, _, of)| *of == slot);
+        of_slot.map(|(attempt, stamp, _)| (attempt.clone(), stamp)).collect()
+    })
+}
+
+/// I1 and I5: what is there is the greatest that was acknowledged, or something greater that was begun.
+fn null_is_durable(world: &World, object: &ObjectId, last: Option<Vector>) {
+    // A grave that left had its time.
+    let buried = world.watch.buried(&Unit::null(object)).into_iter().map(|vector| vector.data).max();
+    let last = last.map(|vector| vector.data).max(buried);
+    let data = acknowledged(world, object, Slot::Null).into_iter().filter(|(attempt, _)| attempt.kind.is_data(Slot::Null));
+    let acknowledged = data.map(|(_, stamp)| stamp).max();
+    let doubtful = world.watch.with_ledger(|ledger| ledger.on(object).any(is_open_write));
+    if last < acknowledged || (last > acknowledged && !doubtful) {
+        world.watch.violate(format!("I1: {object} ended at {last:?}, the last acknowledged is {acknowledged:?}"));
+    }
+}
+
+/// I1 and I3: a version stays until it is purged, a purge and every register stay, and a retention in COMPLIANCE mode that is
+/// in force keeps it, whatever came at once.
+fn version_is_durable(world: &World, unit: &Unit, last: &Replica) {
+    let Some((object, slot)) = unit.version() else { return };
+    let has_left = *last == Replica::Unknown && !world.watch.buried(unit).is_empty();
+    let now_ms = world.site(world.numbers()[0].0).clock().wall_ms();
+    let registers = match last {
+        Replica::Live(live) => Some(&live.registers),
+        _ => None,
+    };
+    for (attempt, stamp) in acknowledged(world, &object, slot) {
+        let there = last.vector();
+        let kept = match attempt.kind {
+            Kind::Write | Kind::Delete => there.is_some(),
+            Kind::Purge => there.is_some_and(|there| there.purge >= Some(stamp)),
+            Kind::Hold(_) => there.is_some_and(|there| there.hold >= Some(stamp)),
+            Kind::Retain(kept) => {
+                there.is_some_and(|there| there.retention >= Some(stamp)) && {
+                    let strict = kept.filter(|kept| is_in_force(kept, now_ms));
+                    let now = registers.and_then(|registers| registers.retention);
+                    strict.is_none_or(|strict| now.is_some_and(|now| now.mode == strict.mode && now.until_ms >= strict.until_ms))
+                }
+            }
+            Kind::Tag => true,
+        };
+        if !kept && !has_left {
+            world.watch.violate(format!("I1: {:?} of {unit} was acknowledged with {stamp} and is gone: {last:?}", attempt.kind));
+        }
+    }
+}
+
+/// Whether nobody may have ended it, however wrong a clock was.
+fn is_in_force(retention: &Retention, now_ms: u64) -> bool {
+    retention.mode == RetentionMode::Compliance && retention.until_ms > now_ms + 60_000
+}
+
 fn hash(world: &World) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for unit in units() {
+    for unit in units(world) {
         for number in world.numbers() {
             format!("{:?}", replica(&world.watch, world.site(number.0), &unit)).hash(&mut hasher);
         }

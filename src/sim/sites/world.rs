@@ -18,7 +18,7 @@ use crate::backend::memory::Memory;
 use crate::backend::{Backend, Body, Place, PutOptions};
 use crate::clock::{Clock, WallClock};
 use crate::events;
-use crate::model::{Location, ObjectId, SiteId, SiteNumber};
+use crate::model::{Location, ObjectId, Record, SiteId, SiteNumber, Slot, Unit};
 use crate::reconcile::{self, Ask, Reconciler, RunState};
 use crate::replicate::{self, Bell, Opening};
 use crate::site::{Neighbours, Parts, Scope, Site};
@@ -220,22 +220,31 @@ impl World {
         self.watch.lost(number, store);
     }
 
-    /// Spoils the bytes that a site has of an object, if another site has them too.
+    /// Spoils the bytes that a site has of an object's current version, if another site has them too.
     pub fn rot(&mut self, number: SiteNumber, object: &ObjectId, how: Rot) {
-        if !self.watch.is_held_elsewhere(number, object) {
+        let current = self.watch.current(number, object).1;
+        // Where nothing is shown something may still lie under the plain name.
+        let own = current.live().filter(|record| matches!(record.location, Location::Own(_)));
+        let slot = own.map_or(Slot::Null, Record::slot);
+        let location = own.map_or(Location::Plain, |record| record.location.clone());
+        if !self.watch.is_held_elsewhere(number, &Unit::of(object, slot)) {
             return;
         }
         let store = &self.machines[&number].store;
-        let plain = Place { object: object.clone(), location: Location::Plain };
-        let Some(found) = self.watch.look(async { store.head(&plain).await.ok() }) else { return };
+        let place = Place { object: object.clone(), location };
+        let Some(found) = self.watch.look(async { store.head(&place).await.ok() }) else { return };
         let spoiled = match how {
-            Rot::Silent => store.spoil(object).is_some(),
-            Rot::Gone => self.watch.look(store.delete(&plain, &found.binding)).is_ok(),
+            Rot::Silent => store.spoil(&place).is_some(),
+            Rot::Gone => self.watch.look(store.delete(&place, &found.binding)).is_ok(),
             Rot::Replaced => self.watch.look(async {
                 let put = PutOptions { size: None, modified_ms: found.modified_ms };
                 let kept = store.put(object, Body::from(Bytes::from_static(b"not this")), put).await.expect("it has room");
-                let staged = Place { location: kept.location, ..plain };
-                store.publish(&staged, &kept.binding).await.is_ok()
+                store.delete(&place, &found.binding).await.expect("it was there");
+                let location = match place.location {
+                    Location::Own(write) => kept.location.of_slot(slot, write),
+                    _ => kept.location,
+                };
+                store.publish(&Place { location, ..place }, &kept.binding).await.is_ok()
             }),
         };
         if spoiled {

@@ -141,7 +141,12 @@ impl Batch<'_> {
         let Some(range) = Range::under(&(object.clone(), ()).to_bytes(), None) else { return Ok(None) };
         for found in table.range::<&[u8]>(range.bounds())?.take(UNITS_ABOVE_OTHERS) {
             let unit = Lying::read(found?.1.value())?;
-            let is_newer = |newest: &Lying| (unit.rank() > newest.rank()) != planted!(OldestPromoted);
+            let is_newer = |newest: &Lying| {
+                planted!(OldestPromoted => {
+                    return unit.rank() < newest.rank();
+                });
+                unit.rank() > newest.rank()
+            };
             if unit.slot != but && newest.as_ref().is_none_or(is_newer) {
                 newest = Some(unit);
             }
