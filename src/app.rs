@@ -9,6 +9,7 @@ mod meters;
 mod peers;
 mod server;
 mod signals;
+mod tls;
 mod watch;
 
 use std::net::SocketAddr;
@@ -99,7 +100,9 @@ impl App {
         let keys = Keys::open(config)?;
         let s3_listener = listen("s3.listen", config.s3.listen).await?;
         let admin_listener = listen("admin.listen", config.admin.listen).await?;
+        let tls = tls::Listeners::open(config)?;
         let peers = Peers::of(config)?;
+        let certificates = tls::watch(&tls, &peers.tls);
         let feed_listener = match config.peers.is_empty() {
             true => None,
             false => Some(listen("feed.listen", config.feed.listen).await?),
@@ -118,7 +121,7 @@ impl App {
         let reconciling = reconcile::workers(&reconciler, every, seed()?);
         let telling = bus::open(config).await?.map(|bus| events::workers(&site, &bus, &bell)).unwrap_or_default();
         // Before this site asks others, so that both find each other at once.
-        let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener)).transpose()?;
+        let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener, tls.feed)).transpose()?;
         let archiving = archive.as_ref().map(journal::workers).unwrap_or_default();
         let expiring: Box<dyn Worker> = Box::new(LifecycleWorker::new(site.clone(), config.lifecycle.day.0));
         workers
@@ -128,6 +131,7 @@ impl App {
             .chain(reconciling)
             .chain(telling)
             .chain([expiring, keys.watch()])
+            .chain(certificates)
             .for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();
         let census = Arc::new(KeptCensus::default());
@@ -149,8 +153,10 @@ impl App {
             open_metrics: config.admin.open_metrics,
             day: Day::lasting(config.lifecycle.day.0),
         });
-        let s3 = Server::start(s3_listener, face::service(config, site, &keys, &metrics, seed()?), s3_connections(config))?;
-        let admin = Server::start(admin_listener, TowerToHyperService::new(admin::router(parts.clone())), ADMIN_CONNECTIONS)?;
+        let s3_face = face::service(config, site, &keys, &metrics, seed()?);
+        let s3 = Server::start(s3_listener, tls.s3, s3_face, s3_connections(config))?;
+        let admin_face = TowerToHyperService::new(admin::router(parts.clone()));
+        let admin = Server::start(admin_listener, tls.admin, admin_face, ADMIN_CONNECTIONS)?;
         Ok(Self { s3, admin, feed, parts, runner, keys, archive, _data: data })
     }
 
@@ -223,8 +229,10 @@ fn status_options(config: &Config, now_ms: u64) -> status::Options {
     }
 }
 
-/// Reads what stands beside the settings, as `start` does: the access keys, the admin token and those of peers. Makes none.
+/// Reads what stands beside the settings, as `start` does: the access keys, certificates, the admin token and those of
+/// peers. Makes none.
 pub fn check(config: &Config) -> Result<()> {
+    tls::Listeners::open(config)?;
     data::check_admin_token(&config.admin.token)?;
     Peers::of(config)?;
     Keys::check(config)

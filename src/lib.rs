@@ -9,6 +9,7 @@ pub mod model;
 
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;
 
 pub mod backend;
 pub mod clock;

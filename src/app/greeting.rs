@@ -33,8 +33,10 @@ struct Pasteable {
 /// Prints them to stdout, or logs them where logs are for machines.
 pub fn say(config: &Config, app: &App) {
     let key = app.keys.first().map(|key| Pasteable::of(key, &config.access.keys_file));
-    let feed = app.feed_address().map(url);
-    let greeting = Greeting { config, s3: url(app.s3_address()), admin: url(app.admin_address()), feed, key };
+    let feed = app.feed_address().map(|address| url(address, config.feed.tls.is_some()));
+    let s3 = url(app.s3_address(), config.s3.tls.is_some());
+    let admin = url(app.admin_address(), config.admin.tls.is_some());
+    let greeting = Greeting { config, s3, admin, feed, key };
     match config.log.format {
         Format::Json => info!(s3 = greeting.s3, admin = greeting.admin, keys = %config.access.keys_file.display(), "serving"),
         // Whoever closed stdout does not want to read it.
@@ -113,9 +115,9 @@ fn secret_command(keys_file: &Path, access_key: &str) -> String {
 }
 
 /// Where a client on this machine finds a listener: one that listens everywhere is here too.
-fn url(address: SocketAddr) -> String {
+fn url(address: SocketAddr, tls: bool) -> String {
     let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
+    format!("{}://{}", if tls { "https" } else { "http" }, SocketAddr::new(ip, address.port()))
 }
 
 #[cfg(test)]
@@ -140,8 +142,8 @@ mod tests {
         let config = Config::default();
         let greeting = Greeting {
             config: &config,
-            s3: url("0.0.0.0:9000".parse().unwrap()),
-            admin: url("127.0.0.1:9001".parse().unwrap()),
+            s3: url("0.0.0.0:9000".parse().unwrap(), false),
+            admin: url("127.0.0.1:9001".parse().unwrap(), true),
             feed: None,
             key: Some(Pasteable { access_key: "AB123".into(), secret: "$(secret)".into() }),
         };
@@ -149,7 +151,7 @@ mod tests {
         for part in [
             "S3 at http://127.0.0.1:9000",
             "./anybucket-data/keys.toml",
-            "http://127.0.0.1:9001, token in ./anybucket-data/admin-token",
+            "https://127.0.0.1:9001, token in ./anybucket-data/admin-token",
             "AWS_ACCESS_KEY_ID=AB123",
             "aws --endpoint-url http://127.0.0.1:9000",
             "rclone lsd ",

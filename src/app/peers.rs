@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tracing::warn;
 
 use super::server::{self, Server};
+use super::tls::ToPeer;
 use crate::clock::{SystemClock, WallClock};
 use crate::config::{self, Bus, Config, Secret, Sites};
 use crate::feed::{self, Feed, Reader, Readers, Served};
@@ -16,6 +17,7 @@ use crate::model::{Incarnation, Seq, SiteId, SiteNumber, Token};
 use crate::peer::{Client, Heads, PROTOCOL, Peer, SiteState, check_token};
 use crate::site::{Neighbours, Scope, Site};
 use crate::tasks::Trigger;
+use crate::tls::{self, Acceptor};
 
 /// Every site keeps a connection for heartbeats and some for what it fetches. The timeout ends connections that rest, too:
 /// the reader must give them up before, or a request meets the end of its connection.
@@ -31,6 +33,8 @@ const CONNECTIONS: server::Settings = server::Settings {
 pub struct Peers {
     pub neighbours: Neighbours,
     readers: Readers,
+    /// Those that are spoken to over TLS.
+    pub tls: Vec<ToPeer>,
 }
 
 /// What other sites read of this one, while it is served.
@@ -44,22 +48,25 @@ impl Peers {
     pub fn of(config: &Config) -> Result<Self> {
         let own = SiteNumber(config.site.number.get());
         let mut all: Vec<(SiteId, Arc<dyn Peer>)> = Vec::new();
+        let mut tls = Vec::new();
         for (at, peer) in config.peers.iter().enumerate() {
-            all.push((id(peer), Arc::new(client(config, at)?)));
+            let (client, secured) = client(config, at)?;
+            tls.extend(secured);
+            all.push((id(peer), client));
         }
         let neighbours = Neighbours::new(all, scope(config), matches!(config.events.bus, Bus::JetStream(_)));
-        Ok(Self { neighbours, readers: readers(config, own)? })
+        Ok(Self { neighbours, readers: readers(config, own)?, tls })
     }
 
     /// Starts to answer other sites.
-    pub fn serve(self, site: Site, listener: TcpListener) -> Result<FeedServer> {
+    pub fn serve(self, site: Site, listener: TcpListener, tls: Option<Acceptor>) -> Result<FeedServer> {
         let address = listener.local_addr()?;
-        if !address.ip().is_loopback() {
-            warn!(%address, "other machines reach the feed, and there is no TLS yet: what is replicated and its tokens travel unencrypted; use a private network or a tunnel");
+        if !address.ip().is_loopback() && tls.is_none() {
+            warn!(%address, "other machines reach the feed, which has no tls: what is replicated and its tokens travel unencrypted; set [feed].tls, or use a private network or a tunnel");
         }
         let (closing, shutdown) = Trigger::new();
         let router = feed::router(Served { feed: Feed::new(site), readers: self.readers, closing: shutdown });
-        let server = Server::start(listener, TowerToHyperService::new(router), CONNECTIONS)?;
+        let server = Server::start(listener, tls, TowerToHyperService::new(router), CONNECTIONS)?;
         Ok(FeedServer { server, closing })
     }
 }
@@ -76,10 +83,14 @@ fn id(peer: &config::Peer) -> SiteId {
     SiteId { name: peer.site.clone(), number: SiteNumber(peer.number.get()) }
 }
 
-fn client(config: &Config, at: usize) -> Result<Client> {
+/// How a site is read, and what its TLS is made of where it is spoken to over TLS.
+fn client(config: &Config, at: usize) -> Result<(Arc<Client>, Option<ToPeer>)> {
     let peer = &config.peers[at];
     let token = secret(&format!("peer[{at}].token"), &peer.token)?;
-    Ok(Client::new(peer.feed.clone(), &token, SiteNumber(config.site.number.get()))?)
+    let client = Arc::new(Client::new(peer.feed.clone(), &token, SiteNumber(config.site.number.get()))?);
+    let secured = peer.feed.tls().then(|| ToPeer::of(client.clone(), &peer.tls)).transpose();
+    let refused = |err: tls::Error| config::Error::Beside { setting: format!("peer[{at}].feed"), reason: err.to_string() };
+    Ok((client, secured.map_err(refused)?))
 }
 
 /// A token, which a site can present.
@@ -132,7 +143,7 @@ pub struct Probed {
 pub async fn probe(config: &Config) -> Result<Vec<Probed>> {
     let mut probed = Vec::new();
     for (at, peer) in config.peers.iter().enumerate() {
-        let outcome = probe_one(config, &client(config, at)?, &id(peer)).await;
+        let outcome = probe_one(config, &client(config, at)?.0, &id(peer)).await;
         probed.push(Probed { site: peer.site.clone(), address: peer.feed.to_string(), outcome });
     }
     Ok(probed)

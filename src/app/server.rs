@@ -1,4 +1,4 @@
-//! A listener and its connections: accepted up to a limit, ended in peace.
+//! A listener and its connections: accepted up to a limit, with TLS or without, ended in peace.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,6 +20,7 @@ use tracing::{debug, warn};
 
 use crate::model::Source;
 use crate::tasks::{Shutdown, Trigger};
+use crate::tls::Acceptor;
 
 /// How a listener treats its connections.
 #[derive(Clone, Debug)]
@@ -83,15 +85,16 @@ const STREAMS_MAX: u32 = 32;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Server {
-    /// Answers on `listener`, with a clone of `service` for each connection.
-    pub fn start<S, B>(listener: TcpListener, service: S, settings: Settings) -> std::io::Result<Self>
+    /// Answers on `listener`, over TLS where there is an acceptor for it, with a clone of `service` for each connection.
+    pub fn start<S, B>(listener: TcpListener, tls: Option<Acceptor>, service: S, settings: Settings) -> std::io::Result<Self>
     where
         S: HttpService<B>,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let address = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
-        let task = tokio::spawn(serve(listener, service, settings, shutdown));
+        let line = Line { tls, http: protocol(&settings), handshake_timeout: settings.header_timeout, shutdown };
+        let task = tokio::spawn(serve(listener, line, service, settings));
         Ok(Self { address, trigger, task })
     }
 
@@ -110,12 +113,57 @@ impl Server {
     }
 }
 
-async fn serve<S, B>(listener: TcpListener, service: S, settings: Settings, mut shutdown: Shutdown) -> usize
+/// What connections have in common.
+#[derive(Clone)]
+struct Line {
+    tls: Option<Acceptor>,
+    http: auto::Builder<TokioExecutor>,
+    handshake_timeout: Duration,
+    shutdown: Shutdown,
+}
+
+impl Line {
+    /// Speaks with one client, to the end of its connection.
+    async fn speak<S, B>(self, stream: TcpStream, asked: Asked<S>, watcher: Watcher)
+    where
+        S: HttpService<B>,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        match &self.tls {
+            None => self.answer(stream, asked, watcher).await,
+            Some(tls) => {
+                let mut shutdown = self.shutdown.clone();
+                let shaken = tokio::select! {
+                    shaken = timeout(self.handshake_timeout, tls.accept(stream)) => shaken,
+                    () = shutdown.stopping() => return,
+                };
+                match shaken {
+                    Ok(Ok(stream)) => self.answer(stream, asked, watcher).await,
+                    Ok(Err(error)) => debug!(%error, from = %asked.source.address, "a TLS handshake failed"),
+                    Err(_) => debug!(from = %asked.source.address, "a TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    async fn answer<I, S, B>(&self, stream: I, asked: Asked<S>, watcher: Watcher)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: HttpService<B>,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        let connection = self.http.serve_connection(TokioIo::new(stream), asked).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            debug!(error, "a connection ended early");
+        }
+    }
+}
+
+async fn serve<S, B>(listener: TcpListener, mut line: Line, service: S, settings: Settings) -> usize
 where
     S: HttpService<B>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let http = protocol(&settings);
     let limit = Arc::new(Semaphore::new(settings.connections_max));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -123,16 +171,14 @@ where
         let (stream, source, turn) = tokio::select! {
             accepted = accept(&listener, &limit) => accepted,
             Some(_) = connections.join_next() => continue,
-            () = shutdown.stopping() => break,
+            () = line.shutdown.stopping() => break,
         };
         set_options(&stream, &settings);
         let asked = Asked { service: service.clone(), source };
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), asked).into_owned());
+        let (line, watcher) = (line.clone(), graceful.watcher());
         connections.spawn(async move {
             let _turn = turn;
-            if let Err(error) = connection.await {
-                debug!(error, "a connection ended early");
-            }
+            line.speak(stream, asked, watcher).await;
         });
     }
     // Nobody is kept waiting in the queue of a process that is going.
@@ -214,7 +260,7 @@ mod tests {
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
             }
         });
-        Server::start(listener, service, settings).unwrap()
+        Server::start(listener, None, service, settings).unwrap()
     }
 
     async fn ask(server: &Server) -> TcpStream {
@@ -298,11 +344,61 @@ mod tests {
             let piece = || Ok::<_, Infallible>(Frame::data(Bytes::from(vec![0; 1 << 16])));
             Ok::<_, Infallible>(Response::new(StreamBody::new(futures::stream::iter(std::iter::repeat_with(piece)))))
         });
-        let server = Server::start(listener, endless, settings).unwrap();
+        let server = Server::start(listener, None, endless, settings).unwrap();
         let _deaf = ask(&server).await;
         let mut next = ask(&server).await;
         let mut answer = [0; 12];
         timeout(Duration::from_secs(30), next.read_exact(&mut answer)).await.unwrap().unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+
+    async fn over_tls(client_ca: Option<std::path::PathBuf>) -> Server {
+        use crate::tls::{ListenerFiles, testing};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let acceptor = Acceptor::open(ListenerFiles { identity: testing::server(), client_ca }).unwrap();
+        let service = service_fn(|_: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
+        });
+        let settings = Settings { header_timeout: Duration::from_millis(300), ..SETTINGS };
+        Server::start(listener, Some(acceptor), service, settings).unwrap()
+    }
+
+    #[tokio::test]
+    async fn over_tls_both_versions_of_http_are_spoken() {
+        use hyper::client::conn::{http1, http2};
+
+        use crate::tls::{Trust, client, testing};
+        let server = over_tls(Some(testing::file("ca.pem"))).await;
+        for (protocol, version) in [("http/1.1", http::Version::HTTP_11), ("h2", http::Version::HTTP_2)] {
+            let trust = Trust::Authority(testing::file("ca.pem"));
+            let mut config = client(&trust, Some(&testing::member())).unwrap();
+            config.alpn_protocols = vec![protocol.into()];
+            let stream = TcpStream::connect(server.address()).await.unwrap();
+            let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+            let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+            let request = Request::get("https://localhost/").header("host", "localhost").body(Full::<Bytes>::default()).unwrap();
+            let answer = if protocol == "h2" {
+                let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+                tokio::spawn(connection);
+                sender.send_request(request).await.unwrap()
+            } else {
+                let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+                tokio::spawn(connection);
+                sender.send_request(request).await.unwrap()
+            };
+            assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_shake_hands_makes_way_for_others_and_for_the_end() {
+        let server = over_tls(None).await;
+        let silent = TcpStream::connect(server.address()).await.unwrap();
+        timeout(Duration::from_secs(5), answer_of(silent)).await.unwrap();
+        let plain = ask(&server).await;
+        assert!(!answer_of(plain).await.contains("HTTP/1.1 200"));
+        let _silent = TcpStream::connect(server.address()).await.unwrap();
+        timeout(Duration::from_secs(5), server.stop()).await.unwrap();
     }
 }

@@ -150,7 +150,8 @@ fn sides() -> [Side; 2] {
 
 /// Starts `own`, which follows `other`; `more` wins.
 async fn start_side(own: &Side, other: &Side, more: &[(&str, &str)]) -> Running {
-    let feed = format!("http://{}", other.feed);
+    let scheme = if more.iter().any(|(path, _)| path.starts_with("feed.tls")) { "https" } else { "http" };
+    let feed = format!("{scheme}://{}", other.feed);
     let settings = [
         ("site.name", own.name),
         ("site.number", own.number),
@@ -199,6 +200,58 @@ async fn two_sites_follow_each_other_over_http() {
     drop((here, there));
     tokio::join!(paris.app.stop(), berlin.app.stop());
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn two_sites_follow_each_other_over_tls_and_only_with_their_certificates() {
+    use crate::site::testing::{get, put, with_bucket};
+    use crate::tls::testing::{file, member, server, stranger};
+    let path = |path: std::path::PathBuf| path.display().to_string();
+    let (cert, key, ca) = (path(server().cert), path(server().key), path(file("ca.pem")));
+    let listener = [("feed.tls.cert", cert.as_str()), ("feed.tls.key", &key), ("feed.tls.client_ca", &ca)];
+    let (shown, its_key) = (path(member().cert), path(member().key));
+    let good = [("peer.0.tls_ca", ca.as_str()), ("peer.0.tls_cert", &shown), ("peer.0.tls_key", &its_key)];
+    let [one, other] = sides();
+    let paris = start_side(&one, &other, &[&listener[..], &good].concat()).await;
+    let berlin = start_side(&other, &one, &[&listener[..], &good].concat()).await;
+    let (here, there) = (with_bucket(paris.app.parts.site.clone()).await, berlin.app.parts.site.clone());
+    put(&here, "large", vec![7; 300_000]).await;
+    assert_eq!(within_seconds(|| async { get(&there, "large").await.ok() }).await, vec![7; 300_000]);
+    drop((here, there));
+    tokio::join!(paris.app.stop(), berlin.app.stop());
+
+    let (shown, its_key) = (path(stranger().cert), path(stranger().key));
+    let strange = [("peer.0.tls_ca", ca.as_str()), ("peer.0.tls_cert", &shown), ("peer.0.tls_key", &its_key)];
+    for more in [&strange[..], &[("peer.0.tls_ca", ca.as_str())]] {
+        let [one, other] = sides();
+        let paris = start_side(&one, &other, &[&listener[..], more].concat()).await;
+        let _berlin = start_side(&other, &one, &[&listener[..], &good].concat()).await;
+        let refusal = || async { paris.app.parts.site.neighbours().iter().next().unwrap().seen().error };
+        let told = within_seconds(refusal).await;
+        assert!(told.contains("UnknownCA") || told.contains("ertificate"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_with_tls_is_asked_over_tls_by_commands() {
+    use crate::cli::client::{AdminArgs, Client};
+    use crate::tls::testing::server;
+    let (cert, key) = (server().cert.display().to_string(), server().key.display().to_string());
+    let dir = tempfile::tempdir().unwrap();
+    let tls = [("admin.tls.cert", cert.as_str()), ("admin.tls.key", key.as_str())];
+    let app = App::start(&config(&dir, &tls)).await.unwrap();
+    let data = dir.path().join("data").display().to_string();
+    let address = app.admin_address().to_string();
+    let settings = [("data", data.as_str()), ("admin.listen", &address)];
+    let flags = settings.iter().chain(&tls);
+    let flag = |(path, value): &(&str, &str)| Flag { name: path.to_string(), path: path.to_string(), value: value.to_string() };
+    let sources = Sources { flags: flags.map(flag).collect(), ..Sources::default() };
+    let client = Client::new(&AdminArgs::default(), &sources).unwrap();
+    let status: serde_json::Value = client.get("/v1/status", &[]).await.unwrap();
+    assert_eq!(status["ready"], true);
+    let stranger = AdminArgs { admin: Some(format!("https://{address}")), ..AdminArgs::default() };
+    let refused = Client::new(&stranger, &sources).unwrap().get::<serde_json::Value>("/v1/status", &[]).await.unwrap_err();
+    assert!(refused.to_string().contains("ertificate"), "{refused}");
 }
 
 /// What paris says of berlin once it knows that something is wrong between them.
@@ -287,7 +340,7 @@ async fn requests_know_where_they_come_from() {
     });
     let listener = TcpListener::bind("[::]:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let _server = Server::start(listener, seen, ADMIN_CONNECTIONS).unwrap();
+    let _server = Server::start(listener, None, seen, ADMIN_CONNECTIONS).unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();

@@ -1,6 +1,7 @@
 //! How every command but `serve` and `check-config` asks a running site: JSON over the admin listener, with its token.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,6 +10,7 @@ use clap::Args;
 use http::uri::{Scheme, Uri};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -18,9 +20,15 @@ use tokio::time::timeout;
 
 use super::Exit;
 use crate::config::{self, Sources};
+use crate::tls::{self, ClientConfig, Identity, ListenerFiles, Trust};
 
 /// Has the token where the settings do not.
 const TOKEN_VARIABLE: &str = "ANYBUCKET_ADMIN_TOKEN";
+/// Names the PEM file of the authority to believe, where the machine does not know it.
+const CA_VARIABLE: &str = "ANYBUCKET_ADMIN_CA";
+/// Name the PEM files to show where the listener asks for a certificate.
+const CERT_VARIABLE: &str = "ANYBUCKET_ADMIN_CERT";
+const KEY_VARIABLE: &str = "ANYBUCKET_ADMIN_KEY";
 /// For the whole of an answer: every page of the admin API is bounded.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// For a connection: somebody who waits for an answer at a terminal.
@@ -42,7 +50,9 @@ pub struct AdminArgs {
 /// Why a site could not be asked, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0:?} is not the URL of an admin listener: http://HOST:PORT is expected (--admin or $ANYBUCKET_ADMIN)")]
+    #[error(
+        "{0:?} is not the URL of an admin listener: http://HOST:PORT or https://HOST:PORT is expected (--admin or $ANYBUCKET_ADMIN)"
+    )]
     Url(String),
     #[error(
         "the admin token cannot be read: {0}; run this where `serve` runs, with the same --config or --data, or set ${TOKEN_VARIABLE}"
@@ -54,6 +64,8 @@ pub enum Error {
     Absent { url: String, reason: String },
     #[error("{url} does not take the token from {origin}: use the settings that site was started with, or set ${TOKEN_VARIABLE}")]
     WrongToken { url: String, origin: String },
+    #[error("no TLS to {url}: {reason}; ${CA_VARIABLE} names the file of an authority to believe")]
+    Tls { url: String, reason: String },
     /// The site answered with a refusal, in its words.
     #[error("{message}")]
     Api { status: StatusCode, message: String },
@@ -65,7 +77,7 @@ impl Error {
     /// Whether what was typed or set is at fault, or what happened.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Url(_) | Self::Token(_) | Self::WrongToken { .. } => Exit::Usage,
+            Self::Url(_) | Self::Token(_) | Self::Tls { .. } | Self::WrongToken { .. } => Exit::Usage,
             Self::Api { status, .. } if *status == StatusCode::BAD_REQUEST => Exit::Usage,
             Self::Absent { .. } | Self::Api { .. } | Self::Malformed { .. } => Exit::Failed,
         }
@@ -74,7 +86,7 @@ impl Error {
 
 /// A site to ask.
 pub struct Client {
-    http: Http<HttpConnector, Full<Bytes>>,
+    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Such as `http://127.0.0.1:9001`, without a path.
     url: String,
     token: String,
@@ -90,7 +102,10 @@ impl Client {
         let config = if given.is_some() && token.is_some() { None } else { Some(sources.load()?) };
         let url = match (given, &config) {
             (Some(given), _) => given,
-            (None, Some(config)) => format!("http://{}", reachable(config.admin.listen)),
+            (None, Some(config)) => {
+                let scheme = if config.admin.tls.is_some() { "https" } else { "http" };
+                format!("{scheme}://{}", reachable(config.admin.listen))
+            }
             (None, None) => unreachable!("settings are read where no URL is given"),
         };
         let (token, token_origin) = match (token, &config) {
@@ -98,8 +113,12 @@ impl Client {
             (None, Some(config)) => token_of(&config.admin.token)?,
             (None, None) => unreachable!("settings are read where no token is given"),
         };
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_PATIENCE));
+        let believed = if args.admin.is_some() { None } else { config.as_ref().and_then(|config| config.admin.tls.as_ref()) };
+        let tls = tls_to(&url, believed).map_err(|err| Error::Tls { url: url.clone(), reason: err.to_string() })?;
+        let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(CONNECT_PATIENCE));
+        tcp.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
         Ok(Self { http: Http::builder(TokioExecutor::new()).build(connector), url, token, token_origin })
     }
 
@@ -192,13 +211,29 @@ pub fn say_json(document: &impl Serialize) {
     say(serde_json::to_string_pretty(document).expect("what the API answers can be written as JSON"));
 }
 
+/// Whom to believe there: the site of these settings shows the certificate they name, by whatever address it is asked.
+fn tls_to(url: &str, own: Option<&ListenerFiles>) -> Result<ClientConfig, tls::Error> {
+    if !url.starts_with("https:") {
+        return Ok(tls::trusting_nobody());
+    }
+    let own = own.map(|files| Trust::Exactly(files.identity.cert.clone()));
+    let trust = file_in(CA_VARIABLE).map(Trust::Authority).or(own).unwrap_or(Trust::System);
+    let identity = file_in(CERT_VARIABLE).zip(file_in(KEY_VARIABLE)).map(|(cert, key)| Identity { cert, key });
+    tls::client(&trust, identity.as_ref())
+}
+
+fn file_in(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// Scheme, host and port; a path is refused, since it would be dropped without a word.
 fn base_url(text: &str) -> Result<String, Error> {
     let refused = || Error::Url(text.into());
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| refused())?;
-    let is_plain = uri.scheme() == Some(&Scheme::HTTP) && matches!(uri.path(), "" | "/") && uri.query().is_none();
+    let scheme = uri.scheme().filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme)).ok_or_else(refused)?;
+    let is_plain = matches!(uri.path(), "" | "/") && uri.query().is_none();
     let authority = uri.authority().filter(|authority| is_plain && !authority.as_str().contains('@')).ok_or_else(refused)?;
-    Ok(format!("http://{authority}"))
+    Ok(format!("{scheme}://{authority}"))
 }
 
 /// A listener on every address is asked at this machine's own.
@@ -260,8 +295,8 @@ mod tests {
     #[test]
     fn the_url_is_scheme_host_and_port() {
         assert_eq!(base_url("http://127.0.0.1:9001/").unwrap(), "http://127.0.0.1:9001");
-        assert_eq!(base_url("http://[::1]:9001").unwrap(), "http://[::1]:9001");
-        for bad in ["", "127.0.0.1:9001", "https://h:1", "http://h:1/path", "http://h?x", "http://u:p@h", "http://"] {
+        assert_eq!(base_url("https://[::1]:9001").unwrap(), "https://[::1]:9001");
+        for bad in ["", "127.0.0.1:9001", "ftp://h:1", "http://h:1/path", "http://h?x", "http://u:p@h", "http://"] {
             assert!(matches!(base_url(bad), Err(Error::Url(_))), "{bad}");
         }
     }

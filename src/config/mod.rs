@@ -8,6 +8,7 @@ mod rules;
 mod secret;
 mod section;
 mod sites;
+mod tls;
 mod value;
 
 use std::net::SocketAddr;
@@ -17,11 +18,12 @@ use std::path::PathBuf;
 pub use load::{Flag, Sources};
 pub use secret::{Secret, SecretError};
 pub use section::Problem;
-pub use sites::{Bus, Feed, JetStream, Peer, Sites};
+pub use sites::{Bus, Feed, JetStream, Peer, PeerTls, Sites};
 pub use value::{ByteSize, Period};
 
 use crate::backend::fs;
 use crate::telemetry;
+use crate::tls::ListenerFiles;
 
 /// Every setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub struct Site {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3 {
     pub listen: SocketAddr,
+    pub tls: Option<ListenerFiles>,
     pub region: String,
     /// `bucket.DOMAIN` is understood for these.
     pub domains: Vec<String>,
@@ -93,6 +96,7 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     pub listen: SocketAddr,
+    pub tls: Option<ListenerFiles>,
     /// A file that is not there is made with a new token.
     pub token: Secret,
     /// Says aloud that tokens may travel a network unencrypted.

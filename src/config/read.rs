@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::section::{NOT_YET, Section};
 use super::sites::{self, Feed, Peer};
+use super::tls;
 use super::value::{Setting, words};
 use super::{
     Access, Admin, Backend, ByteSize, Config, Events, Lifecycle, Limits, Period, Reconcile, Replication, Route, S3, Secret, Site,
@@ -81,9 +82,9 @@ impl Site {
 
 impl S3 {
     fn read(s3: &mut Section<'_>) -> Self {
-        s3.not_yet("tls");
         Self {
             listen: s3.value("listen", loopback(9000)),
+            tls: tls::read(s3),
             region: s3.value("region", "us-east-1".into()),
             domains: s3.value("domains", Vec::new()),
             connections_max: s3.value("connections_max", NonZeroU32::new(4096).expect("4096 is not 0")),
@@ -114,6 +115,7 @@ impl Admin {
         let is_default = token == Secret::File(Path::new(DEFAULT_DATA).join(TOKEN));
         Self {
             listen: admin.value("listen", loopback(9001)),
+            tls: tls::read(admin),
             token: if is_default { own } else { token },
             allow_remote: admin.value("allow_remote", false),
             hosts: admin.value("hosts", Vec::new()),

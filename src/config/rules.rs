@@ -67,9 +67,9 @@ fn check_listeners(config: &Config, refuse: &mut Refuse<'_>) {
     if s3 == admin && s3.port() != 0 {
         refuse("admin.listen", format!("found {admin}, which is s3.listen too; give each a port of its own"));
     }
-    if !admin.ip().is_loopback() && !config.admin.allow_remote {
+    if !admin.ip().is_loopback() && !config.admin.allow_remote && config.admin.tls.is_none() {
         let why = "which other machines can reach, and the token would travel unencrypted";
-        let remedy = "use a loopback address and a proxy with TLS, or say it aloud with admin.allow_remote = true";
+        let remedy = "give it admin.tls, use a loopback address, or say it aloud with admin.allow_remote = true";
         refuse("admin.listen", format!("found {admin}, {why}; {remedy}"));
     }
 }

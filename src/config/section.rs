@@ -95,6 +95,15 @@ impl<'a> Section<'a> {
         Section::read(self.path_of(key), table, self.report, read)
     }
 
+    /// The section `key`, where it is there.
+    pub fn optional_within<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> Option<T> {
+        if self.has(key) {
+            return Some(self.within(key, read));
+        }
+        self.known.push(key);
+        None
+    }
+
     /// The sections `[key.NAME]`, by name.
     pub fn named<T>(&mut self, key: &'static str, mut read: impl FnMut(&str, &mut Section<'_>) -> T) -> Vec<(String, T)> {
         self.within(key, |all| {

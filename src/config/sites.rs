@@ -10,8 +10,9 @@ use toml::Value;
 use super::rules::{Refuse, is_site_name};
 use super::section::Section;
 use super::value::{Setting, words};
-use super::{ByteSize, Config, Period, Secret};
+use super::{ByteSize, Config, Period, Secret, tls};
 use crate::peer::Address;
+use crate::tls::ListenerFiles;
 
 /// Another anybucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,17 @@ pub struct Peer {
     pub accept: Option<Secret>,
     /// JetStream domain of its stream, where it is another than that of the server this site connects to.
     pub domain: Option<String>,
+    pub tls: PeerTls,
+}
+
+/// Whom to believe at another site's feed, and what to show there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerTls {
+    /// The authority of its certificate; else the system's.
+    pub ca: Option<PathBuf>,
+    /// Certificate and key to show, where its [feed].tls.client_ca asks for one.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 /// What other sites may read of this one.
@@ -33,6 +45,7 @@ pub struct Peer {
 pub struct Feed {
     /// Off unless there are peers.
     pub listen: SocketAddr,
+    pub tls: Option<ListenerFiles>,
     /// What a peer without a token of its own must present.
     pub token: Option<Secret>,
 }
@@ -80,7 +93,8 @@ pub enum Sites {
 }
 
 impl Setting for Address {
-    const ALLOWED: &'static str = "the address of the other site's feed, such as \"http://10.0.0.2:9002\"; TLS is not built yet";
+    const ALLOWED: &'static str =
+        "the address of the other site's feed, such as \"http://10.0.0.2:9002\" or \"https://berlin.example.com:9002\"";
 
     fn read(value: &Value) -> Option<Self> {
         value.as_str()?.parse().ok()
@@ -126,13 +140,14 @@ impl Peer {
         let feed = peer.required("feed", "where its [feed].listen is reached from here");
         let token = peer.required("token", "what this site presents there, which it takes as [[peer]].accept or [feed].token");
         let (accept, domain) = (peer.optional("accept"), peer.optional("domain"));
-        Some(Self { site: site?, number: number?, feed: feed?, token: token?, accept, domain })
+        let tls = PeerTls { ca: peer.optional("tls_ca"), cert: peer.optional("tls_cert"), key: peer.optional("tls_key") };
+        Some(Self { site: site?, number: number?, feed: feed?, token: token?, accept, domain, tls })
     }
 }
 
 impl Feed {
     pub(super) fn read(feed: &mut Section<'_>, default: SocketAddr) -> Self {
-        Self { listen: feed.value("listen", default), token: feed.optional("token") }
+        Self { listen: feed.value("listen", default), tls: tls::read(feed), token: feed.optional("token") }
     }
 }
 
@@ -221,9 +236,21 @@ fn check_peer(config: &Config, at: usize, peer: &Peer, refuse: &mut Refuse<'_>) 
     if peer.number == config.site.number || before.iter().any(|other| other.number == peer.number) {
         refuse(&format!("{path}.number"), format!("found {}, which is another site's number too; each has its own", peer.number));
     }
+    check_peer_tls(&path, peer, refuse);
     if peer.accept.is_none() && config.feed.token.is_none() {
         let remedy = "give it `accept`, or all peers [feed].token";
         refuse(&format!("{path}.accept"), format!("is missing: nothing would let {} read this site; {remedy}", peer.site));
+    }
+}
+
+fn check_peer_tls(path: &str, peer: &Peer, refuse: &mut Refuse<'_>) {
+    let PeerTls { ca, cert, key } = &peer.tls;
+    if cert.is_some() != key.is_some() {
+        refuse(&format!("{path}.tls_key"), "belongs to tls_cert: set both or none".into());
+    }
+    let without_use = [("tls_ca", ca), ("tls_cert", cert), ("tls_key", key)].into_iter().filter(|(_, file)| file.is_some());
+    for (name, _) in without_use.filter(|_| !peer.feed.tls()) {
+        refuse(&format!("{path}.{name}"), format!("means nothing beside {}; write https:// where that feed has tls", peer.feed));
     }
 }
 

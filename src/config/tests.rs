@@ -98,6 +98,9 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
         ("[site]\nnumber = 65536", &["site.number: found 65536", "1 to 65535"]),
         ("[site]\nname = 'Paris!'", &["site.name: found \"Paris!\"", "a-z"]),
         ("[admin]\nlisten = '0.0.0.0:9001'", &["admin.listen: found 0.0.0.0:9001", "admin.allow_remote = true"]),
+        ("[s3]\ntls = { cert = 'a.pem' }", &["s3.tls.key: is missing", "PEM file"]),
+        ("[s3]\ntls = 'a.pem'", &["s3.tls: found a string", "[s3.tls] is expected"]),
+        ("[feed]\ntls = { cert = 'a', key = 'b', ca = 'c' }", &["feed.tls.ca: unknown key", "client_ca"]),
         ("[admin]\nlisten = '127.0.0.1:9000'", &["admin.listen", "s3.listen too"]),
         ("[admin]\ntoken = { vault = 'x' }", &["admin.token: found a table", "{ env = \"NAME\" }"]),
         ("[backend.main]\nkind = 'fs'\ndurability = 'never'", &["backend.main.durability: found \"never\"", "\"os\""]),
@@ -135,11 +138,21 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
 }
 
 #[test]
+fn every_listener_may_have_tls() {
+    let files = "tls = { cert = 'c.pem', key = 'k.pem', client_ca = 'ca.pem' }";
+    let config = good(&format!("[s3]\n{files}\n[admin]\n{files}\nlisten = '0.0.0.0:9001'\n[feed]\n{files}"));
+    for tls in [config.s3.tls, config.admin.tls, config.feed.tls] {
+        assert_eq!(tls.unwrap().client_ca, Some(PathBuf::from("ca.pem")));
+    }
+    let env = [("ANYBUCKET__S3__TLS__CERT", "c.pem"), ("ANYBUCKET__S3__TLS__KEY", "k.pem")];
+    assert_eq!(load(SHOWN, &env, &[]).unwrap().s3.tls.unwrap().identity.key, PathBuf::from("k.pem"));
+}
+
+#[test]
 fn what_is_not_built_yet_is_refused_rather_than_ignored() {
     let cases = [
         ("target", "[[target]]\nsite = 'copy'"),
         ("bucket", "[[bucket]]\nmatch = 'logs-*'"),
-        ("s3.tls", "[s3]\ntls = { cert = 'a', key = 'b' }"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
         ("backend.main.kind", "[backend.main]\nkind = 's3'"),
@@ -296,7 +309,9 @@ fn what_is_wrong_with_other_sites_is_named_with_its_path_and_remedy() {
             "[[peer]]\nsite = 'berlin'\nnumber = 2\nfeed = 'http://b:1'\ntoken = 'x'",
             &["peer[0].accept: is missing", "[feed].token"],
         ),
-        ("[[peer]]\nfeed = 'https://b:1'", &["peer[0].feed: found \"https://b:1\"", "TLS is not built yet"]),
+        ("[[peer]]\nfeed = 'ftp://b:1'", &["peer[0].feed: found \"ftp://b:1\"", "https://"]),
+        (&with_berlin("tls_ca = 'ca.pem'"), &["peer[0].tls_ca: means nothing beside http://10.0.0.2:9102", "https://"]),
+        (&with_berlin("tls_cert = 'c.pem'").replace("http:", "https:"), &["peer[0].tls_key", "set both or none"]),
         ("[[peer]]\ntokn = 'x'", &["peer[0].tokn: unknown key; did you mean `token`?"]),
         (&with_berlin("[site]\nnumber = 2"), &["peer[0].number: found 2", "each has its own"]),
         (&with_berlin("[site]\nname = 'berlin'"), &["peer[0].site: found \"berlin\"", "each has its own"]),

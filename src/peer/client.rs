@@ -1,10 +1,11 @@
-//! Another site, read over HTTP/1.1 with connections that are kept.
+//! Another site, read over HTTP/1.1 with connections that are kept, with TLS where its address says so.
 //!
 //! It tries nothing again: whoever asks knows better when, and whom else to ask.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use futures::stream;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -24,6 +26,7 @@ use super::http::{self as carried, ERROR_BYTES_MAX, HOP, HeadsAsk, MEDIA_TYPE, O
 use super::{Address, Digest, DigestAsk, Error, Fetched, Heads, KeyRange, LogAsk, LogPage, PROTOCOL, Peer, Result, RowsPage};
 use crate::backend::{Body, BodyError};
 use crate::model::{BucketName, ObjectId, SiteNumber, Stamp, Unit};
+use crate::tls::{self, ClientConfig};
 
 /// For a connection to be made.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -44,8 +47,11 @@ pub struct Client {
     /// With what this site proves itself there. Shown to nobody.
     token: HeaderValue,
     reader: SiteNumber,
-    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    /// Replaced where the files of its TLS changed; what is under way ends with the old one.
+    http: RwLock<Http>,
 }
+
+type Http = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The token cannot be sent in a header.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,24 +65,25 @@ pub fn check_token(token: &str) -> Result<(), NotAToken> {
 }
 
 impl Client {
-    /// A client for the feed at `address`, which is presented `token` and told that `reader` asks.
+    /// A client for the feed at `address`, which is presented `token` and told that `reader` asks. It believes nobody over
+    /// TLS until [`Client::trust`] says whom.
     pub fn new(address: Address, token: &str, reader: SiteNumber) -> Result<Self, NotAToken> {
         check_token(token)?;
         let mut token = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| NotAToken)?;
         token.set_sensitive(true);
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_PATIENCE));
-        connector.set_keepalive(Some(IDLE_MAX));
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_MAX).pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
-        Ok(Self { address, token, reader, http: builder.build(connector) })
+        Ok(Self { address, token, reader, http: RwLock::new(http(tls::trusting_nobody())) })
+    }
+
+    /// Whom to believe over TLS and what to show, from the next request on.
+    pub fn trust(&self, tls: ClientConfig) {
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http(tls);
     }
 
     /// Asks, and hands over the answer once it is known to be good.
     async fn send(&self, verb: Verb, ask: &impl Serialize, patience: Duration) -> Result<Response<Incoming>> {
         let request = self.request(verb, ask)?;
-        let answer = timeout(patience, self.http.request(request)).await;
+        let http = self.http.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = timeout(patience, http.request(request)).await;
         let answer = answer.map_err(|_| late(patience))?.map_err(|err| Error::Unreachable(causes(&err)))?;
         let version = answer.headers().get(&VERSION).map(|version| version.to_str().unwrap_or_default());
         let status = answer.status();
@@ -109,6 +116,19 @@ impl Client {
         let bytes = collect(answer.into_body(), verb.answer_bytes_max()).await?;
         postcard::from_bytes(&bytes).map_err(|err| Error::Malformed(err.to_string()))
     }
+}
+
+/// Connections that are kept, and made with TLS where the address asks for it.
+fn http(tls: ClientConfig) -> Http {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_PATIENCE));
+    tcp.set_keepalive(Some(IDLE_MAX));
+    tcp.enforce_http(false);
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_MAX).pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
+    builder.build(connector)
 }
 
 #[async_trait]
