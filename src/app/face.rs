@@ -28,9 +28,12 @@ fn settings(config: &Config) -> s3::Settings {
     s3::Settings {
         region: config.s3.region.clone(),
         domains: config.s3.domains.clone(),
+        vouch_encryption: config.s3.vouch_encryption,
+        form_signature_v2: config.s3.form_signature_v2,
         limits: s3::Limits {
             put_bytes_max: limits.put_bytes_max.0,
             xml_bytes_max: bytes(limits.xml_bytes_max),
+            form_fields_bytes_max: bytes(limits.form_fields_bytes_max),
             signed_chunk_bytes_max: bytes(limits.signed_chunk_bytes_max),
             idle_max: config.s3.idle_timeout.0,
             clock_skew_s_max: seconds(limits.clock_skew_max),

@@ -168,12 +168,13 @@ where
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
-        let (stream, source, turn) = tokio::select! {
+        let (stream, from, turn) = tokio::select! {
             accepted = accept(&listener, &limit) => accepted,
             Some(_) = connections.join_next() => continue,
             () = line.shutdown.stopping() => break,
         };
         set_options(&stream, &settings);
+        let source = Source::new(from.ip(), line.tls.is_some());
         let asked = Asked { service: service.clone(), source };
         let (line, watcher) = (line.clone(), graceful.watcher());
         connections.spawn(async move {
@@ -205,11 +206,11 @@ fn set_options(stream: &TcpStream, settings: &Settings) {
 }
 
 /// The next connection, once there may be one more. May be dropped at any point.
-async fn accept(listener: &TcpListener, limit: &Arc<Semaphore>) -> (TcpStream, Source, OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, limit: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let turn = limit.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => return (stream, Source::new(from.ip()), turn),
+            Ok((stream, from)) => return (stream, from, turn),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;

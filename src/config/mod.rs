@@ -66,6 +66,10 @@ pub struct S3 {
     pub region: String,
     /// `bucket.DOMAIN` is understood for these.
     pub domains: Vec<String>,
+    /// Somebody vouches that the store encrypts what it holds.
+    pub vouch_encryption: bool,
+    /// Policies of forms may be signed by SigV2.
+    pub form_signature_v2: bool,
     /// Open connections; more wait to be accepted.
     pub connections_max: NonZeroU32,
     /// For a request's headers to arrive whole.
@@ -84,6 +88,8 @@ pub struct Limits {
     pub put_bytes_max: ByteSize,
     /// Largest XML document in a request: it is held in memory.
     pub xml_bytes_max: ByteSize,
+    /// Fields of a form before its file, together: they are held in memory.
+    pub form_fields_bytes_max: ByteSize,
     /// Largest signed chunk: it is held in memory until its signature is checked.
     pub signed_chunk_bytes_max: ByteSize,
     /// How far a client's clock may be from ours.

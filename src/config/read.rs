@@ -87,6 +87,8 @@ impl S3 {
             tls: tls::read(s3),
             region: s3.value("region", "us-east-1".into()),
             domains: s3.value("domains", Vec::new()),
+            vouch_encryption: s3.value("vouch_encryption", false),
+            form_signature_v2: s3.value("form_signature_v2", false),
             connections_max: s3.value("connections_max", NonZeroU32::new(4096).expect("4096 is not 0")),
             header_timeout: s3.value("header_timeout", seconds(30)),
             idle_timeout: s3.value("idle_timeout", seconds(60)),
@@ -101,6 +103,7 @@ impl Limits {
         Self {
             put_bytes_max: limits.value("put_bytes_max", ByteSize(5 << 30)),
             xml_bytes_max: limits.value("xml_bytes_max", ByteSize(8 << 20)),
+            form_fields_bytes_max: limits.value("form_fields_bytes_max", ByteSize(20 << 10)),
             signed_chunk_bytes_max: limits.value("signed_chunk_bytes_max", ByteSize(1 << 20)),
             clock_skew_max: limits.value("clock_skew_max", seconds(15 * 60)),
             presigned_max: limits.value("presigned_max", hours(7 * 24)),

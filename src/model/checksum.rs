@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An additional checksum algorithm of S3.
+/// An additional checksum algorithm of S3. Stored by its place in this list: new ones come at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ChecksumAlgorithm {
     Crc32,
@@ -11,6 +11,11 @@ pub enum ChecksumAlgorithm {
     Crc64Nvme,
     Sha1,
     Sha256,
+    Sha512,
+    Md5,
+    XxHash64,
+    XxHash3,
+    XxHash128,
 }
 
 /// What a checksum covers.
@@ -31,7 +36,18 @@ pub struct Checksum {
 }
 
 impl ChecksumAlgorithm {
-    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+    pub const ALL: [Self; 10] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Crc64Nvme,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Sha512,
+        Self::Md5,
+        Self::XxHash64,
+        Self::XxHash3,
+        Self::XxHash128,
+    ];
 
     /// The name in `x-amz-checksum-algorithm`, and in lower case behind `x-amz-checksum-`.
     pub fn name(self) -> &'static str {
@@ -41,6 +57,11 @@ impl ChecksumAlgorithm {
             Self::Crc64Nvme => "CRC64NVME",
             Self::Sha1 => "SHA1",
             Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+            Self::Md5 => "MD5",
+            Self::XxHash64 => "XXHASH64",
+            Self::XxHash3 => "XXHASH3",
+            Self::XxHash128 => "XXHASH128",
         }
     }
 
@@ -48,9 +69,11 @@ impl ChecksumAlgorithm {
     pub fn value_len(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
-            Self::Crc64Nvme => 8,
+            Self::Crc64Nvme | Self::XxHash64 | Self::XxHash3 => 8,
+            Self::Md5 | Self::XxHash128 => 16,
             Self::Sha1 => 20,
             Self::Sha256 => 32,
+            Self::Sha512 => 64,
         }
     }
 
@@ -62,11 +85,23 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// Whether S3 knows this combination: SHA has no full-object form over parts, CRC-64/NVME no composite one.
+    /// Whether S3 knows this combination: only CRCs have a full-object form over parts, and CRC-64/NVME has no composite one.
     pub fn allows(self, kind: ChecksumKind) -> bool {
         match kind {
             ChecksumKind::FullObject => matches!(self, Self::Crc32 | Self::Crc32c | Self::Crc64Nvme),
             ChecksumKind::Composite => self != Self::Crc64Nvme,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_keeps_its_number() {
+        let numbers: Vec<u8> = ChecksumAlgorithm::ALL.iter().flat_map(|one| postcard::to_stdvec(one).unwrap()).collect();
+        assert_eq!(numbers, (0..10).collect::<Vec<u8>>());
+        assert_eq!(postcard::to_stdvec(&ChecksumAlgorithm::Sha256).unwrap(), [4]);
     }
 }

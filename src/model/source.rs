@@ -7,10 +7,12 @@ use std::net::IpAddr;
 pub struct Source {
     /// IPv4 even where the listener takes both.
     pub address: IpAddr,
+    /// Whether it is spoken to over TLS.
+    pub tls: bool,
 }
 
 impl Source {
-    pub fn new(address: IpAddr) -> Self {
-        Self { address: address.to_canonical() }
+    pub fn new(address: IpAddr, tls: bool) -> Self {
+        Self { address: address.to_canonical(), tls }
     }
 }

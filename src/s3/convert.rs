@@ -14,6 +14,8 @@ use crate::model::{
 use crate::site::Error;
 
 const METADATA_PREFIX: &str = "x-amz-meta-";
+/// How much of it could not be shown.
+const MISSING_METADATA: HeaderName = HeaderName::from_static("x-amz-missing-meta");
 
 /// Most bytes of user metadata, names and values together.
 const METADATA_BYTES_MAX: usize = 2048;
@@ -118,15 +120,21 @@ pub fn checksum_header(algorithm: ChecksumAlgorithm) -> HeaderName {
         ChecksumAlgorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
         ChecksumAlgorithm::Sha1 => "x-amz-checksum-sha1",
         ChecksumAlgorithm::Sha256 => "x-amz-checksum-sha256",
+        ChecksumAlgorithm::Sha512 => "x-amz-checksum-sha512",
+        ChecksumAlgorithm::Md5 => "x-amz-checksum-md5",
+        ChecksumAlgorithm::XxHash64 => "x-amz-checksum-xxhash64",
+        ChecksumAlgorithm::XxHash3 => "x-amz-checksum-xxhash3",
+        ChecksumAlgorithm::XxHash128 => "x-amz-checksum-xxhash128",
     })
 }
 
-/// An algorithm by the name that requests use. Names of algorithms that are not built answer so.
+/// An algorithm by the name that requests use.
 pub fn algorithm(name: &str) -> S3Result<ChecksumAlgorithm> {
     let known = ChecksumAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name));
-    known.ok_or_else(|| match name.to_ascii_uppercase().as_str() {
-        "SHA512" | "MD5" | "XXHASH64" | "XXHASH3" | "XXHASH128" => error::not_implemented(&format!("checksum algorithm {name}")),
-        _ => error::invalid_request("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"),
+    known.ok_or_else(|| {
+        let names = ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::name).join(", ");
+        let refusal = "Checksum algorithm provided is unsupported. Please try again with any of the valid types:";
+        error::invalid_request(format!("{refusal} [{names}]"))
     })
 }
 
@@ -163,6 +171,11 @@ macro_rules! show_checksum {
             $crate::model::ChecksumAlgorithm::Crc64Nvme => $output.checksum_crc64nvme = text,
             $crate::model::ChecksumAlgorithm::Sha1 => $output.checksum_sha1 = text,
             $crate::model::ChecksumAlgorithm::Sha256 => $output.checksum_sha256 = text,
+            $crate::model::ChecksumAlgorithm::Sha512 => $output.checksum_sha512 = text,
+            $crate::model::ChecksumAlgorithm::Md5 => $output.checksum_md5 = text,
+            $crate::model::ChecksumAlgorithm::XxHash64 => $output.checksum_xxhash64 = text,
+            $crate::model::ChecksumAlgorithm::XxHash3 => $output.checksum_xxhash3 = text,
+            $crate::model::ChecksumAlgorithm::XxHash128 => $output.checksum_xxhash128 = text,
         }
     }};
 }
@@ -176,18 +189,14 @@ pub fn part_checksums(part: &dto::CompletedPart) -> S3Result<Vec<(ChecksumAlgori
         (ChecksumAlgorithm::Crc64Nvme, &part.checksum_crc64nvme),
         (ChecksumAlgorithm::Sha1, &part.checksum_sha1),
         (ChecksumAlgorithm::Sha256, &part.checksum_sha256),
+        (ChecksumAlgorithm::Sha512, &part.checksum_sha512),
+        (ChecksumAlgorithm::Md5, &part.checksum_md5),
+        (ChecksumAlgorithm::XxHash64, &part.checksum_xxhash64),
+        (ChecksumAlgorithm::XxHash3, &part.checksum_xxhash3),
+        (ChecksumAlgorithm::XxHash128, &part.checksum_xxhash128),
     ];
     let present = named.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text.as_deref()?)));
     present.map(|(algorithm, text)| Ok((algorithm, parse_checksum(algorithm, text)?))).collect()
-}
-
-/// Whether a part names a checksum that is not built.
-pub fn has_unbuilt_checksum(part: &dto::CompletedPart) -> bool {
-    part.checksum_md5.is_some()
-        || part.checksum_sha512.is_some()
-        || part.checksum_xxhash3.is_some()
-        || part.checksum_xxhash64.is_some()
-        || part.checksum_xxhash128.is_some()
 }
 
 /// The headers of a request that S3 stores.
@@ -265,14 +274,19 @@ pub fn metadata(headers: &HeaderMap) -> S3Result<Metadata> {
     if bytes > METADATA_BYTES_MAX { Err(error::metadata_too_large()) } else { Ok(metadata) }
 }
 
-/// User metadata as headers. What no header can hold is left out.
+/// User metadata as headers. What no header can hold is left out, and counted.
 pub fn put_metadata(headers: &mut HeaderMap, metadata: &Metadata) {
+    let mut missing = 0;
     for (name, value) in metadata {
         let bytes: Option<Vec<u8>> = value.chars().map(|char| u8::try_from(char).ok()).collect();
         let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}"));
-        if let (Ok(name), Some(Ok(value))) = (name, bytes.map(|bytes| HeaderValue::from_bytes(&bytes))) {
-            headers.insert(name, value);
+        match (name, bytes.map(|bytes| HeaderValue::from_bytes(&bytes))) {
+            (Ok(name), Some(Ok(value))) => drop(headers.insert(name, value)),
+            _ => missing += 1,
         }
+    }
+    if missing > 0 {
+        headers.insert(MISSING_METADATA, HeaderValue::from(missing));
     }
 }
 
@@ -397,6 +411,16 @@ mod tests {
         assert_eq!(shown["x-amz-meta-a"], sent["x-amz-meta-a"]);
         assert_eq!(shown["x-amz-meta-b"], sent["x-amz-meta-b"]);
         assert_eq!(shown["x-amz-meta-c"], "=?UTF-8?B?w6k=?=,twice");
+        assert!(!shown.contains_key("x-amz-missing-meta"));
+    }
+
+    #[test]
+    fn metadata_that_no_header_can_hold_is_counted() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut shown = HeaderMap::new();
+        put_metadata(&mut shown, &vec![pair("a", "fine"), pair("b", "two\nlines"), pair("c d", "x"), pair("e", "\u{20AC}")]);
+        assert_eq!(shown["x-amz-missing-meta"], "3");
+        assert_eq!(shown["x-amz-meta-a"], "fine");
     }
 
     #[test]
@@ -412,9 +436,9 @@ mod tests {
     }
 
     #[test]
-    fn algorithms_that_are_not_built_say_so() {
+    fn algorithms_are_known_by_their_names() {
         assert_eq!(algorithm("crc64nvme").unwrap(), ChecksumAlgorithm::Crc64Nvme);
-        assert_eq!(algorithm("SHA512").unwrap_err().code().as_str(), "NotImplemented");
+        assert_eq!(algorithm("SHA512").unwrap(), ChecksumAlgorithm::Sha512);
         assert_eq!(algorithm("ROT13").unwrap_err().code().as_str(), "InvalidRequest");
     }
 

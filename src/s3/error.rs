@@ -7,6 +7,7 @@ use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{S3Error, S3ErrorCode as Code};
 
+use super::form::FileLength;
 use super::held::TooMuch;
 use super::idle::Stalled;
 use super::versioning;
@@ -66,6 +67,57 @@ pub fn no_such_key() -> S3Error {
 
 pub fn signature_v2() -> S3Error {
     invalid_request("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+}
+
+/// Of a document, a chunk or a form.
+pub fn signature_mismatch() -> S3Error {
+    refuse(
+        Code::SignatureDoesNotMatch,
+        "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+    )
+}
+
+pub fn skewed() -> S3Error {
+    refuse(Code::RequestTimeTooSkewed, "The difference between the request time and the current time is too large.")
+}
+
+pub fn method_not_allowed() -> S3Error {
+    refuse(Code::MethodNotAllowed, "The specified method is not allowed against this resource.")
+}
+
+/// A form that is none.
+pub fn malformed_form() -> S3Error {
+    refuse(Code::MalformedPOSTRequest, "The body of your POST request is not well-formed multipart/form-data.")
+}
+
+pub fn form_too_large() -> S3Error {
+    own(
+        "MaxPostPreDataLengthExceededError",
+        StatusCode::BAD_REQUEST,
+        "Your POST request fields preceding the upload file were too large.",
+    )
+}
+
+pub fn no_file() -> S3Error {
+    invalid_argument("POST requires exactly one file upload per request.")
+}
+
+pub fn missing_form_field(name: &str) -> S3Error {
+    let order = "If it is specified, please check the order of the fields.";
+    invalid_argument(format!("Bucket POST must contain a field named '{name}'.  {order}"))
+}
+
+pub fn invalid_policy(what: &str) -> S3Error {
+    refuse(Code::InvalidPolicyDocument, format!("Invalid Policy: {what}."))
+}
+
+/// A form that its policy does not allow.
+pub fn against_policy(what: &str) -> S3Error {
+    refuse(Code::AccessDenied, format!("Invalid according to Policy: {what}"))
+}
+
+pub fn entity_too_small() -> S3Error {
+    refuse(Code::EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size")
 }
 
 pub fn invalid_token() -> S3Error {
@@ -284,6 +336,11 @@ fn of_ours(err: &(dyn StdError + 'static)) -> Option<S3Error> {
             "Your socket connection to the server was not read from or written to within the timeout period.",
         ));
     }
+    match err.downcast_ref::<FileLength>() {
+        Some(FileLength::TooLong) => return Some(entity_too_large()),
+        Some(FileLength::TooShort) => return Some(entity_too_small()),
+        None => {}
+    }
     err.is::<TooMuch>().then(|| refuse(Code::SlowDown, "Please reduce your request rate."))
 }
 
@@ -304,10 +361,7 @@ fn of_upload(err: &(dyn StdError + 'static)) -> Option<S3Error> {
 fn of_chunks(err: &(dyn StdError + 'static)) -> Option<S3Error> {
     match err.downcast_ref::<AwsChunkedStreamError>()? {
         AwsChunkedStreamError::Underlying(_) => None,
-        AwsChunkedStreamError::SignatureMismatch => Some(refuse(
-            Code::SignatureDoesNotMatch,
-            "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
-        )),
+        AwsChunkedStreamError::SignatureMismatch => Some(signature_mismatch()),
         AwsChunkedStreamError::ChunkMetaTooLarge(..) | AwsChunkedStreamError::ChunkDataTooLarge(..) => Some(entity_too_large()),
         AwsChunkedStreamError::TrailersTooLarge(..) | AwsChunkedStreamError::TooManyTrailerHeaders(..) => {
             Some(malformed_trailer("The request contained trailing data that was not well-formed."))

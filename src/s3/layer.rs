@@ -20,10 +20,11 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::final_chunk::Tail;
+use super::form::{self, Forms};
 use super::held::{Holding, Share};
 use super::idle::Patient;
 use super::request_id::{RequestId, RequestIds};
-use super::{convert, error, gate, uri};
+use super::{convert, encryption, error, gate, uri};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -89,6 +90,7 @@ impl Progress {
 #[derive(Clone)]
 pub struct S3Layer {
     service: S3Service,
+    forms: Forms,
     ids: Arc<RequestIds>,
     observe: Arc<dyn Observe>,
     /// How long a body may stand still.
@@ -97,8 +99,8 @@ pub struct S3Layer {
 }
 
 impl S3Layer {
-    pub(super) fn new(service: S3Service, ids: RequestIds, observe: Arc<dyn Observe>, idle_max: Duration) -> Self {
-        Self { service, ids: Arc::new(ids), observe, idle_max, holding: Holding::default() }
+    pub(super) fn new(service: S3Service, forms: Forms, ids: RequestIds, observe: Arc<dyn Observe>, idle_max: Duration) -> Self {
+        Self { service, forms, ids: Arc::new(ids), observe, idle_max, holding: Holding::default() }
     }
 
     /// Answers one request.
@@ -114,6 +116,9 @@ impl S3Layer {
         let mut request = request.map(|body| watch_body(body, self.idle_max, counted, tail));
         request.extensions_mut().insert(Arc::clone(&progress));
         let mut response = self.serve(request).instrument(span.clone()).await;
+        if self.forms.settings.vouch_encryption && response.status().is_success() {
+            encryption::show(progress.op(), response.headers_mut());
+        }
         complete(&mut response, &method, &path, &progress.id);
         if one_at_a_time && progress.leaves_body_behind(expects) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -125,8 +130,11 @@ impl S3Layer {
     }
 
     async fn serve(&self, request: Request<Body>) -> Response<Body> {
-        if let Err(refused) = refuse_early(request.method(), request.uri().query(), request.headers()) {
+        if let Err(refused) = refuse_early(request.uri().query(), request.headers()) {
             return document_of(refused);
+        }
+        if form::is_form(request.method(), request.headers()) {
+            return self.forms.answer(request).await.unwrap_or_else(document_of);
         }
         let request = match measured(request).await {
             Ok(request) => request,
@@ -151,7 +159,7 @@ impl hyper::service::Service<Request<Incoming>> for S3Layer {
 }
 
 /// Ways to sign that we do not offer: s3s would ignore a session token, and answer SigV2 in its own words.
-fn refuse_early(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Result<(), S3Error> {
+fn refuse_early(query: Option<&str>, headers: &HeaderMap) -> Result<(), S3Error> {
     let has_token = headers.get(SECURITY_TOKEN).is_some_and(|token| !token.is_empty());
     if has_token || uri::has_parameter(query, SECURITY_TOKEN) {
         return Err(error::invalid_token());
@@ -163,10 +171,6 @@ fn refuse_early(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Re
     }
     if uri::parameters(query).any(|(name, value)| name == "X-Amz-Expires" && value.starts_with('-')) {
         return Err(error::expired());
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    if method == Method::POST && content_type.to_ascii_lowercase().starts_with(b"multipart/form-data") {
-        return Err(error::not_implemented("POST form uploads"));
     }
     Ok(())
 }
@@ -347,7 +351,7 @@ mod tests {
     fn ways_to_sign_that_are_not_offered_are_refused_before_s3s() {
         let told = |query: Option<&str>, name: &'static str, value: &'static str| {
             let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
-            refuse_early(&Method::GET, query, &headers).map_err(|err| err.code().as_str().to_owned())
+            refuse_early(query, &headers).map_err(|err| err.code().as_str().to_owned())
         };
         assert_eq!(told(None, "authorization", "AWS key:sig"), Err("InvalidRequest".into()));
         assert_eq!(told(Some("AWSAccessKeyId=a&Signature=b&Expires=1"), "host", "h"), Err("InvalidRequest".into()));

@@ -10,8 +10,10 @@ mod convert;
 mod copy;
 mod delete;
 mod digest;
+mod encryption;
 mod error;
 mod final_chunk;
+mod form;
 mod gate;
 mod held;
 mod host;
@@ -52,6 +54,7 @@ pub use auth::{Expiry, Grant, Key, Keyring, KeysError, Right, Secret};
 pub use layer::{Answer, Observe, S3Layer, Unobserved};
 pub use settings::{Limits, Settings};
 
+use crate::clock::SystemClock;
 use crate::site::Site;
 
 /// S3 over a site.
@@ -72,25 +75,33 @@ impl Face {
 pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) -> S3Layer {
     let settings = Arc::clone(&face.settings);
     let hosts = host::Hosts::new(&settings.domains);
+    let operations = operations(face.clone(), &hosts);
     let gate = gate::Gate {
-        operations: operations(face.clone(), &hosts),
+        operations: operations.clone(),
         hosts: hosts.clone(),
         keys: keys.clone(),
         others: !face.site.neighbours().in_scope().is_empty(),
         xml_bytes_max: settings.limits.xml_bytes_max,
+    };
+    let forms = form::Forms {
+        operations,
+        hosts: hosts.clone(),
+        keys: keys.clone(),
+        settings: Arc::clone(&settings),
+        wall: Arc::new(SystemClock),
     };
     let mut builder = S3ServiceBuilder::new(SignaturesOnly);
     builder.set_config(Arc::new(StaticConfigProvider::new(settings.for_s3s())));
     builder.set_host(hosts);
     builder.set_auth(keys);
     builder.set_route(gate);
-    S3Layer::new(builder.build(), request_id::RequestIds::from_seed(seed), observe, settings.limits.idle_max)
+    S3Layer::new(builder.build(), forms, request_id::RequestIds::from_seed(seed), observe, settings.limits.idle_max)
 }
 
 /// The second pass: parses and dispatches what the gate has admitted.
 fn operations(face: Face, hosts: &host::Hosts) -> S3Service {
     let config = face.settings.for_s3s();
-    let access = auth::Access { site: face.site.clone() };
+    let access = auth::Access { site: face.site.clone(), vouch_encryption: face.settings.vouch_encryption };
     let mut builder = S3ServiceBuilder::new(face);
     builder.set_config(Arc::new(StaticConfigProvider::new(config)));
     builder.set_host(hosts.clone());
@@ -234,8 +245,8 @@ impl S3 for Face {
     async fn get_object_torrent(&self, _: Req<GetObjectTorrentInput>) -> Answered<GetObjectTorrentOutput> {
         Err(error::no_such_key())
     }
-    /// s3s would make a PutObject of it.
+    /// Forms go another way ([`form`]); s3s would make a PutObject of this one.
     async fn post_object(&self, _: Req<PostObjectInput>) -> Answered<PostObjectOutput> {
-        Err(error::not_implemented("POST form uploads"))
+        Err(error::malformed_form())
     }
 }

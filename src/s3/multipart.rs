@@ -226,9 +226,6 @@ fn object_size(headers: &HeaderMap) -> S3Result<Option<u64>> {
 }
 
 fn named_part(part: &CompletedPart) -> S3Result<NamedPart> {
-    if convert::has_unbuilt_checksum(part) {
-        return Err(error::not_implemented("checksums of parts in SHA-512, MD5 and XXHASH"));
-    }
     let number = part.part_number.ok_or_else(error::malformed_xml)?;
     Ok(NamedPart {
         number: part_number(number)?,

@@ -13,6 +13,10 @@ pub struct Settings {
     pub region: String,
     /// Virtual-host style: `bucket.DOMAIN`. Any other host is path style.
     pub domains: Vec<String>,
+    /// The operator vouches that the store encrypts what it holds: AES256 may be asked for, and is said of every object.
+    pub vouch_encryption: bool,
+    /// Whether the policy of a form may be signed by SigV2 too.
+    pub form_signature_v2: bool,
     pub limits: Limits,
     /// What a day of a lifecycle rule is.
     pub day: Duration,
@@ -25,6 +29,8 @@ pub struct Limits {
     pub put_bytes_max: u64,
     /// Largest XML document in a request, bytes: it is held in memory.
     pub xml_bytes_max: usize,
+    /// Fields of a form before its file, bytes together: they are held in memory.
+    pub form_fields_bytes_max: usize,
     /// Largest signed chunk, bytes: it is held in memory until its signature is checked.
     pub signed_chunk_bytes_max: usize,
     /// How long a body may stand still.
@@ -39,7 +45,14 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { region: super::bucket::FIRST_REGION.into(), domains: Vec::new(), limits: Limits::default(), day: DAY }
+        Self {
+            region: super::bucket::FIRST_REGION.into(),
+            domains: Vec::new(),
+            vouch_encryption: false,
+            form_signature_v2: false,
+            limits: Limits::default(),
+            day: DAY,
+        }
     }
 }
 
@@ -48,6 +61,7 @@ impl Default for Limits {
         Self {
             put_bytes_max: 5 << 30,
             xml_bytes_max: 8 << 20,
+            form_fields_bytes_max: 20 << 10,
             // SDKs sign chunks of 64 KiB (minio-go, and with it mc, warp and restic), 80 KiB (.NET) or 128 KiB (Java), and
             // others sign none: what they send in larger chunks is unsigned, which passes by as it comes.
             signed_chunk_bytes_max: 1 << 20,

@@ -313,7 +313,7 @@ impl Call {
 }
 
 /// Now, or so many seconds from now, as signatures write it.
-fn amz_date(late_s: i64) -> String {
+pub fn amz_date(late_s: i64) -> String {
     let seconds = i64::try_from(SystemClock.millis() / 1000).unwrap() + late_s;
     let time = Timestamp::parse(TimestampFormat::EpochSeconds, &seconds.to_string()).unwrap();
     let mut text = Vec::new();
@@ -332,7 +332,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    fn new(secret: &str, date: &str, region: &str, canonical: &str) -> Self {
+    pub fn new(secret: &str, date: &str, region: &str, canonical: &str) -> Self {
         let parts = [&date[..8], region, "s3", "aws4_request"];
         let key = parts.iter().fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
         let mut chain = Self { key, date: date.into(), scope: parts.join("/"), previous: String::new() };
@@ -341,7 +341,7 @@ impl Chain {
         chain
     }
 
-    fn sign_text(&self, text: &str) -> String {
+    pub fn sign_text(&self, text: &str) -> String {
         hex(&hmac(&self.key, text.as_bytes()))
     }
 

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderValue};
 use s3s::S3Result;
 
-use super::{error, sites};
+use super::{encryption, error, sites};
 
 /// Canned ACLs that say what is so anyway: the bucket's owner has everything, nobody else anything.
 const HARMLESS_ACLS: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-owner-read"];
@@ -20,19 +20,19 @@ const REFUSED_PREFIXES: [&str; 6] = [
 ];
 
 /// Refuses the headers of `op` that ask for more than there is.
-pub fn check(op: &str, headers: &HeaderMap) -> S3Result<()> {
+pub fn check(op: &str, headers: &HeaderMap, vouch_encryption: bool) -> S3Result<()> {
     let is_read = op.starts_with("Get") || op.starts_with("Head") || op.starts_with("List");
     for (name, value) in headers {
         let name = name.as_str();
         if !name.starts_with("x-a") || sites::knows(op, name) {
             continue;
         }
-        check_one(name, value, is_read)?;
+        check_one(name, value, is_read, vouch_encryption)?;
     }
     Ok(())
 }
 
-fn check_one(name: &str, value: &HeaderValue, is_read: bool) -> S3Result<()> {
+fn check_one(name: &str, value: &HeaderValue, is_read: bool, vouch_encryption: bool) -> S3Result<()> {
     if REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Err(error::not_implemented(name));
     }
@@ -43,7 +43,7 @@ fn check_one(name: &str, value: &HeaderValue, is_read: bool) -> S3Result<()> {
         _ if name.starts_with("x-amz-server-side-encryption") && is_read => {
             Err(error::invalid_request("The encryption parameters are not applicable to this object."))
         }
-        _ if name.starts_with("x-amz-server-side-encryption") => Err(error::not_implemented(name)),
+        _ if name.starts_with("x-amz-server-side-encryption") => encryption::check_write(name, value, vouch_encryption),
         _ => Ok(()),
     }
 }
@@ -66,7 +66,7 @@ mod tests {
 
     fn told(op: &str, name: &'static str, value: &'static str) -> Result<(), String> {
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
-        check(op, &headers).map_err(|err| err.code().as_str().to_owned())
+        check(op, &headers, false).map_err(|err| err.code().as_str().to_owned())
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub fn encode(text: &str) -> String {
     out
 }
 
+/// Decodes `%xx`, as in a path; `None` unless the result is UTF-8 and every escape is whole.
+pub fn decode(text: &str) -> Option<String> {
+    decode_form(&text.replace('+', "%2B"))
+}
+
 /// Decodes `%xx`, and `+` as a space; `None` unless the result is UTF-8 and every escape is whole.
 pub fn decode_form(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
@@ -62,6 +67,7 @@ mod tests {
     #[test]
     fn decoding_is_strict() {
         assert_eq!(decode_form("a+b%20c%C3%A9"), Some("a b cé".into()));
+        assert_eq!(decode("a+b%20c%2B"), Some("a+b c+".into()));
         for bad in ["%", "%2", "%zz", "%ff"] {
             assert_eq!(decode_form(bad), None, "{bad}");
         }

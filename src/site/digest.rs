@@ -14,7 +14,9 @@ use futures::Stream;
 use futures::stream::BoxStream;
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
+use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh64::Xxh64;
 
 use super::error::{Error, Result};
 use super::types::{Claims, Upload};
@@ -185,6 +187,11 @@ enum Hasher {
     Crc64,
     Sha1(Sha1),
     Sha256(Sha256),
+    Sha512(Sha512),
+    Md5(Md5),
+    XxHash64(Xxh64),
+    XxHash3(Box<Xxh3>),
+    XxHash128(Box<Xxh3>),
 }
 
 impl Hasher {
@@ -195,6 +202,11 @@ impl Hasher {
             ChecksumAlgorithm::Crc64Nvme => Self::Crc64,
             ChecksumAlgorithm::Sha1 => Self::Sha1(Sha1::new()),
             ChecksumAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
+            ChecksumAlgorithm::Sha512 => Self::Sha512(Sha512::new()),
+            ChecksumAlgorithm::Md5 => Self::Md5(Md5::new()),
+            ChecksumAlgorithm::XxHash64 => Self::XxHash64(Xxh64::new(0)),
+            ChecksumAlgorithm::XxHash3 => Self::XxHash3(Box::default()),
+            ChecksumAlgorithm::XxHash128 => Self::XxHash128(Box::default()),
         }
     }
 
@@ -204,6 +216,10 @@ impl Hasher {
             Self::Crc64 => {}
             Self::Sha1(digest) => digest.update(bytes),
             Self::Sha256(digest) => digest.update(bytes),
+            Self::Sha512(digest) => digest.update(bytes),
+            Self::Md5(digest) => digest.update(bytes),
+            Self::XxHash64(digest) => digest.update(bytes),
+            Self::XxHash3(digest) | Self::XxHash128(digest) => digest.update(bytes),
         }
     }
 
@@ -213,6 +229,11 @@ impl Hasher {
             Self::Crc64 => crc64.to_be_bytes().to_vec(),
             Self::Sha1(digest) => digest.finalize().to_vec(),
             Self::Sha256(digest) => digest.finalize().to_vec(),
+            Self::Sha512(digest) => digest.finalize().to_vec(),
+            Self::Md5(digest) => digest.finalize().to_vec(),
+            Self::XxHash64(digest) => digest.digest().to_be_bytes().to_vec(),
+            Self::XxHash3(digest) => digest.digest().to_be_bytes().to_vec(),
+            Self::XxHash128(digest) => digest.digest128().to_be_bytes().to_vec(),
         }
     }
 }
@@ -244,7 +265,7 @@ pub(super) fn combined(algorithm: ChecksumAlgorithm, parts: impl Iterator<Item =
         ChecksumAlgorithm::Crc32 => CrcAlgorithm::Crc32IsoHdlc,
         ChecksumAlgorithm::Crc32c => CrcAlgorithm::Crc32Iscsi,
         ChecksumAlgorithm::Crc64Nvme => CrcAlgorithm::Crc64Nvme,
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => return None,
+        _ => return None,
     };
     let number = |value: &[u8]| value.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     let mut sum = crc_fast::checksum(crc, b"");
@@ -278,11 +299,26 @@ mod tests {
             (ChecksumAlgorithm::Crc64Nvme, "ae8b14860a799888"),
             (ChecksumAlgorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
             (ChecksumAlgorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+            (
+                ChecksumAlgorithm::Sha512,
+                "d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274ad27fcd5811b313d681f7e55ec02d73d499c95455b6b5bb503acf574fba8ffe85",
+            ),
+            (ChecksumAlgorithm::Md5, "25f9e794323b453885f5181f1b624d0b"),
+            (ChecksumAlgorithm::XxHash64, "8cb841db40e6ae83"),
         ];
         for (algorithm, value) in published {
             let digests = verdict(upload(b"123456789", claims(algorithm))).await.1.unwrap();
             assert_eq!(hex(digests.checksum(algorithm).unwrap()), value);
             assert_eq!(hex(&digests.md5), "25f9e794323b453885f5181f1b624d0b");
+        }
+        // Published for no bytes at all.
+        for (algorithm, value) in [
+            (ChecksumAlgorithm::XxHash64, "ef46db3751d8e999"),
+            (ChecksumAlgorithm::XxHash3, "2d06800538d394c2"),
+            (ChecksumAlgorithm::XxHash128, "99aa06d3014798d86001c324468d497f"),
+        ] {
+            assert_eq!(hex(&checksum(algorithm, b"")), value);
+            assert_eq!(checksum(algorithm, b"x").len(), algorithm.value_len());
         }
     }
 

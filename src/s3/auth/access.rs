@@ -85,6 +85,7 @@ impl S3Auth for Keyring {
 /// Decides for requests whose signature is checked: rights, then what nobody may ask for yet.
 pub struct Access {
     pub site: Site,
+    pub vouch_encryption: bool,
 }
 
 /// What an operation needs.
@@ -108,7 +109,7 @@ impl S3Access for Access {
         }
         let caller = cx.extensions_mut().get::<Caller>().cloned().ok_or_else(error::access_denied)?;
         self.check_rights(&caller, &op, cx).await?;
-        unbuilt::check(&op, cx.headers())?;
+        unbuilt::check(&op, cx.headers(), self.vouch_encryption)?;
         self.check_owner(cx).await
     }
 }

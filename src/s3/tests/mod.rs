@@ -1,6 +1,7 @@
 //! The whole face driven over HTTP, one file a topic. Each trap of s3s has its test here.
 
 mod buckets;
+mod forms;
 mod integrity;
 mod listing;
 mod model;

@@ -100,13 +100,6 @@ async fn what_sites_say_to_each_other_means_nothing_from_a_client() {
 }
 
 #[tokio::test]
-async fn a_form_upload_is_refused() {
-    let server = server().await;
-    let call = Call::new("POST", "/bucket").header("content-type", "multipart/form-data; boundary=x").body("--x--");
-    assert_eq!(server.raw(&call.anonymous()).await.told(), (501, "NotImplemented"));
-}
-
-#[tokio::test]
 async fn the_observer_hears_of_every_request() {
     let server = server().await;
     server.observed.0.lock().unwrap().clear();

@@ -147,7 +147,7 @@ async fn a_grant_counts_from_its_networks_and_for_its_ends_of_keys_only() {
     for (from, status, listed) in
         [(None, 403, &["bucket"][..]), (Some("11.0.0.1"), 403, &["bucket"]), (Some("10.1.1.1"), 200, &["bucket"])]
     {
-        server.from = from.map(|from| Source::new(from.parse().unwrap()));
+        server.from = from.map(|from| Source::new(from.parse().unwrap(), false));
         assert_eq!(server.send(Call::new("GET", "/bucket")).await.status, status, "{from:?}");
         assert_eq!(server.send(Call::new("GET", "/")).await.elements("Name"), listed, "{from:?}");
         assert_eq!(server.send(Call::new("PUT", "/bucket/a.log").body("x")).await.status, 200);
@@ -163,7 +163,7 @@ async fn a_bucket_is_listed_only_from_where_it_is_reached() {
     })
     .await;
     assert!(server.send(Call::new("GET", "/")).await.elements("Name").is_empty());
-    server.from = Some(Source::new("10.0.0.1".parse().unwrap()));
+    server.from = Some(Source::new("10.0.0.1".parse().unwrap(), false));
     assert_eq!(server.send(Call::new("GET", "/")).await.elements("Name"), ["bucket"]);
 }
 
