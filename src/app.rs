@@ -13,6 +13,7 @@ mod tls;
 mod watch;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ const WORKERS_PATIENCE: Duration = Duration::from_secs(10);
 /// People and probes need few connections and no patience.
 const ADMIN_CONNECTIONS: server::Settings = server::Settings {
     connections_max: 128,
+    per_source_max: 128,
+    streams_max: 32,
     header_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(60),
     drain: Duration::from_secs(1),
@@ -254,9 +257,12 @@ pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>
 }
 
 fn s3_connections(config: &Config) -> server::Settings {
-    let config::S3 { connections_max, header_timeout, idle_timeout, drain, .. } = &config.s3;
+    let config::S3 { connections_max, connections_per_source_max, header_timeout, idle_timeout, drain, .. } = &config.s3;
+    let count = |number: NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
     server::Settings {
-        connections_max: usize::try_from(connections_max.get()).unwrap_or(usize::MAX),
+        connections_max: count(*connections_max),
+        per_source_max: count(*connections_per_source_max),
+        streams_max: config.s3.http2_streams_max.get(),
         header_timeout: header_timeout.0,
         idle_timeout: idle_timeout.0,
         drain: drain.0,

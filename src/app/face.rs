@@ -1,5 +1,6 @@
 //! The S3 face: made of settings, and counted.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hyper::service::Service;
 
 use super::keys::Keys;
 use crate::config::{ByteSize, Config, Period};
-use crate::s3::{self, Observe, S3Layer};
+use crate::s3::{self, Observe, Pace, S3Layer};
 use crate::site::Site;
 use crate::telemetry::{Answered, Metrics};
 
@@ -34,6 +35,13 @@ fn settings(config: &Config) -> s3::Settings {
             put_bytes_max: limits.put_bytes_max.0,
             xml_bytes_max: bytes(limits.xml_bytes_max),
             form_fields_bytes_max: bytes(limits.form_fields_bytes_max),
+            header_bytes_max: bytes(limits.header_bytes_max),
+            held_bytes_max: bytes(limits.held_bytes_max),
+            body_bytes_per_second_min: limits.body_bytes_per_second_min.0,
+            key_pace: Pace {
+                requests_per_second_max: limits.key_requests_per_second_max.map(NonZeroU32::get),
+                bytes_per_second_max: limits.key_bytes_per_second_max.map(|size| size.0),
+            },
             signed_chunk_bytes_max: bytes(limits.signed_chunk_bytes_max),
             idle_max: config.s3.idle_timeout.0,
             clock_skew_s_max: seconds(limits.clock_skew_max),

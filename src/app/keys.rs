@@ -155,6 +155,8 @@ fn wanted(asked: AddKey) -> Result<Key, Refusal> {
     Ok(Key {
         access_key: asked.access_key.unwrap_or(made.access_key),
         secret_key: asked.secret_key.map_or(made.secret_key, Secret::new),
+        requests_per_second_max: None,
+        bytes_per_second_max: None,
         owner: asked.owner,
         expires: expires.map_err(|err| Refusal::Bad(format!("expires: {err}")))?,
         grants: asked.grants.into_iter().map(grant).collect::<Result<_, _>>()?,

@@ -23,6 +23,8 @@ use crate::tls::{self, Acceptor};
 /// the reader must give them up before, or a request meets the end of its connection.
 const CONNECTIONS: server::Settings = server::Settings {
     connections_max: 1024,
+    per_source_max: 1024,
+    streams_max: 32,
     header_timeout: Duration::from_secs(30),
     idle_timeout: Duration::from_secs(60),
     drain: Duration::from_secs(2),

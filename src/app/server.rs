@@ -1,5 +1,8 @@
 //! A listener and its connections: accepted up to a limit, with TLS or without, ended in peace.
 
+mod hello;
+mod sources;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use self::hello::Hello;
+use self::sources::Sources;
 use crate::model::Source;
 use crate::tasks::{Shutdown, Trigger};
 use crate::tls::Acceptor;
@@ -27,6 +32,10 @@ use crate::tls::Acceptor;
 pub struct Settings {
     /// Open connections; more wait in the kernel's queue.
     pub connections_max: usize,
+    /// Open connections from one address; more are closed at once.
+    pub per_source_max: usize,
+    /// Requests at once on a connection of HTTP/2: each may hold as much memory as a connection of HTTP/1.
+    pub streams_max: u32,
     /// For the headers of a request to arrive whole.
     pub header_timeout: Duration,
     /// For a client to take something of an answer that waits for it.
@@ -77,9 +86,6 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Asked<S> {
         self.service.call(request)
     }
 }
-
-/// Requests at once on a connection of HTTP/2: each may hold as much memory as a connection of HTTP/1.
-const STREAMS_MAX: u32 = 32;
 
 /// Wait after a failed accept: the process is out of file descriptors, and trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -152,6 +158,7 @@ impl Line {
         S: HttpService<B>,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
+        let stream = Hello::new(stream, self.handshake_timeout);
         let connection = self.http.serve_connection(TokioIo::new(stream), asked).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             debug!(error, "a connection ended early");
@@ -164,6 +171,7 @@ where
     S: HttpService<B>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
+    let sources = Sources::new(settings.per_source_max);
     let limit = Arc::new(Semaphore::new(settings.connections_max));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -173,12 +181,16 @@ where
             Some(_) = connections.join_next() => continue,
             () = line.shutdown.stopping() => break,
         };
+        let Some(share) = sources.enter(from.ip()) else {
+            debug!(%from, "closed a connection: its source has as many as it may");
+            continue;
+        };
         set_options(&stream, &settings);
         let source = Source::new(from.ip(), line.tls.is_some());
         let asked = Asked { service: service.clone(), source };
         let (line, watcher) = (line.clone(), graceful.watcher());
         connections.spawn(async move {
-            let _turn = turn;
+            let _held = (turn, share);
             line.speak(stream, asked, watcher).await;
         });
     }
@@ -191,7 +203,7 @@ fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(settings.header_timeout);
-    http.http2().max_concurrent_streams(STREAMS_MAX);
+    http.http2().max_concurrent_streams(settings.streams_max);
     http
 }
 
@@ -243,6 +255,8 @@ mod tests {
 
     const SETTINGS: Settings = Settings {
         connections_max: 2,
+        per_source_max: 2,
+        streams_max: 32,
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(60),
         drain: Duration::from_millis(300),
@@ -335,6 +349,29 @@ mod tests {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
         timeout(Duration::from_secs(5), answer_of(stream)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_connects_and_says_nothing_is_cut_off() {
+        let settings = Settings { header_timeout: Duration::from_millis(100), ..SETTINGS };
+        let server = slow_server(&Arc::default(), &Arc::default(), settings).await;
+        for said in [&b""[..], b"PRI * HTTP/2.0\r\n"] {
+            let mut stream = TcpStream::connect(server.address()).await.unwrap();
+            stream.write_all(said).await.unwrap();
+            timeout(Duration::from_secs(5), answer_of(stream)).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn one_source_has_no_more_than_its_share() {
+        let (arrived, answer) = (Arc::default(), Arc::default());
+        let settings = Settings { connections_max: 9, per_source_max: 1, ..SETTINGS };
+        let server = slow_server(&arrived, &answer, settings).await;
+        let first = ask(&server).await;
+        arrived.notified().await;
+        assert_eq!(answer_of(ask(&server).await).await, "");
+        answer.notify_one();
+        assert!(answer_of(first).await.ends_with("done"));
     }
 
     #[tokio::test]

@@ -72,6 +72,10 @@ pub struct S3 {
     pub form_signature_v2: bool,
     /// Open connections; more wait to be accepted.
     pub connections_max: NonZeroU32,
+    /// Open connections from one address; more are closed at once.
+    pub connections_per_source_max: NonZeroU32,
+    /// Requests at once on a connection of HTTP/2.
+    pub http2_streams_max: NonZeroU32,
     /// For a request's headers to arrive whole.
     pub header_timeout: Period,
     /// For the next piece of a body, either way.
@@ -90,6 +94,15 @@ pub struct Limits {
     pub xml_bytes_max: ByteSize,
     /// Fields of a form before its file, together: they are held in memory.
     pub form_fields_bytes_max: ByteSize,
+    /// Request line, names and values of headers together.
+    pub header_bytes_max: ByteSize,
+    /// What requests that are not answered yet may hold in memory together.
+    pub held_bytes_max: ByteSize,
+    /// The least a body brings, beyond what `idle_timeout` grants.
+    pub body_bytes_per_second_min: ByteSize,
+    /// Of each key that says nothing else in the keys file.
+    pub key_requests_per_second_max: Option<NonZeroU32>,
+    pub key_bytes_per_second_max: Option<ByteSize>,
     /// Largest signed chunk: it is held in memory until its signature is checked.
     pub signed_chunk_bytes_max: ByteSize,
     /// How far a client's clock may be from ours.

@@ -1,6 +1,7 @@
 //! The only place with S3's error codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
@@ -75,6 +76,12 @@ pub fn signature_mismatch() -> S3Error {
         Code::SignatureDoesNotMatch,
         "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
     )
+}
+
+/// A key that asks too often, and when it may ask again.
+pub fn slow_down(wait: Duration) -> S3Error {
+    let seconds = HeaderValue::from(wait.as_secs() + 1);
+    with_headers(refuse(Code::SlowDown, "Please reduce your request rate."), [(header::RETRY_AFTER, seconds)])
 }
 
 pub fn skewed() -> S3Error {
@@ -373,7 +380,6 @@ fn of_chunks(err: &(dyn StdError + 'static)) -> Option<S3Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn told(err: Error) -> (String, u16) {
         let err = from_site(err);

@@ -5,6 +5,8 @@
 //! answers 400 to headers that HTTP says to ignore, 500 to an XML body with a wrong hash, cannot take an XML body in
 //! chunks, and never checks the digest of one.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -13,9 +15,11 @@ use s3s::route::S3Route;
 use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3Error, S3Request, S3Response, S3Result, TrailingHeaders};
 
-use super::auth::{Caller, Keyring};
+use super::auth::{Caller, Key, Keyring};
 use super::conditions::Raw;
 use super::host::Hosts;
+use super::layer::Progress;
+use super::pace::{Pace, Paces};
 use super::{digest, error, sites, upload, uri};
 use crate::model::Source;
 use crate::peer::http::HOP;
@@ -71,6 +75,9 @@ pub struct Gate {
     /// Whether other sites take part in what is written here.
     pub others: bool,
     pub xml_bytes_max: usize,
+    pub paces: Paces,
+    /// Of each key that has none of its own.
+    pub pace: Pace,
 }
 
 #[async_trait]
@@ -106,6 +113,8 @@ impl Gate {
     async fn admit(&self, req: S3Request<Body>) -> S3Result<http::Request<Body>> {
         let access_key = &req.credentials.as_ref().ok_or_else(error::access_denied)?.access_key;
         let key = self.keys.usable(access_key).ok_or_else(error::unknown_access_key)?;
+        let progress = req.extensions.get::<Arc<Progress>>();
+        slow_down(&self.paces, self.pace, &key, progress.map(Arc::as_ref))?;
         let from = req.extensions.get::<Source>().map(|source| source.address);
         let caller = Caller::new(key, from);
         let (mut headers, mut body, mut extensions) = (req.headers, req.input, req.extensions);
@@ -166,6 +175,15 @@ impl Gate {
         }
         Ok(bytes)
     }
+}
+
+/// Counts a request of a key, of which there may be one too many, and puts the brake of the key on its bodies.
+pub fn slow_down(paces: &Paces, all: Pace, key: &Key, progress: Option<&Progress>) -> S3Result<()> {
+    let brake = paces.admit(&key.access_key, key.pace(all)).map_err(error::slow_down)?;
+    if let (Some(brake), Some(progress)) = (brake, progress) {
+        progress.brake(brake);
+    }
+    Ok(())
 }
 
 fn is_conditional_write(request: &http::Request<Body>) -> bool {

@@ -4,19 +4,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes that all requests together may hold. A signed chunk of the usual 64 to 128 KiB on each of 2,000 connections.
-const HELD_BYTES_MAX: usize = 256 << 20;
-
 /// There is no room for another piece.
 #[derive(Debug, thiserror::Error)]
-#[error("requests hold {HELD_BYTES_MAX} bytes in memory, the most they may")]
-pub struct TooMuch;
+#[error("requests hold {0} bytes in memory, the most they may")]
+pub struct TooMuch(usize);
 
 /// What all requests hold; clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Holding(Arc<AtomicUsize>);
+#[derive(Clone, Debug)]
+pub struct Holding {
+    bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
 
 impl Holding {
+    pub fn new(bytes_max: usize) -> Self {
+        Self { bytes: Arc::default(), bytes_max }
+    }
+
     /// The share of a request, which holds nothing yet.
     pub fn share(&self) -> Share {
         Share { all: self.clone(), bytes: AtomicUsize::new(0) }
@@ -34,14 +38,14 @@ impl Share {
     /// A piece came in.
     pub fn hold(&self, bytes: usize) -> Result<(), TooMuch> {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let before = self.all.0.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > HELD_BYTES_MAX { Err(TooMuch) } else { Ok(()) }
+        let before = self.all.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > self.all.bytes_max { Err(TooMuch(self.all.bytes_max)) } else { Ok(()) }
     }
 
     /// What came in was passed on.
     pub fn pass_on(&self) {
         let bytes = self.bytes.swap(0, Ordering::Relaxed);
-        self.all.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -57,14 +61,14 @@ mod tests {
 
     #[test]
     fn what_is_held_by_all_is_bounded_and_given_back() {
-        let all = Holding::default();
+        let all = Holding::new(1000);
         let (one, other) = (all.share(), all.share());
-        one.hold(HELD_BYTES_MAX - 1).unwrap();
+        one.hold(999).unwrap();
         other.hold(1).unwrap();
         other.hold(1).unwrap_err();
         one.pass_on();
         other.hold(1).unwrap();
         drop((one, other));
-        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+        assert_eq!(all.bytes.load(Ordering::Relaxed), 0);
     }
 }

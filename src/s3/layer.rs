@@ -6,11 +6,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -22,7 +21,8 @@ use tracing::Instrument;
 use super::final_chunk::Tail;
 use super::form::{self, Forms};
 use super::held::{Holding, Share};
-use super::idle::Patient;
+use super::idle::{Patience, Patient};
+use super::pace::{Brake, Waiting};
 use super::request_id::{RequestId, RequestIds};
 use super::{convert, encryption, error, gate, uri};
 
@@ -61,12 +61,19 @@ pub struct Progress {
     pub held: Share,
     /// Whether some of the body is still to come.
     unread: AtomicBool,
+    /// Known with the key; none where it may go as fast as it can.
+    brake: OnceLock<Brake>,
 }
 
 impl Progress {
     fn new(id: RequestId, held: Share) -> Self {
         let (bytes_in, unread) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { id, op: OnceLock::new(), started: Instant::now(), bytes_in, held, unread }
+        Self { id, op: OnceLock::new(), started: Instant::now(), bytes_in, held, unread, brake: OnceLock::new() }
+    }
+
+    /// Slows the bodies of this request down from now on.
+    pub fn brake(&self, brake: Brake) {
+        let _ = self.brake.set(brake);
     }
 
     /// Notes which operation the request turned out to be.
@@ -93,14 +100,13 @@ pub struct S3Layer {
     forms: Forms,
     ids: Arc<RequestIds>,
     observe: Arc<dyn Observe>,
-    /// How long a body may stand still.
-    idle_max: Duration,
     holding: Holding,
 }
 
 impl S3Layer {
-    pub(super) fn new(service: S3Service, forms: Forms, ids: RequestIds, observe: Arc<dyn Observe>, idle_max: Duration) -> Self {
-        Self { service, forms, ids: Arc::new(ids), observe, idle_max, holding: Holding::default() }
+    pub(super) fn new(service: S3Service, forms: Forms, ids: RequestIds, observe: Arc<dyn Observe>) -> Self {
+        let holding = Holding::new(forms.settings.limits.held_bytes_max);
+        Self { service, forms, ids: Arc::new(ids), observe, holding }
     }
 
     /// Answers one request.
@@ -113,7 +119,9 @@ impl S3Layer {
         let tail = Tail::of(request.headers().get(CONTENT_SHA256).map(HeaderValue::as_bytes));
         let one_at_a_time = request.version() < Version::HTTP_2;
         let expects = request.headers().contains_key(header::EXPECT);
-        let mut request = request.map(|body| watch_body(body, self.idle_max, counted, tail));
+        let limits = &self.forms.settings.limits;
+        let patience = Patience { idle_max: limits.idle_max, bytes_per_second_min: limits.body_bytes_per_second_min };
+        let mut request = request.map(|body| watch_body(body, patience, counted, tail));
         request.extensions_mut().insert(Arc::clone(&progress));
         let mut response = self.serve(request).instrument(span.clone()).await;
         if self.forms.settings.vouch_encryption && response.status().is_success() {
@@ -126,11 +134,13 @@ impl S3Layer {
         span.record("op", progress.op());
         span.in_scope(|| note(&response, &progress));
         let status = response.status().as_u16();
-        response.map(|body| Answer { body, sent: 0, status, progress, observe: self.observe })
+        response.map(|body| Answer { body, sent: 0, status, progress, observe: self.observe, waiting: Waiting::default() })
     }
 
     async fn serve(&self, request: Request<Body>) -> Response<Body> {
-        if let Err(refused) = refuse_early(request.uri().query(), request.headers()) {
+        let early = check_size(request.uri(), request.headers(), self.forms.settings.limits.header_bytes_max)
+            .and_then(|()| refuse_early(request.uri().query(), request.headers()));
+        if let Err(refused) = early {
             return document_of(refused);
         }
         if form::is_form(request.method(), request.headers()) {
@@ -156,6 +166,13 @@ impl hyper::service::Service<Request<Incoming>> for S3Layer {
         let layer = self.clone();
         Box::pin(async move { Ok(layer.answer(request).await) })
     }
+}
+
+/// Whether request line and headers are no larger than they may be.
+fn check_size(uri: &Uri, headers: &HeaderMap, bytes_max: usize) -> Result<(), S3Error> {
+    let line = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if line + lines > bytes_max { Err(error::headers_too_large()) } else { Ok(()) }
 }
 
 /// Ways to sign that we do not offer: s3s would ignore a session token, and answer SigV2 in its own words.
@@ -247,12 +264,12 @@ fn micros(progress: &Progress) -> u64 {
 }
 
 /// A request's body, counted as it travels. A request without one is left as it is.
-fn watch_body(body: Incoming, idle_max: Duration, progress: Arc<Progress>, tail: Option<Tail>) -> Body {
+fn watch_body(body: Incoming, patience: Patience, progress: Arc<Progress>, tail: Option<Tail>) -> Body {
     if body.is_end_stream() {
         return Body::empty();
     }
     progress.unread.store(true, Ordering::Relaxed);
-    Body::http_body(Watched { body: Patient::new(body, idle_max), progress, tail })
+    Body::http_body(Watched { body: Patient::new(body, patience), progress, tail, waiting: Waiting::default() })
 }
 
 struct Watched {
@@ -260,6 +277,7 @@ struct Watched {
     progress: Arc<Progress>,
     /// Taken when the end was checked.
     tail: Option<Tail>,
+    waiting: Waiting,
 }
 
 impl http_body::Body for Watched {
@@ -267,6 +285,7 @@ impl http_body::Body for Watched {
     type Error = StdError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        std::task::ready!(self.waiting.poll(cx));
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         if frame.is_none() || self.body.is_end_stream() {
             self.progress.unread.store(false, Ordering::Relaxed);
@@ -280,7 +299,9 @@ impl http_body::Body for Watched {
             if let Some(tail) = &mut self.tail {
                 tail.pass(data);
             }
-            self.progress.held.hold(data.len())?;
+            let this = &mut *self;
+            this.waiting.after(this.progress.brake.get(), data.len());
+            this.progress.held.hold(data.len())?;
         }
         Poll::Ready(Some(frame))
     }
@@ -301,6 +322,7 @@ pub struct Answer {
     status: u16,
     progress: Arc<Progress>,
     observe: Arc<dyn Observe>,
+    waiting: Waiting,
 }
 
 impl http_body::Body for Answer {
@@ -308,11 +330,17 @@ impl http_body::Body for Answer {
     type Error = StdError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        std::task::ready!(self.waiting.poll(cx));
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let this = &mut *self;
         match &frame {
-            Some(Ok(frame)) => self.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                this.sent += bytes as u64;
+                this.waiting.after(this.progress.brake.get(), bytes);
+            }
             // hyper closes the connection without a proper end: the client must not take this for the whole.
-            Some(Err(err)) => tracing::warn!(id = %self.progress.id, error = %err, sent = self.sent, "an answer broke off"),
+            Some(Err(err)) => tracing::warn!(id = %this.progress.id, error = %err, sent = this.sent, "an answer broke off"),
             None => {}
         }
         Poll::Ready(frame)

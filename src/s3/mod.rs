@@ -26,6 +26,7 @@ mod multipart;
 mod multipart_list;
 mod object;
 mod outgoing;
+mod pace;
 mod request_id;
 mod settings;
 mod sites;
@@ -52,6 +53,7 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 
 pub use auth::{Expiry, Grant, Key, Keyring, KeysError, Right, Secret};
 pub use layer::{Answer, Observe, S3Layer, Unobserved};
+pub use pace::Pace;
 pub use settings::{Limits, Settings};
 
 use crate::clock::SystemClock;
@@ -76,12 +78,15 @@ pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) 
     let settings = Arc::clone(&face.settings);
     let hosts = host::Hosts::new(&settings.domains);
     let operations = operations(face.clone(), &hosts);
+    let paces = pace::Paces::default();
     let gate = gate::Gate {
         operations: operations.clone(),
         hosts: hosts.clone(),
         keys: keys.clone(),
         others: !face.site.neighbours().in_scope().is_empty(),
         xml_bytes_max: settings.limits.xml_bytes_max,
+        paces: paces.clone(),
+        pace: settings.limits.key_pace,
     };
     let forms = form::Forms {
         operations,
@@ -89,13 +94,14 @@ pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) 
         keys: keys.clone(),
         settings: Arc::clone(&settings),
         wall: Arc::new(SystemClock),
+        paces,
     };
     let mut builder = S3ServiceBuilder::new(SignaturesOnly);
     builder.set_config(Arc::new(StaticConfigProvider::new(settings.for_s3s())));
     builder.set_host(hosts);
     builder.set_auth(keys);
     builder.set_route(gate);
-    S3Layer::new(builder.build(), forms, request_id::RequestIds::from_seed(seed), observe, settings.limits.idle_max)
+    S3Layer::new(builder.build(), forms, request_id::RequestIds::from_seed(seed), observe)
 }
 
 /// The second pass: parses and dispatches what the gate has admitted.

@@ -253,7 +253,8 @@ mod tests {
         assert_eq!(chosen(&[(name, "SHA256"), (kind, "FULL_OBJECT")]), Err("InvalidRequest".into()));
         assert_eq!(chosen(&[(name, "CRC64NVME"), (kind, "COMPOSITE")]), Err("InvalidRequest".into()));
         assert_eq!(chosen(&[(kind, "COMPOSITE")]), Err("InvalidRequest".into()));
-        assert_eq!(chosen(&[(name, "SHA512")]), Err("NotImplemented".into()));
+        assert_eq!(chosen(&[(name, "XXHASH128")]), Ok(Some((ChecksumAlgorithm::XxHash128, ChecksumKind::Composite))));
+        assert_eq!(chosen(&[(name, "ROT13")]), Err("InvalidRequest".into()));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use s3s::config::S3Config;
 use s3s::region::Region;
 
+use super::pace::Pace;
+
 /// How S3 is spoken. `config` refuses names that are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -31,6 +33,14 @@ pub struct Limits {
     pub xml_bytes_max: usize,
     /// Fields of a form before its file, bytes together: they are held in memory.
     pub form_fields_bytes_max: usize,
+    /// Request line, names and values of headers, bytes together.
+    pub header_bytes_max: usize,
+    /// What all requests together may hold in memory, bytes.
+    pub held_bytes_max: usize,
+    /// The least that a body brings while it is waited for, beyond what `idle_max` grants.
+    pub body_bytes_per_second_min: u64,
+    /// Of each key that has none of its own.
+    pub key_pace: Pace,
     /// Largest signed chunk, bytes: it is held in memory until its signature is checked.
     pub signed_chunk_bytes_max: usize,
     /// How long a body may stand still.
@@ -62,6 +72,11 @@ impl Default for Limits {
             put_bytes_max: 5 << 30,
             xml_bytes_max: 8 << 20,
             form_fields_bytes_max: 20 << 10,
+            header_bytes_max: 32 << 10,
+            // A signed chunk of the usual 64 to 128 KiB on each of 2,000 connections.
+            held_bytes_max: 256 << 20,
+            body_bytes_per_second_min: 256,
+            key_pace: Pace::default(),
             // SDKs sign chunks of 64 KiB (minio-go, and with it mc, warp and restic), 80 KiB (.NET) or 128 KiB (Java), and
             // others sign none: what they send in larger chunks is unsigned, which passes by as it comes.
             signed_chunk_bytes_max: 1 << 20,

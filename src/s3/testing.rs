@@ -13,7 +13,7 @@ use s3s::dto::{Timestamp, TimestampFormat};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Face, Grant, Key, Keyring, Observe, Right, S3Layer, Secret, Settings, service};
+use super::{Face, Grant, Key, Keyring, Observe, Right, S3Layer, Settings, service};
 use crate::clock::{SystemClock, WallClock};
 use crate::model::{Source, hex};
 use crate::site::Site;
@@ -58,13 +58,7 @@ pub async fn server_with(settings: Settings) -> Server {
 
 /// The S3 face over this site, where it makes the bucket `bucket`.
 pub async fn server_over(site: Site, settings: Settings) -> Server {
-    let key = |access: &str, grant| Key {
-        access_key: access.into(),
-        secret_key: Secret::new(SECRET_KEY),
-        owner: "tester".into(),
-        expires: None,
-        grants: vec![grant],
-    };
+    let key = |access: &str, grant| Key { grants: vec![grant], ..Key::with_every_right(access, SECRET_KEY, "tester") };
     let some = Grant { prefix: "p/".into(), ..Grant::on("bucket*", &[Right::Read, Right::Write]) };
     let own = Grant { owned: None, ..Grant::everything() };
     let other = Key { owner: "other".into(), ..key(OTHER_KEY, own) };

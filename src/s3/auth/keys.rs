@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -12,6 +13,7 @@ use super::expiry::Expiry;
 use super::keys_file;
 use super::rights::Grant;
 use crate::clock::{SystemClock, WallClock};
+use crate::s3::pace::Pace;
 
 /// A secret access key. Has no `Debug` that shows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,12 @@ pub struct Key {
     /// From when on it is as if it were not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Expiry>,
+    /// How many requests a second it may make, where it is not what the settings say of every key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second_max: Option<NonZeroU32>,
+    /// How many bytes a second its bodies may have, both ways together; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second_max: Option<NonZeroU64>,
     #[serde(default)]
     pub grants: Vec<Grant>,
 }
@@ -101,7 +109,23 @@ impl Key {
     /// A key that is given, as by the environment.
     pub fn with_every_right(access_key: &str, secret_key: &str, owner: &str) -> Self {
         let grants = vec![Grant::everything()];
-        Self { access_key: access_key.into(), secret_key: Secret::new(secret_key), owner: owner.into(), expires: None, grants }
+        Self {
+            access_key: access_key.into(),
+            secret_key: Secret::new(secret_key),
+            owner: owner.into(),
+            expires: None,
+            requests_per_second_max: None,
+            bytes_per_second_max: None,
+            grants,
+        }
+    }
+
+    /// How fast it may go, where this is what every key may.
+    pub fn pace(&self, all: Pace) -> Pace {
+        Pace {
+            requests_per_second_max: self.requests_per_second_max.map(NonZeroU32::get).or(all.requests_per_second_max),
+            bytes_per_second_max: self.bytes_per_second_max.map(NonZeroU64::get).or(all.bytes_per_second_max),
+        }
     }
 
     /// Whether requests can be signed with it.

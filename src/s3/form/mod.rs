@@ -29,6 +29,7 @@ use super::auth::{Caller, Keyring};
 use super::gate::{self, Asked};
 use super::host::Hosts;
 use super::layer::{Progress, StdError};
+use super::pace::Paces;
 use super::{Settings, error, uri};
 use crate::clock::WallClock;
 use crate::model::Source;
@@ -46,6 +47,7 @@ pub struct Forms {
     pub keys: Keyring,
     pub settings: Arc<Settings>,
     pub wall: Arc<dyn WallClock>,
+    pub paces: Paces,
 }
 
 /// Where a form was sent, and by whom.
@@ -152,6 +154,7 @@ impl Forms {
         signed.check(encoded, key.secret_key.expose())?;
         let policy = Policy::read(encoded)?;
         policy.check(fields, &target.bucket, now_ms)?;
+        gate::slow_down(&self.paces, self.settings.limits.key_pace, &key, target.progress.as_deref())?;
         let from = target.source.as_ref().map(|source| source.address);
         Ok(Admitted { caller: Some(Caller::new(key, from)), length: policy.length })
     }

@@ -53,7 +53,8 @@ impl Policy {
         let bytes = BASE64.decode(encoded.trim()).map_err(|_| error::invalid_policy("Invalid Base64 encoding"))?;
         let document: Document = serde_json::from_slice(&bytes).map_err(|_| error::invalid_policy("Invalid JSON"))?;
         let expiration = document.expiration.ok_or_else(|| error::invalid_policy("Policy missing expiration"))?;
-        let time = Timestamp::parse(TimestampFormat::DateTime, &expiration).ok();
+        let has_its_form = expiration.contains('T') && expiration.ends_with('Z');
+        let time = Timestamp::parse(TimestampFormat::DateTime, &expiration).ok().filter(|_| has_its_form);
         let expires_ms = time.and_then(|time| convert::millis(&time));
         let expires_ms = expires_ms.ok_or_else(|| error::invalid_policy("Invalid 'expiration' value"))?;
         let conditions = document.conditions.ok_or_else(|| error::invalid_policy("Policy missing conditions"))?;

@@ -1,5 +1,7 @@
 //! Who may speak: signatures, keys, rights.
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use super::super::testing::{ACCESS_KEY, Call, LIMITED_KEY, OTHER_KEY, SECRET_KEY, Server, server, server_with};
 use crate::model::Source;
 use crate::s3::{Face, Grant, Key, Keyring, Right, Settings, service};
@@ -165,6 +167,34 @@ async fn a_bucket_is_listed_only_from_where_it_is_reached() {
     assert!(server.send(Call::new("GET", "/")).await.elements("Name").is_empty());
     server.from = Some(Source::new("10.0.0.1".parse().unwrap(), false));
     assert_eq!(server.send(Call::new("GET", "/")).await.elements("Name"), ["bucket"]);
+}
+
+#[tokio::test]
+async fn a_key_goes_no_faster_than_it_may() {
+    let server = with_key(|key| Key { requests_per_second_max: NonZeroU32::new(3), ..key }).await;
+    let mut told = Vec::new();
+    for _ in 0..9 {
+        told.push(server.send(Call::new("GET", "/bucket")).await.status);
+    }
+    assert!(told[..3].iter().all(|status| *status == 200) && told.contains(&503), "{told:?}");
+    let slow = server.send(Call::new("GET", "/bucket")).await;
+    assert_eq!((slow.told(), slow.header("retry-after")), ((503, "SlowDown"), Some("1")));
+    let server = with_key(|key| Key { bytes_per_second_max: NonZeroU64::new(200_000), ..key }).await;
+    let began = tokio::time::Instant::now();
+    server.send(Call::new("PUT", "/bucket/k").body(vec![0; 200_000])).await;
+    assert_eq!(server.get("k").await.body.len(), 200_000);
+    assert!(began.elapsed().as_millis() > 500, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn headers_and_targets_have_their_limit() {
+    let server = server().await;
+    let large = "x".repeat(33 << 10);
+    for call in
+        [Call::new("GET", "/bucket/k").header("x-amz-date-of", &large), Call::new("GET", &format!("/bucket?prefix={large}"))]
+    {
+        assert_eq!(server.send(call).await.told(), (400, "RequestHeaderSectionTooLarge"));
+    }
 }
 
 #[tokio::test]
