@@ -114,7 +114,7 @@ impl Gate {
         let access_key = &req.credentials.as_ref().ok_or_else(error::access_denied)?.access_key;
         let key = self.keys.usable(access_key).ok_or_else(error::unknown_access_key)?;
         let progress = req.extensions.get::<Arc<Progress>>();
-        slow_down(&self.paces, self.pace, &key, progress.map(Arc::as_ref))?;
+        slow_down(&self.paces, self.pace, &key, progress.map(Arc::as_ref)).await?;
         let from = req.extensions.get::<Source>().map(|source| source.address);
         let caller = Caller::new(key, from);
         let (mut headers, mut body, mut extensions) = (req.headers, req.input, req.extensions);
@@ -178,9 +178,10 @@ impl Gate {
 }
 
 /// Counts a request of a key, of which there may be one too many, and puts the brake of the key on its bodies.
-pub fn slow_down(paces: &Paces, all: Pace, key: &Key, progress: Option<&Progress>) -> S3Result<()> {
-    let brake = paces.admit(&key.access_key, key.pace(all)).map_err(error::slow_down)?;
-    if let (Some(brake), Some(progress)) = (brake, progress) {
+pub async fn slow_down(paces: &Paces, all: Pace, key: &Key, progress: Option<&Progress>) -> S3Result<()> {
+    let Some(brake) = paces.admit(&key.access_key, key.pace(all)).map_err(error::slow_down)? else { return Ok(()) };
+    brake.settled().await;
+    if let Some(progress) = progress {
         progress.brake(brake);
     }
     Ok(())

@@ -149,6 +149,6 @@ mod tests {
             read += frame.unwrap().into_data().unwrap().len();
             sleep(Duration::from_secs(600)).await;
         }
-        assert_eq!(read, 3);
+        assert_eq!(read, 3 * 1024);
     }
 }

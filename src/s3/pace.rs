@@ -79,6 +79,15 @@ fn take_if(due: &Mutex<Instant>, cost: Duration) -> Result<(), Duration> {
 }
 
 impl Brake {
+    /// Until what went by before is paid for: bodies of one piece would never wait otherwise.
+    pub async fn settled(&self) {
+        let due = *self.gone.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahead = due.saturating_duration_since(Instant::now());
+        if ahead > AHEAD {
+            sleep(ahead - AHEAD).await;
+        }
+    }
+
     /// Bytes went by: how long the next ones are to wait.
     fn charge(&self, bytes: usize) -> Duration {
         let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
@@ -145,6 +154,9 @@ mod tests {
         }
         std::future::poll_fn(|cx| waiting.poll(cx)).await;
         assert_eq!(began.elapsed().as_secs(), 4, "five seconds of bytes, one of them ahead");
+        one.as_ref().unwrap().charge(3000);
+        other.unwrap().settled().await;
+        assert_eq!(began.elapsed().as_secs(), 7, "a body that begins waits for those before it");
     }
 
     #[tokio::test]

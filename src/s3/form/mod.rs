@@ -129,7 +129,7 @@ impl Forms {
     /// Takes the file, if the fields before it allow it.
     async fn store<S: fields::Source>(&self, target: &Target, fields: &Fields, file: Part<'_, S>) -> S3Result<Response<Body>> {
         let key = fields.get("key").ok_or_else(|| error::missing_form_field("key"))?;
-        let admitted = self.admit(target, fields)?;
+        let admitted = self.admit(target, fields).await?;
         let (pieces, body) = mpsc::channel(1);
         let request = put(target, key, fields, admitted.caller, body)?;
         let (answered, ()) = tokio::join!(self.operations.call(request), send(file, pieces, admitted.length));
@@ -140,7 +140,7 @@ impl Forms {
         Ok(answer::of(stored, target, key, fields))
     }
 
-    fn admit(&self, target: &Target, fields: &Fields) -> S3Result<Admitted> {
+    async fn admit(&self, target: &Target, fields: &Fields) -> S3Result<Admitted> {
         if fields.get("x-amz-security-token").is_some_and(|token| !token.is_empty()) {
             return Err(error::invalid_token());
         }
@@ -154,7 +154,7 @@ impl Forms {
         signed.check(encoded, key.secret_key.expose())?;
         let policy = Policy::read(encoded)?;
         policy.check(fields, &target.bucket, now_ms)?;
-        gate::slow_down(&self.paces, self.settings.limits.key_pace, &key, target.progress.as_deref())?;
+        gate::slow_down(&self.paces, self.settings.limits.key_pace, &key, target.progress.as_deref()).await?;
         let from = target.source.as_ref().map(|source| source.address);
         Ok(Admitted { caller: Some(Caller::new(key, from)), length: policy.length })
     }

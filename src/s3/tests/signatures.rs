@@ -182,7 +182,9 @@ async fn a_key_goes_no_faster_than_it_may() {
     let server = with_key(|key| Key { bytes_per_second_max: NonZeroU64::new(200_000), ..key }).await;
     let began = tokio::time::Instant::now();
     server.send(Call::new("PUT", "/bucket/k").body(vec![0; 200_000])).await;
-    assert_eq!(server.get("k").await.body.len(), 200_000);
+    for _ in 0..2 {
+        assert_eq!(server.get("k").await.body.len(), 200_000);
+    }
     assert!(began.elapsed().as_millis() > 500, "{:?}", began.elapsed());
 }
 
