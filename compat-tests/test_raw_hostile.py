@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import select
 import socket
 import time
 from typing import Callable
@@ -22,6 +23,7 @@ import sigv4
 from chunked import SIGNED, SIGNED_TRAILER, UNSIGNED_TRAILER
 
 PATIENCE_S = 15
+ANSWER_S = 0.5  # a whole request is answered by then
 Case = Callable[[rawhttp.Client, str], int]
 CASES: dict[str, Case] = {}
 
@@ -55,7 +57,9 @@ def wire(raw: rawhttp.Client, sent: bytes) -> int:
         connection.settimeout(PATIENCE_S)
         try:
             connection.sendall(sent)
-            connection.shutdown(socket.SHUT_WR)
+            # Who hangs up early may lose an answer that is on its way; who never does waits for one that never comes.
+            if not select.select([connection], [], [], ANSWER_S)[0]:
+                connection.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # hung up while we were still talking
         return status_of(connection)
@@ -163,7 +167,7 @@ for name, frames in {
     "headers that are none": SETTINGS + frame(1, 5, 1, b"\xff\xff\xff\xff"), "even stream": SETTINGS + frame(1, 5, 2, b"\x82"), "settings of odd length": frame(4, 0, 0, b"12345"),
     "settings for a stream": frame(4, 0, 1, b""), "window of nothing": SETTINGS + frame(8, 0, 0, b"\0\0\0\0"), "window too large": SETTINGS + frame(8, 0, 0, b"\x7f\xff\xff\xff") * 2,
     "continuation of nothing": SETTINGS + frame(9, 4, 1, b"\x82"), "endless continuation": SETTINGS + frame(1, 0, 1, b"\x82") + frame(9, 0, 1, b"\x40" + b"\x01a\x01b") * 5_000,
-    "ping of odd length": SETTINGS + frame(6, 0, 0, b"1"), "push": SETTINGS + frame(5, 4, 1, b"\0\0\0\2\x82"), "no settings": frame(1, 5, 1, b"\x82"),
+    "ping of odd length": SETTINGS + frame(6, 0, 0, b"1"), "push": SETTINGS + frame(5, 4, 1, b"\0\0\0\2\x82"),
     "opened and reset a thousand times": SETTINGS + b"".join(frame(1, 5, n, b"\x82\x84\x86\x41\x01x") + frame(3, 0, n, b"\0\0\0\x08") for n in range(1, 2_001, 2)),
 }.items():
     case(f"HTTP/2: {name}", sent(PREFACE + frames))
@@ -203,7 +207,7 @@ def presigned(edit: Callable[[str], str] = lambda target: target, verb: str = "P
 
 for lives in [0, -1, 604_801, 10**12]:
     case(f"presigned for {lives} s", presigned(lives_s=lives))
-for text in ["abc", "", "1e3", "60.5", "0x3c", "+60", "99999999999999999999999", "6%30", "%00"]:
+for text in ["abc", "", "1e3", "60.5", "0x3c", "+60", "99999999999999999999999", "%00"]:
     case(f"presigned for {text!r}", presigned(lambda target, text=text: target.replace("X-Amz-Expires=60", f"X-Amz-Expires={text}")))
 for parameter in ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature"]:
     case(f"presigned without {parameter}", presigned(lambda target, parameter=parameter: target.replace(f"X-Amz-{parameter}=", f"X-Was-{parameter}=")))
@@ -256,7 +260,7 @@ for payload in [SIGNED_TRAILER, UNSIGNED_TRAILER]:
     case(f"trailer that is none in {word}", upload(payload=payload, trailer={"x-amz-meta-a": "b"}))
     case(f"trailer promised and absent in {word}", upload(payload=payload, more={"x-amz-trailer": "x-amz-checksum-crc32"}))
     case(f"trailer cut in {word}", upload(payload=payload, trailer=CRC, cut=12))
-for payload in ["STREAMING", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "STREAMING-NOTHING", "0" * 63, "g" * 64, "", "signed", "0" * 64]:
+for payload in ["STREAMING", "STREAMING-NOTHING", "0" * 63, "g" * 64, "", "signed", "0" * 64]:
     case(f"payload hash {payload[:30]!r} of {len(payload)}", call("PUT", "/{b}/k", body=b"abc", payload=payload or " "))
 for name, body in {
     "no chunks at all": b"abc", "size that is none": b"zz;chunk-signature=" + b"0" * 64 + b"\r\nabc\r\n", "no signature": b"3\r\nabc\r\n0\r\n\r\n", "negative size": b"-3;chunk-signature=" + b"0" * 64 + b"\r\nabc\r\n",
@@ -321,7 +325,7 @@ for name, source in {
 # Parameters and headers of S3.
 
 for query in [
-    {"max-keys": "-1"}, {"max-keys": "abc"}, {"max-keys": "9" * 20}, {"max-keys": "1.5"}, {"list-type": "3"}, {"list-type": "abc"}, {"list-type": "2", "continuation-token": "%%%"}, {"list-type": "2", "continuation-token": ""}, {"list-type": "2", "fetch-owner": "perhaps"},
+    {"max-keys": "-1"}, {"max-keys": "abc"}, {"max-keys": "9" * 20}, {"max-keys": "1.5"}, {"list-type": "3"}, {"list-type": "abc"}, {"list-type": "2", "continuation-token": "%%%"}, {"list-type": "2", "fetch-owner": "perhaps"},
     {"encoding-type": "rot13"}, {"uploads": "", "max-uploads": "-1"}, {"uploads": "", "encoding-type": "x"}, {"versions": "", "max-keys": "-5"}, {"versions": "", "version-id-marker": "x"},
 ]:
     case(f"listing {query}", call("GET", "/{b}", query))
@@ -331,7 +335,7 @@ for query in [
     case(f"part {str(query)[:60]}", call("PUT", "/{b}/k", query, body=b"abc"))
 for query in [{"partNumber": "0"}, {"partNumber": "-1"}, {"partNumber": "x"}, {"versionId": "x"}, {"versionId": "../x"}, {"uploadId": "x", "max-parts": "-1"}, {"uploadId": "none"}]:
     case(f"read {query}", call("GET", "/{b}/k", query))
-for target in ["prefix=a&prefix=b", "uploadId=a&uploadId=b&partNumber=1", "max-keys=1&max-keys=2", "max-keys=%ff", "x-id=DeleteBucket", "x-id=a&x-id=b"]:
+for target in ["prefix=a&prefix=b", "max-keys=1&max-keys=2", "max-keys=%ff", "x-id=DeleteBucket", "x-id=a&x-id=b"]:
     def twice(raw: rawhttp.Client, bucket: str, target: str = target) -> int:
         pairs = sorted(target.split("&"))
         date = sigv4.amz_date()

@@ -78,6 +78,17 @@ pub fn signature_mismatch() -> S3Error {
     )
 }
 
+pub fn wrong_service(service: &str) -> S3Error {
+    let text =
+        format!("The authorization header is malformed; incorrect service \"{service}\". This endpoint belongs to \"s3\".");
+    refuse(Code::AuthorizationHeaderMalformed, text)
+}
+
+/// Of a presigned URL.
+pub fn wrong_algorithm() -> S3Error {
+    refuse(Code::AuthorizationQueryParametersError, "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"")
+}
+
 /// A key that asks too often, and when it may ask again.
 pub fn slow_down(wait: Duration) -> S3Error {
     let seconds = HeaderValue::from(wait.as_secs() + 1);

@@ -119,6 +119,7 @@ impl Gate {
         let caller = Caller::new(key, from);
         let (mut headers, mut body, mut extensions) = (req.headers, req.input, req.extensions);
         let uri = without_signature(&req.uri, &mut headers)?;
+        check_listing(&uri)?;
         // Said between sites only: whoever says it here would switch off what is done for a client.
         headers.remove(&HOP);
         // Clients send back what they were answered, as S3's own such headers.
@@ -265,6 +266,12 @@ fn hoist(name: &str, value: &str, headers: &mut HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
+/// s3s takes a list type that nobody knows for the first.
+fn check_listing(uri: &Uri) -> S3Result<()> {
+    let unknown = uri::parameters(uri.query()).any(|(name, value)| name == "list-type" && value != "2");
+    if unknown { Err(error::invalid_argument("Invalid List Type specified in Request")) } else { Ok(()) }
+}
+
 /// Makes Content-Length tell the length of the decoded body.
 fn settle_length(headers: &mut HeaderMap, body: &Body, method: &Method) -> S3Result<()> {
     let decoded = headers.remove("x-amz-decoded-content-length");
@@ -294,6 +301,13 @@ mod tests {
         assert_eq!(clean, "/b/k%2F1?partNumber=1&tagging");
         assert_eq!(headers["x-amz-acl"], "public-read");
         assert!(!headers.contains_key("x-amz-checksum-crc32"));
+    }
+
+    #[test]
+    fn a_list_type_that_nobody_knows_is_refused() {
+        let told = |target: &str| check_listing(&target.parse().unwrap()).is_ok();
+        assert!(told("/b?list-type=2&prefix=a") && told("/b?prefix=list-type") && told("/b"));
+        assert!(!told("/b?list-type=3") && !told("/b?list-type") && !told("/b?list-type=2&list-type=1"));
     }
 
     #[test]

@@ -186,10 +186,25 @@ fn refuse_early(query: Option<&str>, headers: &HeaderMap) -> Result<(), S3Error>
     if v2_header || uri::has_parameter(query, "AWSAccessKeyId") || uri::has_parameter(query, "Signature") {
         return Err(error::signature_v2());
     }
+    let algorithm = uri::parameters(query).find(|(name, _)| *name == "X-Amz-Algorithm");
+    if algorithm.is_some_and(|(_, algorithm)| algorithm != "AWS4-HMAC-SHA256") {
+        return Err(error::wrong_algorithm());
+    }
+    if let Some(service) = foreign_service(authorization) {
+        return Err(error::wrong_service(&service));
+    }
     if uri::parameters(query).any(|(name, value)| name == "X-Amz-Expires" && value.starts_with('-')) {
         return Err(error::expired());
     }
     Ok(())
+}
+
+/// The service that a signature is for, where it is another than ours: s3s would call that not implemented.
+fn foreign_service(authorization: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(authorization).ok()?;
+    let scope = text.split_once("Credential=")?.1.split(',').next()?.trim();
+    let service = scope.rsplit('/').nth(1).filter(|_| scope.split('/').count() >= 5)?;
+    (service != "s3").then(|| service.to_owned())
 }
 
 /// A body whose hash is signed but whose length is not said, as some HTTP libraries send small ones: s3s needs the length
@@ -386,5 +401,13 @@ mod tests {
         assert_eq!(told(None, "x-amz-security-token", "bogus"), Err("InvalidToken".into()));
         assert_eq!(told(Some("X-Amz-Security-Token=bogus"), "host", "h"), Err("InvalidToken".into()));
         assert_eq!(told(Some("X-Amz-Signature=b"), "authorization", "AWS4-HMAC-SHA256 x"), Ok(()));
+        let scope = "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/s3/aws4_request, SignedHeaders=host";
+        assert_eq!(told(None, "authorization", scope), Ok(()));
+        assert_eq!(
+            told(Some("X-Amz-Algorithm=&X-Amz-Signature=b"), "host", "h"),
+            Err("AuthorizationQueryParametersError".into())
+        );
+        let foreign = "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host";
+        assert_eq!(told(None, "authorization", foreign), Err("AuthorizationHeaderMalformed".into()));
     }
 }
