@@ -1,6 +1,7 @@
 //! A listener and its connections: accepted up to a limit, with TLS or without, ended in peace.
 
 mod hello;
+mod linger;
 mod sources;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use self::hello::Hello;
+use self::linger::Linger;
 use self::sources::Sources;
 use crate::model::Source;
 use crate::tasks::{Shutdown, Trigger};
@@ -158,7 +160,7 @@ impl Line {
         S: HttpService<B>,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        let stream = Hello::new(stream, self.handshake_timeout);
+        let stream = Linger::new(Hello::new(stream, self.handshake_timeout));
         let connection = self.http.serve_connection(TokioIo::new(stream), asked).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             debug!(error, "a connection ended early");

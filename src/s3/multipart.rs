@@ -172,7 +172,9 @@ impl Told {
         let mut response = xml::response(self.output(done)?, [self.object.key.as_str()]);
         let Some(written) = written else { return Ok(response) };
         response.headers = convert::stamp_header(written.stamp);
-        versioning::put_header(face, &self.object.bucket, written.slot, &mut response.headers).await?;
+        if let Some(version) = versioning::written(written.slot) {
+            convert::put_header(&mut response.headers, HeaderName::from_static("x-amz-version-id"), &version);
+        }
         Wait::until_there(wait, &face.site, &self.object, written.slot, &mut response.headers).await;
         Ok(response)
     }

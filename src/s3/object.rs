@@ -42,7 +42,7 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
         ..PutObjectOutput::default()
     };
     show_checksum!(output, written.checksum.algorithm, convert::checksum_text(&written.checksum, 1));
-    output.version_id = versioning::shown(face, &object.bucket, written.slot).await?;
+    output.version_id = versioning::written(written.slot);
     let mut headers = convert::stamp_header(written.stamp);
     let what = Expiring { key: object.key.as_str(), tags: &tags, size: Some(written.size) };
     lifecycle::show(face, &object.bucket, what, written.stamp.ms(), &mut headers).await?;

@@ -23,7 +23,12 @@ pub async fn shown(face: &Face, bucket: &BucketName, slot: Slot) -> S3Result<Opt
     Ok((info.versioning != Versioning::Off).then(|| slot.to_string()))
 }
 
-/// The same in the headers of an answer.
+/// What the answer to a write calls the version it made; nothing where it is the null one.
+pub fn written(slot: Slot) -> Option<String> {
+    matches!(slot, Slot::Version(_)).then(|| slot.to_string())
+}
+
+/// What an answer calls a version, in its headers.
 pub async fn put_header(face: &Face, bucket: &BucketName, slot: Slot, headers: &mut HeaderMap) -> S3Result<()> {
     if let Some(version) = shown(face, bucket, slot).await? {
         convert::put_header(headers, VERSION_ID, &version);
