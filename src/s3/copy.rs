@@ -13,7 +13,7 @@ use super::convert::{self, show_checksum};
 use super::gate::Asked;
 use super::sites::Wait;
 use super::{Face, bucket, error, lock, multipart, object, versioning};
-use crate::model::{Checksum, ChecksumKind, ObjectId, Registers, Slot};
+use crate::model::{Checksum, ChecksumKind, ObjectId, Registers, Slot, Versioning};
 use crate::site::{CopyRequest, PartSource, ReadConditions, Selection};
 
 const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
@@ -43,6 +43,8 @@ pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3
     let registers = lock::of_headers(face, &to.bucket, &req.headers).await?;
     let request = CopyRequest { version, registers, ..request(&req)? };
     let wait = Wait::read(&face.site, &req.headers)?;
+    // Before: the copy may be the current version of its own source.
+    let copied_version = source_version(face, &from, version).await?;
     let written = face.site.copy(&from, &to, request).await.map_err(error::from_site)?;
     let mut result = CopyObjectResult {
         e_tag: Some(convert::etag(&written.etag)),
@@ -57,7 +59,7 @@ pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3
     );
     let output = CopyObjectOutput {
         copy_object_result: Some(result),
-        copy_source_version_id: source_version(face, &from, version).await?,
+        copy_source_version_id: copied_version,
         version_id: versioning::written(written.slot),
         ..CopyObjectOutput::default()
     };
@@ -96,10 +98,12 @@ async fn source_version(face: &Face, from: &ObjectId, version: Option<Slot>) -> 
     if let Some(slot) = version {
         return Ok(Some(slot.to_string()));
     }
-    let seen = face.site.head(from, None, Selection::All, &ReadConditions::default()).await;
-    match seen {
+    if face.site.bucket(&from.bucket).await.map_err(error::from_site)?.versioning == Versioning::Off {
+        return Ok(None);
+    }
+    match face.site.head(from, None, Selection::All, &ReadConditions::default()).await {
         Ok(seen) => versioning::shown(face, &from.bucket, seen.record.row.slot()).await,
-        // It went since it was copied.
+        // Whoever copies it says so.
         Err(_) => Ok(None),
     }
 }

@@ -336,6 +336,11 @@ impl Site {
             Change::Written(record) => {
                 *staged = None;
                 self.publish(object, &record).await;
+                // At a key's own name the new bytes took the place of the old; a name of their own is left behind.
+                let left = known.live().filter(|old| old.versioned && old.location.settled() != record.location.settled());
+                if let Some(old) = left {
+                    self.remove_bytes(object, old, old.write).await;
+                }
                 tracing::debug!(stamp = %record.vector.data, %object, "followed");
             }
             Change::Gone => {
