@@ -8,7 +8,6 @@ from expect import refused
 
 STATEMENT = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::x/*"}
 RULES = {
-    "put_bucket_cors": {"CORSConfiguration": {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]}},
     "put_bucket_policy": {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]})},
     "put_bucket_website": {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "index.html"}}},
     "put_bucket_notification_configuration": {"NotificationConfiguration": {}},

@@ -103,7 +103,7 @@ fn a_site_that_is_not_there_a_wrong_token_and_a_wrong_url_are_each_told_in_one_s
     one_sentence(serving.command(&["status"]).env("ANYBUCKET_ADMIN", "http://127.0.0.1:1"), 1, absent);
     let wrong = &["does not take the token from $ANYBUCKET_ADMIN_TOKEN"];
     one_sentence(serving.command(&["status"]).env("ANYBUCKET_ADMIN_TOKEN", "wrong"), 2, wrong);
-    one_sentence(&mut serving.command(&["status", "--admin", "https://h:1"]), 2, &["http://HOST:PORT"]);
+    one_sentence(&mut serving.command(&["status", "--admin", "ftp://h:1"]), 2, &["http://HOST:PORT"]);
     let elsewhere = TempDir::new().unwrap();
     let none = &["the admin token cannot be read", "ANYBUCKET_ADMIN_TOKEN"];
     one_sentence(anybucket(elsewhere.path()).args(["status", "--admin", &serving.admin]), 2, none);

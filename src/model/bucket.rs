@@ -1,7 +1,11 @@
 //! A bucket: when it was made, by whom, and one register for each subresource.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::acl::Acl;
+use super::documents::{Cors, Ownership, PublicAccess};
+use super::identity::Tags;
 use super::lifecycle::Lifecycle;
 use super::lock::ObjectLock;
 use super::stamp::Stamp;
@@ -12,6 +16,12 @@ const VERSIONING: &str = "versioning";
 const LIFECYCLE: &str = "lifecycle";
 /// The register that holds [`ObjectLock`].
 const OBJECT_LOCK: &str = "object-lock";
+/// The register that holds the bucket's own [`Acl`].
+const ACL: &str = "acl";
+const CORS: &str = "cors";
+const OWNERSHIP: &str = "ownership";
+const PUBLIC_ACCESS: &str = "public-access";
+const TAGS: &str = "tags";
 
 /// Whether writes make versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +101,67 @@ impl Bucket {
             false => serde_json::to_vec(lifecycle).expect("rules are plain values"),
         };
         self.with_register(LIFECYCLE, stamp, document)
+    }
+
+    /// Who may do what with the bucket itself.
+    pub fn acl(&self) -> Acl {
+        self.document(ACL).unwrap_or_else(|| Acl::private(&self.owner))
+    }
+
+    pub fn with_acl(self, acl: &Acl, stamp: Stamp) -> Self {
+        let is_default = *acl == Acl::private(&self.owner);
+        self.with_document(ACL, stamp, Some(acl).filter(|_| !is_default))
+    }
+
+    /// `None` is a bucket without CORS.
+    pub fn cors(&self) -> Option<Cors> {
+        self.document(CORS)
+    }
+
+    pub fn with_cors(self, cors: Option<&Cors>, stamp: Stamp) -> Self {
+        self.with_document(CORS, stamp, cors)
+    }
+
+    /// `None` where nothing was said; what counts then is the default.
+    pub fn ownership(&self) -> Option<Ownership> {
+        self.document(OWNERSHIP)
+    }
+
+    pub fn with_ownership(self, ownership: Option<Ownership>, stamp: Stamp) -> Self {
+        self.with_document(OWNERSHIP, stamp, ownership.as_ref())
+    }
+
+    /// Whether access control lists count.
+    pub fn has_acls(&self) -> bool {
+        self.ownership() != Some(Ownership::BucketOwnerEnforced)
+    }
+
+    /// `None` where nothing was said: nothing is kept from strangers.
+    pub fn public_access(&self) -> Option<PublicAccess> {
+        self.document(PUBLIC_ACCESS)
+    }
+
+    pub fn with_public_access(self, access: Option<&PublicAccess>, stamp: Stamp) -> Self {
+        self.with_document(PUBLIC_ACCESS, stamp, access)
+    }
+
+    /// The bucket's own tags; `None` where it has none.
+    pub fn tags(&self) -> Option<Tags> {
+        self.document(TAGS)
+    }
+
+    pub fn with_tags(self, tags: Option<&Tags>, stamp: Stamp) -> Self {
+        self.with_document(TAGS, stamp, tags)
+    }
+
+    /// A register that holds JSON.
+    fn document<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_slice(self.register(name)?).ok()
+    }
+
+    fn with_document<T: Serialize>(self, name: &str, stamp: Stamp, document: Option<&T>) -> Self {
+        let json = document.map(|document| serde_json::to_vec(document).expect("it has no maps and no floats"));
+        self.with_register(name, stamp, json.unwrap_or_default())
     }
 
     /// The document of a subresource; `None` where there is none, or no longer: an empty one was removed.
@@ -177,6 +248,26 @@ mod tests {
         assert_eq!(enabled.merge(&suspended).versioning(), Versioning::Suspended);
         assert_eq!(suspended.register("cors"), None);
         assert_eq!(with(made(1), "cors", 5).with_register("cors", stamp(6), Vec::new()).register("cors"), None);
+    }
+
+    #[test]
+    fn documents_are_kept_and_removed_as_registers() {
+        let bucket = made(1);
+        assert_eq!(bucket.acl(), Acl::private("owner-1"));
+        assert!(bucket.has_acls() && bucket.cors().is_none() && bucket.public_access().is_none() && bucket.tags().is_none());
+        let shut = Acl { grants: Vec::new(), ..bucket.acl() };
+        let tags = vec![("a".to_owned(), "1".to_owned())];
+        let kept = bucket
+            .with_acl(&shut, stamp(2))
+            .with_cors(Some(&Cors::default()), stamp(3))
+            .with_ownership(Some(Ownership::BucketOwnerEnforced), stamp(4))
+            .with_public_access(Some(&PublicAccess::default()), stamp(5))
+            .with_tags(Some(&tags), stamp(6));
+        assert_eq!((kept.acl(), kept.cors(), kept.tags()), (shut, Some(Cors::default()), Some(tags)));
+        assert!(!kept.has_acls() && kept.public_access() == Some(PublicAccess::default()));
+        let removed = kept.clone().with_ownership(None, stamp(7)).with_cors(None, stamp(8));
+        let both = kept.merge(&removed);
+        assert!(both.has_acls() && both.cors().is_none() && both.tags().is_some());
     }
 
     #[test]

@@ -9,8 +9,8 @@ use s3s::{S3Request, S3Response, S3Result};
 use http::HeaderName;
 
 use super::list::Token;
-use super::{Face, auth, convert, error};
-use crate::model::ObjectLock;
+use super::{Face, acl, auth, convert, error};
+use crate::model::{Acl, BucketName, ObjectLock, Ownership};
 use crate::site::{BucketInfo, Error};
 
 /// The region whose buckets S3 shows without a location, and where making one's own bucket again is no error.
@@ -36,16 +36,25 @@ pub async fn create(face: &Face, req: S3Request<CreateBucketInput>) -> S3Result<
         Some(b"true") => true,
         Some(_) => return Err(error::invalid_argument("x-amz-bucket-object-lock-enabled is true or false")),
     };
-    let registers = |row: crate::model::Bucket, stamp| match has_lock {
-        true => row.with_object_lock(ObjectLock::default(), stamp),
-        false => row,
+    let (list, ownership) = acl::of_new_bucket(face, owner, &req.headers)?;
+    let registers = |row: crate::model::Bucket, stamp| {
+        let row = if has_lock { row.with_object_lock(ObjectLock::default(), stamp) } else { row };
+        let row = if list == row.acl() { row } else { row.with_acl(&list, stamp) };
+        if ownership.is_some() { row.with_ownership(ownership, stamp) } else { row }
     };
     match face.site.create_bucket_with(&bucket, owner, region, registers).await {
         Ok(_) => {}
-        Err(Error::BucketAlreadyOwnedByYou) if region == FIRST_REGION => {}
+        Err(Error::BucketAlreadyOwnedByYou) if region == FIRST_REGION && is_so(face, &bucket, &list, ownership).await? => {}
         Err(err) => return Err(error::from_site(err)),
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{bucket}")), ..CreateBucketOutput::default() }))
+}
+
+/// Whether a bucket is already as it is asked for: what it is not, nobody must take for granted.
+async fn is_so(face: &Face, bucket: &BucketName, list: &Acl, ownership: Option<Ownership>) -> S3Result<bool> {
+    let row = &face.site.bucket_registers(bucket).await.map_err(error::from_site)?.row;
+    let is_asked = *list != Acl::private(&row.owner);
+    Ok((!is_asked || row.acl() == *list) && (ownership.is_none() || row.ownership() == ownership))
 }
 
 /// A bucket is where its endpoint is.

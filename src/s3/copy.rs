@@ -7,14 +7,14 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::auth::{self, Right};
+use super::auth::{self, Caller, Opened};
 use super::conditions::copy_range;
 use super::convert::{self, show_checksum};
 use super::gate::Asked;
 use super::sites::Wait;
-use super::{Face, bucket, error, lock, multipart, object, versioning};
-use crate::model::{Checksum, ChecksumKind, ObjectId, Registers, Slot, Versioning};
-use crate::site::{CopyRequest, PartSource, ReadConditions, Selection};
+use super::{Face, acl, bucket, error, lock, multipart, object, versioning};
+use crate::model::{Checksum, ChecksumKind, ETag, ObjectId, Permission, Registers, Slot, Versioning};
+use crate::site::{CopyRequest, EtagCondition, PartSource, ReadConditions, Selection};
 
 const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
 const SOURCE_OWNER: HeaderName = HeaderName::from_static("x-amz-source-expected-bucket-owner");
@@ -39,9 +39,11 @@ impl Directive {
 /// CopyObject.
 pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
     let to = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let (from, version) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
-    let registers = lock::of_headers(face, &to.bucket, &req.headers).await?;
+    let (from, version, pinned) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
+    let list = acl::of_new(face, &req.extensions, &to.bucket, &req.headers).await?;
+    let registers = Registers { acl: list, ..lock::of_headers(face, &to.bucket, &req.headers).await? };
     let request = CopyRequest { version, registers, ..request(&req)? };
+    let request = CopyRequest { source: pinned.over(request.source), ..request };
     let wait = Wait::read(&face.site, &req.headers)?;
     // Before: the copy may be the current version of its own source.
     let copied_version = source_version(face, &from, version).await?;
@@ -114,28 +116,50 @@ async fn source(
     source: &CopySource,
     headers: &HeaderMap,
     extensions: &http::Extensions,
-) -> S3Result<(ObjectId, Option<Slot>)> {
+) -> S3Result<(ObjectId, Option<Slot>, Pinned)> {
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(error::not_implemented("copying from an access point"));
     };
-    auth::caller(extensions)?.must(&face.site, Right::Read, bucket, key).await?;
+    let caller = auth::caller(extensions)?;
+    let by_list = caller.must_read(&face.site, bucket, key, version_id.as_deref()).await?;
     let version = convert::slot(version_id.as_deref())?;
     if let Some(owner) = headers.get(SOURCE_OWNER)
         && bucket::info(face, bucket).await?.owner.as_bytes() != owner.as_bytes()
     {
         return Err(error::access_denied());
     }
-    Ok((convert::object_id(bucket, key)?, version))
+    let object = convert::object_id(bucket, key)?;
+    let pinned = if by_list { pin(face, caller, &object, version).await? } else { Pinned(None) };
+    Ok((object, version, pinned))
+}
+
+/// The bytes that a list let the caller read: others, under the same key, may be nobody's business.
+#[derive(Debug)]
+struct Pinned(Option<ETag>);
+
+impl Pinned {
+    fn over(&self, asked: ReadConditions) -> ReadConditions {
+        let only = self.0.clone().map(|etag| EtagCondition::OneOf(vec![etag]));
+        ReadConditions { if_match: only.or(asked.if_match), ..asked }
+    }
+}
+
+async fn pin(face: &Face, caller: &Caller, object: &ObjectId, version: Option<Slot>) -> S3Result<Pinned> {
+    let seen = face.site.head(object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
+    let opened = Opened { object: Some(Permission::Read) };
+    caller.must_still(&face.site, Some(&opened), object, &seen.record.row).await?;
+    Ok(Pinned(Some(seen.record.identity.etag.clone())))
 }
 
 /// UploadPartCopy.
 pub async fn part(face: &Face, req: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let to = convert::object_id(&req.input.bucket, &req.input.key)?;
     let number = multipart::part_number(req.input.part_number)?;
-    let (object, version) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
+    let (object, version, pinned) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
     let range = copy_range(req.input.copy_source_range.as_deref())?;
     let asked = req.extensions.get::<Asked>().cloned().unwrap_or_default();
-    let source = PartSource { object, version, range, conditions: asked.conditions.source.of_read()? };
+    let conditions = pinned.over(asked.conditions.source.of_read()?);
+    let source = PartSource { object, version, range, conditions };
     let copied = face.site.copy_part(&source, &to, &req.input.upload_id, number).await;
     let part = copied.map_err(error::from_site)?;
     let mut result = CopyPartResult {

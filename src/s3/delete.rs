@@ -6,7 +6,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
-use super::auth::{self, Caller, Right};
+use super::auth::{self, Caller, Opened};
 use super::gate::Asked;
 use super::sites::Wait;
 use super::{Face, convert, error, lock, versioning, xml};
@@ -31,6 +31,10 @@ pub async fn one(face: &Face, req: S3Request<DeleteObjectInput>) -> S3Result<S3R
     let wait = Wait::read(&face.site, &req.headers)?;
     let version = req.input.version_id.as_deref();
     let slot = convert::slot(version)?;
+    // Destroying a version is for keys with the right to it.
+    if slot.is_some() && req.extensions.get::<Opened>().is_some() {
+        return Err(error::access_denied());
+    }
     let bypass = lock::bypass(face, &req.extensions, &req.input.bucket, &req.headers).await?;
     let deleted = remove(face, &object, slot.map(|slot| Purge { slot, bypass }), conditions).await?;
     let mut headers = deleted.stamp.map(convert::stamp_header).unwrap_or_default();
@@ -113,7 +117,7 @@ async fn outcome(face: &Face, caller: &Caller, from: From<'_>, named: ObjectIden
 
 async fn remove_named(face: &Face, caller: &Caller, (bucket, bypass): From<'_>, named: &ObjectIdentifier) -> S3Result<Deleted> {
     let object = ObjectId { bucket: bucket.clone(), key: convert::key(&named.key)? };
-    caller.must(&face.site, Right::Delete, bucket.as_str(), &named.key).await?;
+    caller.must_delete(&face.site, bucket.as_str(), &named.key, named.version_id.as_deref()).await?;
     let etag = |etag: &ETag| match etag.value() {
         "*" => EtagCondition::Any,
         value => EtagCondition::OneOf(vec![model::ETag::new(value)]),

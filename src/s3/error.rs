@@ -198,6 +198,84 @@ pub fn no_lifecycle() -> S3Error {
     refuse(Code::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist")
 }
 
+pub fn malformed_acl() -> S3Error {
+    refuse(Code::MalformedACLError, "The XML you provided was not well-formed or did not validate against our published schema")
+}
+
+/// An address that no owner of keys is called by.
+pub fn unresolvable_email() -> S3Error {
+    refuse(Code::UnresolvableGrantByEmailAddress, "The e-mail address you provided does not match any account on record.")
+}
+
+/// The bucket's owner owns all that is in it, and there are no lists.
+pub fn no_acls() -> S3Error {
+    own("AccessControlListNotSupported", StatusCode::BAD_REQUEST, "The bucket does not allow ACLs")
+}
+
+pub fn acl_with_ownership() -> S3Error {
+    own(
+        "InvalidBucketAclWithObjectOwnership",
+        StatusCode::BAD_REQUEST,
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+    )
+}
+
+/// A Put…Acl that says nothing.
+pub fn missing_acl() -> S3Error {
+    refuse(Code::MissingSecurityHeader, "Your request was missing a required header")
+}
+
+/// A list said twice, in headers and in a document.
+pub fn unexpected_content() -> S3Error {
+    refuse(Code::UnexpectedContent, "This request does not support content")
+}
+
+pub fn no_cors_configuration() -> S3Error {
+    own("NoSuchCORSConfiguration", StatusCode::NOT_FOUND, "The CORS configuration does not exist")
+}
+
+/// A preflight request that does not say what it asks for.
+pub fn bad_preflight(message: &str) -> S3Error {
+    own("BadRequest", StatusCode::BAD_REQUEST, message)
+}
+
+/// A preflight request that no rule answers.
+pub fn no_cors(message: &str) -> S3Error {
+    own("AccessForbidden", StatusCode::FORBIDDEN, format!("CORSResponse: {message}"))
+}
+
+pub fn no_tags() -> S3Error {
+    own("NoSuchTagSet", StatusCode::NOT_FOUND, "The TagSet does not exist")
+}
+
+pub fn no_ownership_controls() -> S3Error {
+    own("OwnershipControlsNotFoundError", StatusCode::NOT_FOUND, "The bucket ownership controls were not found")
+}
+
+pub fn no_public_access_block() -> S3Error {
+    own("NoSuchPublicAccessBlockConfiguration", StatusCode::NOT_FOUND, "The public access block configuration was not found")
+}
+
+pub fn no_policy() -> S3Error {
+    own("NoSuchBucketPolicy", StatusCode::NOT_FOUND, "The bucket policy does not exist")
+}
+
+pub fn no_encryption_configuration() -> S3Error {
+    own(
+        "ServerSideEncryptionConfigurationNotFoundError",
+        StatusCode::NOT_FOUND,
+        "The server side encryption configuration was not found",
+    )
+}
+
+pub fn no_website() -> S3Error {
+    own("NoSuchWebsiteConfiguration", StatusCode::NOT_FOUND, "The specified bucket does not have a website configuration")
+}
+
+pub fn no_replication() -> S3Error {
+    own("ReplicationConfigurationNotFoundError", StatusCode::NOT_FOUND, "The replication configuration was not found")
+}
+
 pub fn no_lock_configuration() -> S3Error {
     refuse(Code::ObjectLockConfigurationNotFoundError, "Object Lock configuration does not exist for this bucket")
 }

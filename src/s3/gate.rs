@@ -15,12 +15,12 @@ use s3s::route::S3Route;
 use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3Error, S3Request, S3Response, S3Result, TrailingHeaders};
 
-use super::auth::{Caller, Key, Keyring};
+use super::auth::{Caller, Keyring};
 use super::conditions::Raw;
 use super::host::Hosts;
 use super::layer::Progress;
 use super::pace::{Pace, Paces};
-use super::{digest, error, sites, upload, uri};
+use super::{digest, error, sites, unsigned, upload, uri};
 use crate::model::Source;
 use crate::peer::http::HOP;
 
@@ -87,7 +87,8 @@ impl S3Route for Gate {
     }
 
     async fn check_access(&self, req: &mut S3Request<Body>) -> S3Result<()> {
-        if req.credentials.is_some() { Ok(()) } else { Err(error::access_denied()) }
+        let is_admitted = req.credentials.is_some() || unsigned::is_unsigned(req.uri.query(), &req.headers);
+        if is_admitted { Ok(()) } else { Err(error::access_denied()) }
     }
 
     async fn call(&self, req: S3Request<Body>) -> S3Result<S3Response<Body>> {
@@ -109,15 +110,24 @@ impl S3Route for Gate {
 }
 
 impl Gate {
+    /// Whoever signed, or anybody.
+    fn caller(&self, req: &S3Request<Body>) -> S3Result<Caller> {
+        let from = req.extensions.get::<Source>().map(|source| source.address);
+        let Some(credentials) = &req.credentials else { return Ok(Caller::anonymous(from)) };
+        let key = self.keys.usable(&credentials.access_key).ok_or_else(error::unknown_access_key)?;
+        Ok(Caller::new(key, from))
+    }
+
     /// The request as the operations are to see it.
     async fn admit(&self, req: S3Request<Body>) -> S3Result<http::Request<Body>> {
-        let access_key = &req.credentials.as_ref().ok_or_else(error::access_denied)?.access_key;
-        let key = self.keys.usable(access_key).ok_or_else(error::unknown_access_key)?;
+        let caller = self.caller(&req)?;
         let progress = req.extensions.get::<Arc<Progress>>();
-        slow_down(&self.paces, self.pace, &key, progress.map(Arc::as_ref)).await?;
-        let from = req.extensions.get::<Source>().map(|source| source.address);
-        let caller = Caller::new(key, from);
+        slow_down(&self.paces, self.pace, &caller, progress.map(Arc::as_ref)).await?;
         let (mut headers, mut body, mut extensions) = (req.headers, req.input, req.extensions);
+        if caller.is_anonymous() {
+            unsigned::admit(&req.method, &req.uri, self.is_document(&req.method, &req.uri, &headers), &mut headers)?;
+            body = unsigned::body(&headers, body)?;
+        }
         let uri = without_signature(&req.uri, &mut headers)?;
         check_listing(&uri)?;
         // Said between sites only: whoever says it here would switch off what is done for a client.
@@ -179,8 +189,9 @@ impl Gate {
 }
 
 /// Counts a request of a key, of which there may be one too many, and puts the brake of the key on its bodies.
-pub async fn slow_down(paces: &Paces, all: Pace, key: &Key, progress: Option<&Progress>) -> S3Result<()> {
-    let Some(brake) = paces.admit(&key.access_key, key.pace(all)).map_err(error::slow_down)? else { return Ok(()) };
+pub async fn slow_down(paces: &Paces, all: Pace, caller: &Caller, progress: Option<&Progress>) -> S3Result<()> {
+    let (name, pace) = caller.pace(all);
+    let Some(brake) = paces.admit(name, pace).map_err(error::slow_down)? else { return Ok(()) };
     brake.settled().await;
     if let Some(progress) = progress {
         progress.brake(brake);

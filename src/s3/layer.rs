@@ -18,6 +18,7 @@ use s3s::{Body, S3Error};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::cors::{Browsers, Wanted};
 use super::final_chunk::Tail;
 use super::form::{self, Forms};
 use super::held::{Holding, Share};
@@ -98,15 +99,16 @@ impl Progress {
 pub struct S3Layer {
     service: S3Service,
     forms: Forms,
+    browsers: Browsers,
     ids: Arc<RequestIds>,
     observe: Arc<dyn Observe>,
     holding: Holding,
 }
 
 impl S3Layer {
-    pub(super) fn new(service: S3Service, forms: Forms, ids: RequestIds, observe: Arc<dyn Observe>) -> Self {
+    pub(super) fn new(service: S3Service, forms: Forms, browsers: Browsers, ids: RequestIds, observe: Arc<dyn Observe>) -> Self {
         let holding = Holding::new(forms.settings.limits.held_bytes_max);
-        Self { service, forms, ids: Arc::new(ids), observe, holding }
+        Self { service, forms, browsers, ids: Arc::new(ids), observe, holding }
     }
 
     /// Answers one request.
@@ -123,9 +125,13 @@ impl S3Layer {
         let patience = Patience { idle_max: limits.idle_max, bytes_per_second_min: limits.body_bytes_per_second_min };
         let mut request = request.map(|body| watch_body(body, patience, counted, tail));
         request.extensions_mut().insert(Arc::clone(&progress));
+        let page = Wanted::of(&request, &self.browsers.hosts);
         let mut response = self.serve(request).instrument(span.clone()).await;
         if self.forms.settings.vouch_encryption && response.status().is_success() {
             encryption::show(progress.op(), response.headers_mut());
+        }
+        if let Some(page) = page {
+            self.browsers.allow(&page, &mut response).await;
         }
         complete(&mut response, &method, &path, &progress.id);
         if one_at_a_time && progress.leaves_body_behind(expects) {
@@ -142,6 +148,10 @@ impl S3Layer {
             .and_then(|()| refuse_early(request.uri().query(), request.headers()));
         if let Err(refused) = early {
             return document_of(refused);
+        }
+        // Browsers ask before they sign.
+        if request.method() == Method::OPTIONS {
+            return self.browsers.preflight(&request).await.unwrap_or_else(document_of);
         }
         if form::is_form(request.method(), request.headers()) {
             return self.forms.answer(request).await.unwrap_or_else(document_of);

@@ -60,7 +60,7 @@ pub async fn delete(
 }
 
 async fn of_bucket(face: &Face, bucket: &BucketName) -> S3Result<Lifecycle> {
-    Ok(face.site.bucket_registers(bucket).await.map_err(error::from_site)?.lifecycle())
+    Ok(face.site.bucket_registers(bucket).await.map_err(error::from_site)?.row.lifecycle())
 }
 
 /// Says when a current version goes that was written at this time, and by which rule.

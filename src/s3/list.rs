@@ -8,8 +8,8 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::{Face, bucket, convert, error, sites, uri, xml};
-use crate::model::Record;
+use super::{Face, acl, convert, documents, error, sites, uri, xml};
+use crate::model::{Bucket, Record};
 use crate::status::{ListEntry, ListPage, ListQuery};
 
 const KEYS_MAX: usize = 1000;
@@ -97,9 +97,12 @@ fn common_prefixes(page: &ListPage, encoding: Encoding) -> Vec<CommonPrefix> {
     page.entries.iter().filter_map(prefix).collect()
 }
 
-fn objects(page: &ListPage, encoding: Encoding, owner: Option<&str>) -> Vec<Object> {
+/// `bucket` where owners are asked for: it owns what nobody else does.
+fn objects(page: &ListPage, encoding: Encoding, bucket: Option<&Bucket>) -> Vec<Object> {
     let object = |entry: &ListEntry| match entry {
-        ListEntry::Object { key, record } => Some(object(key, &record.row, encoding, owner)),
+        ListEntry::Object { key, record } => {
+            Some(object(key, &record.row, encoding, bucket.map(|bucket| acl::owner_of(&record.row, bucket))))
+        }
         ListEntry::CommonPrefix(_) => None,
     };
     page.entries.iter().filter_map(object).collect()
@@ -137,12 +140,12 @@ pub async fn v1(face: &Face, req: S3Request<ListObjectsInput>) -> S3Result<S3Res
     let after = marker.map(str::to_owned);
     let asked = Asked { bucket: &input.bucket, prefix, delimiter, after, max_keys: input.max_keys };
     let (page, max_keys) = page(face, asked).await?;
-    let owner = bucket::info(face, &input.bucket).await?.owner;
+    let bucket = documents::read(face, &input.bucket).await?;
     let odd = is_odd(&page, encoding, &[prefix, delimiter, marker]);
     let delimited = delimiter.is_some_and(|delimiter| !delimiter.is_empty());
     let next = page.entries.last().filter(|_| page.more && delimited).map(|last| encoding.show(last.text()));
     let output = ListObjectsOutput {
-        contents: Some(objects(&page, encoding, Some(&owner))),
+        contents: Some(objects(&page, encoding, Some(&bucket.row))),
         common_prefixes: Some(common_prefixes(&page, encoding)),
         delimiter: delimiter.filter(|_| delimited).map(|text| encoding.show(text)),
         encoding_type: encoding.shown(),
@@ -167,13 +170,13 @@ pub async fn v2(face: &Face, req: S3Request<ListObjectsV2Input>) -> S3Result<S3R
     let after = token.or_else(|| start.map(str::to_owned));
     let asked = Asked { bucket: &input.bucket, prefix, delimiter, after, max_keys: input.max_keys };
     let (page, max_keys) = page(face, asked).await?;
-    let owner = match input.fetch_owner {
-        Some(true) => Some(bucket::info(face, &input.bucket).await?.owner),
+    let bucket = match input.fetch_owner {
+        Some(true) => Some(documents::read(face, &input.bucket).await?),
         _ => None,
     };
     let odd = is_odd(&page, encoding, &[prefix, delimiter, start]);
     let output = ListObjectsV2Output {
-        contents: Some(objects(&page, encoding, owner.as_deref())),
+        contents: Some(objects(&page, encoding, bucket.as_ref().map(|bucket| &bucket.row))),
         common_prefixes: Some(common_prefixes(&page, encoding)),
         continuation_token: input.continuation_token.clone(),
         delimiter: delimiter.filter(|text| !text.is_empty()).map(|text| encoding.show(text)),

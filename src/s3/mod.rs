@@ -3,13 +3,17 @@
 //! A request comes through [`layer`] (ids, counts), [`gate`] (signature checked, body and headers put right) and
 //! `auth` (rights) to the one function of its operation. This module knows nothing of stores, rows or stamps' making.
 
+mod absent;
+mod acl;
 mod auth;
 mod bucket;
 mod conditions;
 mod convert;
 mod copy;
+mod cors;
 mod delete;
 mod digest;
+mod documents;
 mod encryption;
 mod error;
 mod final_chunk;
@@ -32,6 +36,7 @@ mod settings;
 mod sites;
 mod tagging;
 mod unbuilt;
+mod unsigned;
 mod upload;
 mod uri;
 mod versioning;
@@ -64,20 +69,24 @@ use crate::site::Site;
 pub struct Face {
     site: Site,
     settings: Arc<Settings>,
+    /// Whose owners access control lists may name.
+    keys: Option<Keyring>,
 }
 
 impl Face {
     pub fn new(site: Site, settings: Settings) -> Self {
-        Self { site, settings: Arc::new(settings) }
+        Self { site, settings: Arc::new(settings), keys: None }
     }
 }
 
 /// The whole S3 face as a hyper service, ready to be put on connections. `seed` makes request ids differ from those of
 /// other processes.
 pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) -> S3Layer {
+    let face = Face { keys: Some(keys.clone()), ..face };
     let settings = Arc::clone(&face.settings);
     let hosts = host::Hosts::new(&settings.domains);
     let operations = operations(face.clone(), &hosts);
+    let browsers = cors::Browsers { site: face.site.clone(), hosts: hosts.clone() };
     let paces = pace::Paces::default();
     let gate = gate::Gate {
         operations: operations.clone(),
@@ -101,7 +110,7 @@ pub fn service(face: Face, keys: Keyring, observe: Arc<dyn Observe>, seed: u64) 
     builder.set_host(hosts);
     builder.set_auth(keys);
     builder.set_route(gate);
-    S3Layer::new(builder.build(), forms, request_id::RequestIds::from_seed(seed), observe)
+    S3Layer::new(builder.build(), forms, browsers, request_id::RequestIds::from_seed(seed), observe)
 }
 
 /// The second pass: parses and dispatches what the gate has admitted.
@@ -186,6 +195,114 @@ impl S3 for Face {
     }
     async fn put_bucket_versioning(&self, req: Req<PutBucketVersioningInput>) -> Answered<PutBucketVersioningOutput> {
         versioning::put(self, req).await
+    }
+    async fn get_bucket_acl(&self, req: Req<GetBucketAclInput>) -> Answered<GetBucketAclOutput> {
+        acl::get_of_bucket(self, req).await
+    }
+    async fn put_bucket_acl(&self, req: Req<PutBucketAclInput>) -> Answered<PutBucketAclOutput> {
+        acl::put_of_bucket(self, req).await
+    }
+    async fn get_object_acl(&self, req: Req<GetObjectAclInput>) -> Answered<GetObjectAclOutput> {
+        acl::get_of_object(self, req).await
+    }
+    async fn put_object_acl(&self, req: Req<PutObjectAclInput>) -> Answered<PutObjectAclOutput> {
+        acl::put_of_object(self, req).await
+    }
+    async fn get_bucket_cors(&self, req: Req<GetBucketCorsInput>) -> Answered<GetBucketCorsOutput> {
+        cors::get(self, req).await
+    }
+    async fn put_bucket_cors(&self, req: Req<PutBucketCorsInput>) -> Answered<PutBucketCorsOutput> {
+        cors::put(self, req).await
+    }
+    async fn delete_bucket_cors(&self, req: Req<DeleteBucketCorsInput>) -> Answered<DeleteBucketCorsOutput> {
+        cors::delete(self, req).await
+    }
+    async fn get_bucket_tagging(&self, req: Req<GetBucketTaggingInput>) -> Answered<GetBucketTaggingOutput> {
+        documents::get_tags(self, req).await
+    }
+    async fn put_bucket_tagging(&self, req: Req<PutBucketTaggingInput>) -> Answered<PutBucketTaggingOutput> {
+        documents::put_tags(self, req).await
+    }
+    async fn delete_bucket_tagging(&self, req: Req<DeleteBucketTaggingInput>) -> Answered<DeleteBucketTaggingOutput> {
+        documents::delete_tags(self, req).await
+    }
+    async fn get_bucket_ownership_controls(
+        &self,
+        req: Req<GetBucketOwnershipControlsInput>,
+    ) -> Answered<GetBucketOwnershipControlsOutput> {
+        documents::get_ownership(self, req).await
+    }
+    async fn put_bucket_ownership_controls(
+        &self,
+        req: Req<PutBucketOwnershipControlsInput>,
+    ) -> Answered<PutBucketOwnershipControlsOutput> {
+        documents::put_ownership(self, req).await
+    }
+    async fn delete_bucket_ownership_controls(
+        &self,
+        req: Req<DeleteBucketOwnershipControlsInput>,
+    ) -> Answered<DeleteBucketOwnershipControlsOutput> {
+        documents::delete_ownership(self, req).await
+    }
+    async fn get_public_access_block(&self, req: Req<GetPublicAccessBlockInput>) -> Answered<GetPublicAccessBlockOutput> {
+        documents::get_public_access(self, req).await
+    }
+    async fn put_public_access_block(&self, req: Req<PutPublicAccessBlockInput>) -> Answered<PutPublicAccessBlockOutput> {
+        documents::put_public_access(self, req).await
+    }
+    async fn delete_public_access_block(
+        &self,
+        req: Req<DeletePublicAccessBlockInput>,
+    ) -> Answered<DeletePublicAccessBlockOutput> {
+        documents::delete_public_access(self, req).await
+    }
+    async fn get_bucket_policy(&self, req: Req<GetBucketPolicyInput>) -> Answered<GetBucketPolicyOutput> {
+        absent::get_policy(self, req).await
+    }
+    async fn delete_bucket_policy(&self, req: Req<DeleteBucketPolicyInput>) -> Answered<DeleteBucketPolicyOutput> {
+        absent::delete_policy(self, req).await
+    }
+    async fn get_bucket_policy_status(&self, req: Req<GetBucketPolicyStatusInput>) -> Answered<GetBucketPolicyStatusOutput> {
+        absent::policy_status(self, req).await
+    }
+    async fn get_bucket_encryption(&self, req: Req<GetBucketEncryptionInput>) -> Answered<GetBucketEncryptionOutput> {
+        absent::get_encryption(self, req).await
+    }
+    async fn delete_bucket_encryption(&self, req: Req<DeleteBucketEncryptionInput>) -> Answered<DeleteBucketEncryptionOutput> {
+        absent::delete_encryption(self, req).await
+    }
+    async fn get_bucket_website(&self, req: Req<GetBucketWebsiteInput>) -> Answered<GetBucketWebsiteOutput> {
+        absent::get_website(self, req).await
+    }
+    async fn delete_bucket_website(&self, req: Req<DeleteBucketWebsiteInput>) -> Answered<DeleteBucketWebsiteOutput> {
+        absent::delete_website(self, req).await
+    }
+    async fn get_bucket_replication(&self, req: Req<GetBucketReplicationInput>) -> Answered<GetBucketReplicationOutput> {
+        absent::get_replication(self, req).await
+    }
+    async fn delete_bucket_replication(&self, req: Req<DeleteBucketReplicationInput>) -> Answered<DeleteBucketReplicationOutput> {
+        absent::delete_replication(self, req).await
+    }
+    async fn get_bucket_logging(&self, req: Req<GetBucketLoggingInput>) -> Answered<GetBucketLoggingOutput> {
+        absent::get_logging(self, req).await
+    }
+    async fn get_bucket_notification_configuration(
+        &self,
+        req: Req<GetBucketNotificationConfigurationInput>,
+    ) -> Answered<GetBucketNotificationConfigurationOutput> {
+        absent::get_notification(self, req).await
+    }
+    async fn get_bucket_request_payment(
+        &self,
+        req: Req<GetBucketRequestPaymentInput>,
+    ) -> Answered<GetBucketRequestPaymentOutput> {
+        absent::get_request_payment(self, req).await
+    }
+    async fn get_bucket_accelerate_configuration(
+        &self,
+        req: Req<GetBucketAccelerateConfigurationInput>,
+    ) -> Answered<GetBucketAccelerateConfigurationOutput> {
+        absent::get_accelerate(self, req).await
     }
     async fn list_objects(&self, req: Req<ListObjectsInput>) -> Answered<ListObjectsOutput> {
         list::v1(self, req).await

@@ -17,8 +17,8 @@ use super::convert::{self, show_checksum};
 use super::gate::Asked;
 use super::layer::Progress;
 use super::sites::Wait;
-use super::{Face, auth, error, lock, object, upload, versioning, xml};
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectId, is_part_number};
+use super::{Face, acl, auth, error, lock, object, upload, versioning, xml};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectId, Registers, is_part_number};
 use crate::site::{self, CompleteUpload, Description, NamedPart, StartUpload, Written};
 
 const PARTS_MAX: usize = 10_000;
@@ -42,7 +42,8 @@ pub async fn create(
     req: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let registers = lock::of_headers(face, &object.bucket, &req.headers).await?;
+    let list = acl::of_new(face, &req.extensions, &object.bucket, &req.headers).await?;
+    let registers = Registers { acl: list, ..lock::of_headers(face, &object.bucket, &req.headers).await? };
     let start = StartUpload {
         description: Description { registers, ..object::describe(&req.headers, req.input.tagging.as_deref())? },
         owner: auth::caller(&req.extensions)?.owner().to_owned(),

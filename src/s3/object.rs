@@ -16,7 +16,7 @@ use super::gate::{Asked, Rewrite};
 use super::layer::Progress;
 use super::outgoing::Outgoing;
 use super::sites::{self, Wait};
-use super::{Face, error, lifecycle, lock, tagging, upload, uri, versioning};
+use super::{Face, acl, error, lifecycle, lock, tagging, upload, uri, versioning};
 use crate::model::{Checksum, ChecksumKind, ContentHeaders, Expiring, ObjectId, PartEntry, Parts, Registers, Slot};
 use crate::site::{Description, ReadConditions, Seen, Selection};
 
@@ -27,7 +27,8 @@ const PARTS_MAX: usize = 1000;
 pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
     let asked = req.extensions.remove::<Asked>().unwrap_or_default();
-    let registers = lock::of_headers(face, &object.bucket, &req.headers).await?;
+    let list = acl::of_new(face, &req.extensions, &object.bucket, &req.headers).await?;
+    let registers = Registers { acl: list, ..lock::of_headers(face, &object.bucket, &req.headers).await? };
     let description = Description { registers, ..describe(&req.headers, req.input.tagging.as_deref())? };
     let tags = description.tags.clone();
     let conditions = asked.conditions.object.of_write()?;
@@ -106,6 +107,7 @@ pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Resp
     sites::reach(&face.site, &req.headers, &wanted.object).await?;
     let opened =
         face.site.get(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
+    acl::must_still(face, &req.extensions, &wanted.object, &opened.seen.record.row).await?;
     let mut headers = shown_headers(face, &wanted, &opened.seen).await?;
     override_headers(&mut headers, req.uri.query());
     let length = opened.seen.range.end - opened.seen.range.start;
@@ -121,6 +123,7 @@ pub async fn head(face: &Face, req: S3Request<HeadObjectInput>) -> S3Result<S3Re
     sites::reach(&face.site, &req.headers, &wanted.object).await?;
     let seen =
         face.site.head(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
+    acl::must_still(face, &req.extensions, &wanted.object, &seen.record.row).await?;
     let mut headers = shown_headers(face, &wanted, &seen).await?;
     override_headers(&mut headers, req.uri.query());
     Ok(answer(HeadObjectOutput::default(), headers, &seen))
@@ -214,7 +217,7 @@ async fn part_checksum(face: &Face, wanted: &Wanted, seen: &Seen, number: u16) -
     Ok(found.parts.into_iter().find(|part| part.number == number).and_then(|part| part.checksum))
 }
 
-/// `response-content-type=…` and the like. Every request here is signed, which S3 requires for them.
+/// `response-content-type=…` and the like. Every request with them is signed, which S3 requires.
 fn override_headers(headers: &mut HeaderMap, query: Option<&str>) {
     for (name, value) in uri::parameters(query) {
         let header = match name {

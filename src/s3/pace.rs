@@ -19,7 +19,7 @@ pub struct Pace {
     pub bytes_per_second_max: Option<u64>,
 }
 
-/// How far each key has gone; clones share it. Only keys that exist come here, so it stays as small as their list.
+/// How far each key has gone; clones share it. Only keys that exist come here, and all strangers under one name, so it stays as small as their list.
 #[derive(Clone, Debug, Default)]
 pub struct Paces(Arc<Mutex<HashMap<String, Arc<Gone>>>>);
 

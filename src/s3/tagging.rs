@@ -1,4 +1,4 @@
-//! Tags of objects: reading, writing, and the rules they obey.
+//! Tags of objects, and the rules that those of buckets obey too: reading, writing, and the rules they obey.
 
 use std::collections::HashSet;
 
@@ -13,6 +13,7 @@ use crate::model::{ObjectId, Tags};
 use crate::site::{ReadConditions, Register, Selection};
 
 const TAGS_MAX: usize = 10;
+const BUCKET_TAGS_MAX: usize = 50;
 const NAME_CHARS_MAX: usize = 128;
 const VALUE_CHARS_MAX: usize = 256;
 
@@ -21,8 +22,7 @@ pub async fn get(face: &Face, req: S3Request<GetObjectTaggingInput>) -> S3Result
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
     let version = convert::slot(req.input.version_id.as_deref())?;
     let seen = face.site.head(&object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
-    let tag = |(name, value): &(String, String)| Tag { key: Some(name.clone()), value: Some(value.clone()) };
-    let tag_set = seen.record.identity.tags.iter().map(tag).collect();
+    let tag_set = shown(&seen.record.identity.tags);
     let version_id = versioning::shown(face, &object.bucket, seen.record.row.slot()).await?;
     let output = GetObjectTaggingOutput { tag_set, version_id };
     Ok(S3Response::with_headers(output, convert::stamp_header(seen.record.vector.data)))
@@ -49,10 +49,25 @@ async fn write(face: &Face, object: &ObjectId, version: Option<&str>, tags: Tags
     versioning::shown(face, &object.bucket, written.map_err(error::from_site)?.slot).await
 }
 
+/// Tags as documents show them.
+pub fn shown(tags: &Tags) -> Vec<Tag> {
+    let tag = |(name, value): &(String, String)| Tag { key: Some(name.clone()), value: Some(value.clone()) };
+    tags.iter().map(tag).collect()
+}
+
 fn of_document(tags: Vec<Tag>) -> S3Result<Tags> {
+    checked(pairs(tags)?, TAGS_MAX, "Object tags cannot be greater than 10")
+}
+
+/// The tags of a bucket, which may have more.
+pub fn of_bucket(tags: Vec<Tag>) -> S3Result<Tags> {
+    checked(pairs(tags)?, BUCKET_TAGS_MAX, "Bucket tag count cannot be greater than 50")
+}
+
+fn pairs(tags: Vec<Tag>) -> S3Result<Tags> {
     let pair = |tag: Tag| Some((tag.key?, tag.value?));
     let tags: Option<Tags> = tags.into_iter().map(pair).collect();
-    checked(tags.ok_or_else(error::malformed_xml)?)
+    tags.ok_or_else(error::malformed_xml)
 }
 
 /// Tags of the header `x-amz-tagging`: `a=1&b=2`, percent-encoded.
@@ -60,16 +75,19 @@ pub fn of_header(text: Option<&str>) -> S3Result<Tags> {
     let Some(text) = text else { return Ok(Tags::new()) };
     let pair = |(name, value)| Some((uri::decode_form(name)?, uri::decode_form(value)?));
     let tags: Option<Tags> = uri::parameters(Some(text)).map(pair).collect();
-    checked(tags.ok_or_else(|| {
-        error::invalid_argument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
-    })?)
+    let bad = || {
+        error::invalid_argument(
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+        )
+    };
+    checked(tags.ok_or_else(bad)?, TAGS_MAX, "Object tags cannot be greater than 10")
 }
 
 /// Tags that obey the rules, in the order of their names.
-fn checked(mut tags: Tags) -> S3Result<Tags> {
+fn checked(mut tags: Tags, max: usize, too_many: &str) -> S3Result<Tags> {
     tags.sort();
-    if tags.len() > TAGS_MAX {
-        return Err(error::invalid_tag("Object tags cannot be greater than 10"));
+    if tags.len() > max {
+        return Err(error::invalid_tag(too_many));
     }
     let mut names = HashSet::new();
     for (name, value) in &tags {
@@ -123,5 +141,8 @@ mod tests {
         assert!(of_header(Some(&format!("{}={}", "k".repeat(128), "v".repeat(256)))).is_ok());
         assert_eq!(refused("aws:x=1"), "InvalidTag");
         assert_eq!(refused("a=%00"), "InvalidTag");
+        let tags = |count: usize| (0..count).map(|n| (format!("k{n}"), String::new())).collect();
+        assert!(of_bucket(shown(&tags(50))).is_ok());
+        assert_eq!(of_bucket(shown(&tags(51))).unwrap_err().code().as_str(), "InvalidTag");
     }
 }

@@ -1,17 +1,12 @@
-//! What a request may ask for that is not built: refused, never ignored. A client that asked for encryption, a lock or
-//! a grant must not be told 200 without it.
+//! What a request may ask for that is not built: refused, never ignored. A client that asked for encryption
+//! must not be told 200 without it.
 
 use http::{HeaderMap, HeaderValue};
 use s3s::S3Result;
 
 use super::{encryption, error, sites};
 
-/// Canned ACLs that say what is so anyway: the bucket's owner has everything, nobody else anything.
-const HARMLESS_ACLS: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-owner-read"];
-const OTHER_ACLS: [&str; 5] = ["public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"];
-
-const REFUSED_PREFIXES: [&str; 6] = [
-    "x-amz-grant-",
+const REFUSED_PREFIXES: [&str; 5] = [
     "x-amz-copy-source-server-side-encryption",
     "x-amz-write-offset-bytes",
     "x-amz-annotation",
@@ -37,8 +32,6 @@ fn check_one(name: &str, value: &HeaderValue, is_read: bool, vouch_encryption: b
         return Err(error::not_implemented(name));
     }
     match name {
-        "x-amz-acl" => canned_acl(value),
-        "x-amz-object-ownership" if value != "BucketOwnerEnforced" => Err(error::not_implemented(name)),
         "x-amz-bucket-namespace" if value != "global" => Err(error::not_implemented(name)),
         _ if name.starts_with("x-amz-server-side-encryption") && is_read => {
             Err(error::invalid_request("The encryption parameters are not applicable to this object."))
@@ -46,17 +39,6 @@ fn check_one(name: &str, value: &HeaderValue, is_read: bool, vouch_encryption: b
         _ if name.starts_with("x-amz-server-side-encryption") => encryption::check_write(name, value, vouch_encryption),
         _ => Ok(()),
     }
-}
-
-fn canned_acl(value: &HeaderValue) -> S3Result<()> {
-    let acl = value.to_str().unwrap_or_default();
-    if HARMLESS_ACLS.contains(&acl) || acl.is_empty() {
-        return Ok(());
-    }
-    if OTHER_ACLS.contains(&acl) {
-        return Err(error::not_implemented("x-amz-acl"));
-    }
-    Err(error::invalid_argument("x-amz-acl has an unknown value"))
 }
 
 #[cfg(test)]
@@ -72,21 +54,17 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_and_never_ignored() {
         let refused = [
-            ("x-amz-acl", "public-read"),
-            ("x-amz-grant-read", "id=1"),
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
             ("x-amz-server-side-encryption-aws-kms-key-id", "k"),
             ("x-amz-copy-source-server-side-encryption-customer-key", "k"),
             ("x-amz-write-offset-bytes", "5"),
-            ("x-amz-object-ownership", "ObjectWriter"),
             ("x-anybucket-site", "2"),
             ("x-anybucket-min-stamp", "2"),
         ];
         for (name, value) in refused {
             assert_eq!(told("PutObject", name, value), Err("NotImplemented".into()), "{name}");
         }
-        assert_eq!(told("PutObject", "x-amz-acl", "for-me"), Err("InvalidArgument".into()));
         assert_eq!(told("GetObject", "x-amz-server-side-encryption-customer-key", "k"), Err("InvalidRequest".into()));
     }
 
@@ -100,13 +78,7 @@ mod tests {
 
     #[test]
     fn what_changes_nothing_is_taken() {
-        for (name, value) in [
-            ("x-amz-acl", "private"),
-            ("x-amz-acl", "bucket-owner-full-control"),
-            ("x-amz-object-ownership", "BucketOwnerEnforced"),
-            ("x-amz-meta-acl", "public-read"),
-            ("x-amz-date", "20260101T000000Z"),
-        ] {
+        for (name, value) in [("x-amz-meta-acl", "public-read"), ("x-amz-date", "20260101T000000Z")] {
             assert_eq!(told("PutObject", name, value), Ok(()), "{name}");
         }
     }

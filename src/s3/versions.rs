@@ -7,7 +7,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::list::{Asked, Encoding};
-use super::{Face, bucket, convert, error, list, sites, xml};
+use super::{Face, acl, convert, documents, error, list, sites, xml};
 use crate::model::{Record, State};
 use crate::status::{VersionEntry, VersionsPage, VersionsQuery};
 
@@ -23,13 +23,15 @@ pub async fn list(face: &Face, req: S3Request<ListObjectVersionsInput>) -> S3Res
     let max_keys = keys.entries_max;
     let after_version = convert::slot(input.version_id_marker.as_deref())?;
     let page = face.site.list_versions(VersionsQuery { keys, after_version }).await.map_err(error::from_site)?;
-    let owner = bucket::info(face, &input.bucket).await?.owner;
+    let bucket = documents::read(face, &input.bucket).await?;
     let odd = page.entries.iter().any(|entry| encoding == Encoding::Plain && xml::is_odd(text(entry)))
         || [prefix, delimiter, marker].iter().flatten().any(|text| xml::is_odd(&encoding.show(text)));
     let last = page.entries.last().filter(|_| page.more);
     let output = ListObjectVersionsOutput {
         common_prefixes: Some(common_prefixes(&page, encoding)),
-        delete_markers: Some(of_kind(&page, true, |key, record, latest| delete_marker(key, record, latest, encoding, &owner))),
+        delete_markers: Some(of_kind(&page, true, |key, record, latest| {
+            delete_marker(key, record, latest, encoding, acl::owner_of(record, &bucket.row))
+        })),
         delimiter: delimiter.filter(|text| !text.is_empty()).map(|text| encoding.show(text)),
         encoding_type: encoding.shown(),
         is_truncated: Some(page.more),
@@ -39,7 +41,9 @@ pub async fn list(face: &Face, req: S3Request<ListObjectVersionsInput>) -> S3Res
         next_version_id_marker: last.and_then(version_of),
         prefix: Some(encoding.show(prefix.unwrap_or_default())),
         version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
-        versions: Some(of_kind(&page, false, |key, record, latest| version(key, record, latest, encoding, &owner))),
+        versions: Some(of_kind(&page, false, |key, record, latest| {
+            version(key, record, latest, encoding, acl::owner_of(record, &bucket.row))
+        })),
         name: Some(input.bucket),
         ..ListObjectVersionsOutput::default()
     };

@@ -137,9 +137,14 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
-    /// The row of a bucket as it is here, for whoever reads its registers.
+    /// The row of a bucket, for whoever reads its registers.
     pub async fn bucket_registers(&self, bucket: &BucketName) -> Result<Arc<Stored<Bucket>>> {
         self.known_bucket(bucket).await
+    }
+
+    /// The same as it is here: nobody else is asked, whoever wants to know it.
+    pub async fn bucket_registers_here(&self, bucket: &BucketName) -> Result<Arc<Stored<Bucket>>> {
+        self.bucket_row(bucket).await
     }
 
     /// Removes an empty bucket. Its unfinished uploads go with it.

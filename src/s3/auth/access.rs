@@ -10,47 +10,67 @@ use s3s::path::S3Path;
 use s3s::{S3Error, S3Result};
 
 use super::keys::{Key, Keyring};
+use super::need::{Need, Wish, need};
+use super::open::{self, Asked, Opened};
 use super::rights::{Bucket, Grant, Granted, Right};
+use crate::model::Visitor;
 use crate::s3::layer::Progress;
+use crate::s3::pace::Pace;
 use crate::s3::{convert, error, unbuilt, uri};
 use crate::site::{Error, Site};
 
-/// Who signed a request, and where it came from.
+/// Who sent a request, and where it came from.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    key: Arc<Key>,
+    /// None where nobody signed it.
+    key: Option<Arc<Key>>,
     from: Option<IpAddr>,
 }
 
+/// Who owns what was written without a signature; S3's own id for it.
+const NOBODY: &str = "65a011a29cdf8ec533ec3d1ccaae921c";
+
 impl Caller {
     pub fn new(key: Arc<Key>, from: Option<IpAddr>) -> Self {
-        Self { key, from }
+        Self { key: Some(key), from }
+    }
+
+    /// Somebody who did not sign: no grants, and of lists only what is everybody's.
+    pub fn anonymous(from: Option<IpAddr>) -> Self {
+        Self { key: None, from }
+    }
+
+    pub fn is_anonymous(&self) -> bool {
+        self.key.is_none()
     }
 
     pub fn owner(&self) -> &str {
-        &self.key.owner
+        self.key.as_ref().map_or(NOBODY, |key| &key.owner)
     }
 
-    fn granted(&self) -> Granted<'_> {
-        Granted { grants: &self.key.grants, from: self.from }
+    /// Under which name its requests are counted, and how fast they may come: all strangers together are as one key.
+    pub fn pace(&self, all: Pace) -> (&str, Pace) {
+        self.key.as_ref().map_or(("", all), |key| (&key.access_key, key.pace(all)))
     }
 
-    /// Refuses what the caller may not do to this key.
-    pub async fn must(&self, site: &Site, right: Right, bucket: &str, key: &str) -> S3Result<()> {
-        let mine = self.is_mine(site, bucket).await?;
-        allowed(self.granted().on_key(right, Bucket { name: bucket, mine }, key))
+    pub(super) fn visitor(&self) -> Visitor<'_> {
+        self.key.as_ref().map_or(Visitor::Anybody, |key| Visitor::Owner(&key.owner))
+    }
+
+    fn grants(&self) -> &[Grant] {
+        self.key.as_ref().map_or(&[], |key| &key.grants)
+    }
+
+    pub(super) fn granted(&self) -> Granted<'_> {
+        Granted { grants: self.grants(), from: self.from }
     }
 
     /// Whether the caller may know that the bucket exists.
     pub fn sees(&self, bucket: &str, owner: &str) -> bool {
-        self.granted().sees(Bucket { name: bucket, mine: owner == self.key.owner })
+        self.granted().sees(Bucket { name: bucket, mine: owner == self.owner() })
     }
 
-    async fn must_list(&self, site: &Site, bucket: &str, prefix: &str) -> S3Result<()> {
-        let mine = self.is_mine(site, bucket).await?;
-        allowed(self.granted().on_listing(Bucket { name: bucket, mine }, prefix))
-    }
-
+    /// Refuses what the key may not do to the bucket, whatever lists say.
     pub async fn must_on_bucket(&self, site: &Site, right: Right, bucket: &str) -> S3Result<()> {
         let mine = self.is_mine(site, bucket).await?;
         allowed(self.granted().on_bucket(right, Bucket { name: bucket, mine }))
@@ -58,19 +78,19 @@ impl Caller {
 
     /// Whether the caller's owner made the bucket, asked only where a grant depends on it. A bucket that is not there is
     /// everybody's, so that they hear of that.
-    async fn is_mine(&self, site: &Site, bucket: &str) -> S3Result<bool> {
-        if !self.key.grants.iter().any(Grant::only_owned) {
+    pub(super) async fn is_mine(&self, site: &Site, bucket: &str) -> S3Result<bool> {
+        if !self.grants().iter().any(Grant::only_owned) {
             return Ok(true);
         }
         match site.bucket(&convert::bucket_name(bucket)?).await {
-            Ok(info) => Ok(info.owner == self.key.owner),
+            Ok(info) => Ok(info.owner == self.owner()),
             Err(Error::NoSuchBucket | Error::NoSuchBucketHere { .. }) => Ok(true),
             Err(err) => Err(error::from_site(err)),
         }
     }
 }
 
-fn allowed(yes: bool) -> S3Result<()> {
+pub(super) fn allowed(yes: bool) -> S3Result<()> {
     if yes { Ok(()) } else { Err(error::access_denied()) }
 }
 
@@ -88,18 +108,6 @@ pub struct Access {
     pub vouch_encryption: bool,
 }
 
-/// What an operation needs.
-enum Need {
-    /// Its handler asks for each thing it touches.
-    InHandler,
-    Key(Right),
-    Bucket(Right),
-    /// ADMIN on a bucket that is not there yet; whose it is, if it is, the site says.
-    NewBucket,
-    /// READ on all keys under the prefix asked for.
-    Listing,
-}
-
 #[async_trait]
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
@@ -108,26 +116,36 @@ impl S3Access for Access {
             progress.is(&op);
         }
         let caller = cx.extensions_mut().get::<Caller>().cloned().ok_or_else(error::access_denied)?;
-        self.check_rights(&caller, &op, cx).await?;
+        let opened = self.check_rights(&caller, &op, cx).await?;
+        opened.map(|opened| cx.extensions_mut().insert(opened));
         unbuilt::check(&op, cx.headers(), self.vouch_encryption)?;
         self.check_owner(cx).await
     }
 }
 
 impl Access {
-    async fn check_rights(&self, caller: &Caller, op: &str, cx: &S3AccessContext<'_>) -> S3Result<()> {
+    /// What the key grants, and else what a list opens to whoever asks. Says which list it was: what is read then must
+    /// still be what it stood beside.
+    async fn check_rights(&self, caller: &Caller, op: &str, cx: &S3AccessContext<'_>) -> S3Result<Option<Opened>> {
         let (bucket, key) = match cx.s3_path() {
-            S3Path::Root => return Ok(()),
+            // Nobody's buckets are listed to nobody.
+            S3Path::Root => return allowed(!caller.is_anonymous()).map(|()| None),
             S3Path::Bucket { bucket } => (&**bucket, ""),
             S3Path::Object { bucket, key } => (&**bucket, &**key),
         };
-        match need(op, cx.method()) {
-            Need::InHandler => Ok(()),
-            Need::Key(right) => caller.must(&self.site, right, bucket, key).await,
-            Need::Bucket(right) => caller.must_on_bucket(&self.site, right, bucket).await,
-            Need::NewBucket => allowed(caller.granted().on_bucket(Right::Admin, Bucket { name: bucket, mine: true })),
-            Need::Listing => caller.must_list(&self.site, bucket, &prefix(cx)).await,
+        let need = need(op, cx.method());
+        if matches!(need, Need::InHandler) && !caller.is_anonymous() {
+            return Ok(None);
         }
+        let query = cx.uri().query();
+        let prefix = parameter(query, "prefix").unwrap_or_default();
+        let wish = Wish { need, bucket, key, prefix: &prefix };
+        if wish.is_granted(caller, caller.is_mine(&self.site, bucket).await?) {
+            return Ok(None);
+        }
+        let asked =
+            Asked { op, version: parameter(query, "versionId"), upload: parameter(query, "uploadId"), headers: cx.headers() };
+        open::by_list(&self.site, caller, &wish, &asked).await.map(Some)
     }
 
     /// `x-amz-expected-bucket-owner` protects a client from writing to somebody else's bucket.
@@ -143,29 +161,10 @@ impl Access {
     }
 }
 
-fn prefix(cx: &S3AccessContext<'_>) -> String {
-    let found = uri::parameters(cx.uri().query()).find(|(name, _)| *name == "prefix");
-    found.and_then(|(_, value)| uri::decode_form(value)).unwrap_or_default()
-}
-
-fn need(op: &str, method: &http::Method) -> Need {
-    match op {
-        "ListBuckets" | "DeleteObjects" => Need::InHandler,
-        "ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "ListMultipartUploads" => Need::Listing,
-        "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "GetObjectTorrent" | "ListParts" => {
-            Need::Key(Right::Read)
-        }
-        "GetObjectRetention" | "GetObjectLegalHold" => Need::Key(Right::Read),
-        "PutObject" | "CopyObject" | "PutObjectTagging" | "DeleteObjectTagging" => Need::Key(Right::Write),
-        "PutObjectRetention" | "PutObjectLegalHold" => Need::Key(Right::Write),
-        "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload" | "AbortMultipartUpload" => {
-            Need::Key(Right::Write)
-        }
-        "DeleteObject" => Need::Key(Right::Delete),
-        "CreateBucket" => Need::NewBucket,
-        _ if method == http::Method::GET || method == http::Method::HEAD => Need::Bucket(Right::Read),
-        _ => Need::Bucket(Right::Admin),
-    }
+fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    // Names are decoded as s3s decodes them: what is decided here is what is done there.
+    let found = uri::parameters(query).find(|(known, _)| uri::decode_form(known).as_deref() == Some(name));
+    found.and_then(|(_, value)| uri::decode_form(value))
 }
 
 /// The caller that the gate put into a request.

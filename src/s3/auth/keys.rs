@@ -266,6 +266,11 @@ impl Keyring {
         Some(key)
     }
 
+    /// Whether somebody of this name has keys.
+    pub fn has_owner(&self, owner: &str) -> bool {
+        self.snapshot().values().any(|key| key.owner == owner)
+    }
+
     /// Whether a key that ends then has ended.
     pub fn is_over(&self, expires: Expiry) -> bool {
         expires.is_over(self.0.wall.millis())

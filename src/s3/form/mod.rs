@@ -60,10 +60,10 @@ struct Target {
 }
 
 /// Who may upload, and how much.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Admitted {
-    /// Whoever signed the policy; `None` is anybody, who may what anybody may.
-    caller: Option<Caller>,
+    /// Whoever signed the policy, or anybody.
+    caller: Caller,
     length: Option<RangeInclusive<u64>>,
 }
 
@@ -147,16 +147,23 @@ impl Forms {
         if fields.get("bucket").is_some_and(|bucket| bucket != target.bucket) {
             return Err(error::invalid_argument("The form names another bucket than its address"));
         }
+        let from = target.source.as_ref().map(|source| source.address);
         let now_ms = self.wall.millis();
-        let Some(signed) = Signed::read(fields, &self.settings, now_ms)? else { return Ok(Admitted::default()) };
+        let Some(signed) = Signed::read(fields, &self.settings, now_ms)? else {
+            return self.paced(target, Admitted { caller: Caller::anonymous(from), length: None }).await;
+        };
         let key = self.keys.usable(signed.access_key()).ok_or_else(error::unknown_access_key)?;
         let encoded = signature::policy_of(fields)?;
         signed.check(encoded, key.secret_key.expose())?;
         let policy = Policy::read(encoded)?;
         policy.check(fields, &target.bucket, now_ms)?;
-        gate::slow_down(&self.paces, self.settings.limits.key_pace, &key, target.progress.as_deref()).await?;
-        let from = target.source.as_ref().map(|source| source.address);
-        Ok(Admitted { caller: Some(Caller::new(key, from)), length: policy.length })
+        self.paced(target, Admitted { caller: Caller::new(key, from), length: policy.length }).await
+    }
+
+    async fn paced(&self, target: &Target, admitted: Admitted) -> S3Result<Admitted> {
+        let pace = self.settings.limits.key_pace;
+        gate::slow_down(&self.paces, pace, &admitted.caller, target.progress.as_deref()).await?;
+        Ok(admitted)
     }
 }
 
@@ -176,7 +183,7 @@ fn put(
     target: &Target,
     key: &str,
     fields: &Fields,
-    caller: Option<Caller>,
+    caller: Caller,
     body: mpsc::Receiver<Result<Bytes, StdError>>,
 ) -> S3Result<Request<Body>> {
     let body = Body::http_body_unsync(StreamBody::new(body.map(|piece| piece.map(Frame::data))));
@@ -189,7 +196,7 @@ fn put(
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     let extensions = request.extensions_mut();
     extensions.insert(Asked::default());
-    caller.map(|caller| extensions.insert(caller));
+    extensions.insert(caller);
     target.source.clone().map(|source| extensions.insert(source));
     target.progress.clone().map(|progress| extensions.insert(progress));
     Ok(request)

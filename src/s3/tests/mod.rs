@@ -1,6 +1,7 @@
 //! The whole face driven over HTTP, one file a topic. Each trap of s3s has its test here.
 
 mod buckets;
+mod documents;
 mod forms;
 mod integrity;
 mod listing;
@@ -10,3 +11,4 @@ mod objects;
 mod reads;
 mod shape;
 mod signatures;
+mod strangers;
