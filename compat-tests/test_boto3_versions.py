@@ -102,6 +102,16 @@ def test_copies_and_uploads_name_the_versions_they_made_and_took(s3, versioned):
     assert s3.head_object(Bucket=versioned, Key="m")["VersionId"] == done["VersionId"]
 
 
+def test_a_delete_marker_is_no_source_of_a_copy(s3, versioned):
+    s3.put_object(Bucket=versioned, Key="k", Body=b"1")
+    marker = s3.delete_object(Bucket=versioned, Key="k")["VersionId"]
+    source = {"Bucket": versioned, "Key": "k"}
+    with refused("NoSuchKey", 404):
+        s3.copy_object(Bucket=versioned, Key="c", CopySource=source)
+    with refused("InvalidRequest", 400):
+        s3.copy_object(Bucket=versioned, Key="c", CopySource={**source, "VersionId": marker})
+
+
 def test_each_version_has_its_own_tags(s3, versioned):
     ids = [s3.put_object(Bucket=versioned, Key="k", Body=b"x")["VersionId"] for _ in range(2)]
     s3.put_object_tagging(Bucket=versioned, Key="k", VersionId=ids[0], Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})

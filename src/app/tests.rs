@@ -1,5 +1,7 @@
 //! The whole of it in one process, asked over its own listeners.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -129,9 +131,15 @@ async fn a_port_that_is_taken_is_named_with_its_setting() {
     assert!(err.to_string().contains(&format!("cannot listen on {address} (s3.listen)")), "{err:#}");
 }
 
-/// A port that nobody has now: two sites name each other's before either is there.
+/// A port that nobody has now: two sites name each other's before either is there. It is none that the kernel gives to
+/// connections, of which other tests open many meanwhile.
 fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut candidates = std::iter::from_fn(|| {
+        let tried = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        Some(format!("127.0.0.1:{}", 20_000 + tried % 12_000))
+    });
+    candidates.find(|address| std::net::TcpListener::bind(address).is_ok()).unwrap()
 }
 
 /// A site of a pair, and how the other one sees it.

@@ -65,7 +65,8 @@ pub struct PutOptions {
 pub struct GetOptions {
     /// Bytes wanted; `None` is all. The caller keeps it within the object.
     pub range: Option<Range<u64>>,
-    /// The bytes that are meant: any other answers [`Error::Changed`], before or in the middle of the body.
+    /// The bytes that are meant: any other answers [`Error::Changed`], before or in the middle of the body. `None` is for
+    /// stores at rest: what is replaced meanwhile may be answered with what its file is used for next.
     pub expect: Option<Binding>,
 }
 

@@ -47,7 +47,7 @@ pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3
     let wait = Wait::read(&face.site, &req.headers)?;
     // Before: the copy may be the current version of its own source.
     let copied_version = source_version(face, &from, version).await?;
-    let written = face.site.copy(&from, &to, request).await.map_err(error::from_site)?;
+    let written = face.site.copy(&from, &to, request).await.map_err(error::from_copy)?;
     let mut result = CopyObjectResult {
         e_tag: Some(convert::etag(&written.etag)),
         last_modified: Some(convert::timestamp(written.modified_ms)),
@@ -161,7 +161,7 @@ pub async fn part(face: &Face, req: S3Request<UploadPartCopyInput>) -> S3Result<
     let conditions = pinned.over(asked.conditions.source.of_read()?);
     let source = PartSource { object, version, range, conditions };
     let copied = face.site.copy_part(&source, &to, &req.input.upload_id, number).await;
-    let part = copied.map_err(error::from_site)?;
+    let part = copied.map_err(error::from_copy)?;
     let mut result = CopyPartResult {
         e_tag: Some(convert::etag(&part.etag)),
         last_modified: Some(convert::timestamp(part.modified_ms)),

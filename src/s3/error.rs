@@ -319,6 +319,16 @@ pub fn code_and_message(err: &S3Error) -> (String, String) {
     (err.code().as_str().to_owned(), err.message().unwrap_or_default().to_owned())
 }
 
+/// The same of a copy, whose source cannot be a delete marker.
+pub fn from_copy(err: Error) -> S3Error {
+    match err {
+        Error::IsMarker { .. } => {
+            invalid_request("The source of a copy request may not specifically refer to a delete marker by version id.")
+        }
+        err => from_site(err),
+    }
+}
+
 /// What the site refused, in S3's words.
 pub fn from_site(err: Error) -> S3Error {
     let message = err.to_string();

@@ -200,10 +200,9 @@ impl Site {
         if self.bucket_row(&object.bucket).await?.row.versioning() == Versioning::Off {
             return Ok(());
         }
-        match self.inner.status.newest_aside(object).await? {
-            // What became current meanwhile is found by whoever looks again.
-            Some(unit) if !unit.row.is_shown() => Err(Error::Hidden { marker: unit.row.slot() }),
-            _ => Ok(()),
+        match self.inner.status.hiding(object).await? {
+            Some(marker) => Err(Error::Hidden { marker: marker.row.slot() }),
+            None => Ok(()),
         }
     }
 

@@ -173,7 +173,8 @@ impl Site {
                 }
             }
             after = page.rows.last().map(|(key, _)| key.clone());
-            if !page.more {
+            // The rest by the next walk.
+            if !page.more || due.len() >= STEP_VERSIONS {
                 return Ok(due);
             }
         }

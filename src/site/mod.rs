@@ -261,7 +261,7 @@ impl Site {
     pub async fn current_slot(&self, object: &ObjectId) -> Result<Slot> {
         match self.current(object).await? {
             Some(stored) => Ok(stored.row.slot()),
-            None => Ok(self.inner.status.newest_aside(object).await?.map_or(Slot::Null, |stored| stored.row.slot())),
+            None => Ok(self.inner.status.hiding(object).await?.map_or(Slot::Null, |stored| stored.row.slot())),
         }
     }
 

@@ -105,8 +105,8 @@ impl Site {
     async fn greatest_of_key(&self, object: &ObjectId) -> Result<Option<Stamp>> {
         let of_null = self.known(object, Slot::Null).await?.greatest();
         let current = self.current(object).await?.map(|stored| stored.row.vector.greatest());
-        let aside = self.inner.status.newest_aside(object).await?.map(|stored| stored.row.vector.greatest());
-        Ok(of_null.max(current).max(aside))
+        let marker = self.inner.status.hiding(object).await?.map(|stored| stored.row.vector.greatest());
+        Ok(of_null.max(current).max(marker))
     }
 
     /// Returns once everything told up to a stamp is in a bucket's listing.

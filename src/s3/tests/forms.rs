@@ -166,7 +166,7 @@ async fn what_its_policy_does_not_allow_is_refused_and_nothing_stored() {
         (form(), 403, "AccessDenied"),
         (form().with("x-amz-security-token", "t").signed(), 400, "InvalidToken"),
         (form().with("x-amz-copy-source", "/bucket/secret").signed(), 501, "NotImplemented"),
-        (form().with("acl", "public-read").signed(), 501, "NotImplemented"),
+        (form().with("acl", "public").signed(), 400, "InvalidArgument"),
         (form().with("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==").signed(), 400, "BadDigest"),
         (form().with("x-ignore-much", &"x".repeat(30 << 10)).signed(), 400, "MaxPostPreDataLengthExceededError"),
         (Form { target: "/bucket/k".into(), ..form() }.signed(), 405, "MethodNotAllowed"),

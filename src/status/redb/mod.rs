@@ -208,10 +208,17 @@ impl Status {
         Ok(found)
     }
 
-    /// The newest unit of a key that is not in `objects`: where nothing is there, a delete marker is current.
-    pub async fn newest_aside(&self, object: &ObjectId) -> Result<Option<Stored<Record>>, ReadError> {
-        let rows = self.page::<Versions>(&(object.clone(), ()), None, UNITS_ABOVE_OTHERS).await?.rows;
-        Ok(rows.into_iter().map(|(_, stored)| stored).max_by_key(|stored| stored.row.vector.data))
+    /// The delete marker that is current of a key, if one is: of one moment, since what is aside of an object hides nothing.
+    pub async fn hiding(&self, object: &ObjectId) -> Result<Option<Stored<Record>>, ReadError> {
+        let (key, versions) = (object.to_bytes(), (object.clone(), ()).to_bytes());
+        let read = self.read(move |shared| {
+            let snapshot = Snapshot::of(&shared.db)?;
+            match snapshot.get::<Objects>(&key)? {
+                Some(_) => Ok(Vec::new()),
+                None => Ok(snapshot.page::<Versions>(&versions, None, UNITS_ABOVE_OTHERS)?.rows),
+            }
+        });
+        Ok(read.await?.into_iter().map(|(_, stored)| stored).max_by_key(|stored| stored.row.vector.data))
     }
 
     /// The current record of an object, from the row cache where it is there.

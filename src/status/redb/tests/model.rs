@@ -424,8 +424,9 @@ impl World {
         for (slot, row) in expected {
             assert_eq!(self.status.unit(id, slot).await.unwrap().map(|stored| Row::of(&stored)), row);
         }
-        let aside = self.status.newest_aside(id).await.unwrap().map(|stored| Row::of(&stored));
-        assert_eq!(aside, self.model.aside(id).first().map(|(_, row)| *row));
+        let hiding = self.status.hiding(id).await.unwrap().map(|stored| Row::of(&stored));
+        let aside = self.model.aside(id).first().map(|(_, row)| *row);
+        assert_eq!(hiding, aside.filter(|_| self.model.shown(id).is_none()));
         let page = self.status.page::<Versions>(&(id.clone(), ()), None, 1_000).await.unwrap();
         assert!(page.rows.iter().all(|((of, _), _)| of == id));
         assert_eq!(page.rows.len(), self.model.aside(id).len());

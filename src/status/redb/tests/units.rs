@@ -67,16 +67,17 @@ async fn a_current_marker_hides_the_key_until_it_goes_and_an_older_one_hides_not
     done(&status, put(&id, &version(2))).await;
     done(&status, put(&id, &marker(1))).await;
     assert_eq!(numbers(&status, &id).await, (Some(2), vec![1]));
+    assert_eq!(status.hiding(&id).await.unwrap(), None, "it is older than the object");
     done(&status, put(&id, &marker(3))).await;
     assert_eq!(numbers(&status, &id).await, (None, vec![3, 2, 1]));
-    assert_eq!(status.newest_aside(&id).await.unwrap().unwrap().row, marker(3));
+    assert_eq!(status.hiding(&id).await.unwrap().unwrap().row, marker(3));
     done(&status, Commit::new().delete_unit(&id, slot(3))).await;
     assert_eq!(numbers(&status, &id).await, (Some(2), vec![1]));
     done(&status, Commit::new().delete_unit(&id, slot(2))).await;
     assert_eq!(numbers(&status, &id).await, (None, vec![1]), "what is left is a marker");
     done(&status, Commit::new().delete_unit(&id, slot(1)).delete_unit(&id, Slot::Null)).await;
     assert_eq!(numbers(&status, &id).await, (None, vec![]));
-    assert_eq!(status.newest_aside(&id).await.unwrap(), None);
+    assert_eq!(status.hiding(&id).await.unwrap(), None);
 }
 
 #[tokio::test]
