@@ -185,13 +185,14 @@ impl Bucket {
     }
 
     /// What both sides together know: the later of making and deleting decides, then each register for itself.
-    /// Registers belong to the bucket they were written on: one made anew begins without any.
+    /// Registers belong to the bucket they were written on: one made anew begins without any. One that was deleted keeps its
+    /// own, which nobody reads, so that states merge to the same in whatever order they come, and nothing told is forgotten.
     pub fn merge(&self, other: &Self) -> Self {
         let made = if self.created >= other.created { self } else { other };
         let deleted = self.deleted.max(other.deleted).filter(|deleted| *deleted > made.created);
         let mut registers: Vec<(String, Stamp, Vec<u8>)> = Vec::new();
         let both = self.registers.iter().chain(&other.registers);
-        for register in both.filter(|(_, stamp, _)| deleted.is_none() && *stamp > made.created) {
+        for register in both.filter(|(_, stamp, _)| *stamp > made.created) {
             match registers.iter_mut().find(|known| known.0 == register.0) {
                 Some(known) if known.1 < register.1 => known.clone_from(register),
                 Some(_) => {}

@@ -96,7 +96,9 @@ async fn upsert(
         }
         let before = stored.as_ref().map(|stored| &stored.row);
         let hint = hint(before, from, *want, now_ms);
-        if before == Some(&hint) {
+        // Of a bucket it says nothing that another site told of more: what is on its way here may be older than this.
+        let is_of_bucket = unit.object().is_none();
+        if before == Some(&hint) && !(is_of_bucket && want.is_news) {
             continue;
         }
         if let Some(before) = before {

@@ -149,6 +149,10 @@ impl Fetcher {
                 }
                 Some(Ok(Brought::Record(_))) => missed.push((unit.clone(), Missed::Underway)),
                 Some(Ok(Brought::Here)) => brought.push((unit.clone(), revision)),
+                Some(Ok(Brought::Bucket(greatest))) => {
+                    let came = self.site.bucket_came(unit.bucket(), trip.source, greatest, revision).await;
+                    came.map_err(|err| err.to_string())?;
+                }
                 Some(Err(why)) => missed.push((unit.clone(), why)),
                 None => missed.push((unit.clone(), Missed::ForNow("its transfer stopped half-way".into()))),
             }

@@ -3,9 +3,9 @@
 use super::apply::Applied;
 use super::error::Result;
 use super::{CONFLICTS_MAX, Site};
-use crate::model::{Bucket, BucketName, Unit, Vector};
-use crate::status::tables::{Buckets, Objects, Versions};
-use crate::status::{Commit, CommitError};
+use crate::model::{Bucket, BucketName, Event, News, SiteNumber, Stamp, Unit, Vector};
+use crate::status::tables::{Buckets, Due, Hint, Objects, Versions, Work};
+use crate::status::{Commit, CommitError, Revision, Stored};
 
 impl Site {
     /// A bucket: the later of making and deleting, and every register for itself.
@@ -30,30 +30,55 @@ impl Site {
                 }
                 self.inner.backend.create_bucket(bucket).await?;
             }
-            let reached = Vector::of(merged.greatest());
-            let mut commit =
-                Commit::new().seen(reached.greatest()).expect::<Buckets>(bucket, stored.as_ref().map(|row| row.revision));
-            if before != Some(&merged) {
-                commit = commit.put::<Buckets>(bucket, &merged);
+            let reached = Applied::Reached(Vector::of(merged.greatest()));
+            if before == Some(&merged) {
+                return Ok(reached);
             }
+            let mut commit = Commit::new()
+                .seen(merged.greatest())
+                .expect::<Buckets>(bucket, stored.as_ref().map(|row| row.revision))
+                .put::<Buckets>(bucket, &merged);
             if dies {
                 // A PUT depends on the bucket's row and does not change it: one may have come since it was looked.
                 commit = commit.expect_empty::<Objects>(bucket).expect_empty::<Versions>(bucket);
             }
-            let commit = self.end_work(&Unit::Bucket(bucket.clone()), &reached, commit).await?;
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
                     self.forget_bucket(bucket);
                     if dies {
                         self.bury_bucket(bucket).await;
                     }
-                    return Ok(Applied::Reached(reached));
+                    return Ok(reached);
                 }
                 Err(CommitError::Conflict) => self.count_conflict(bucket),
                 Err(err) => return Err(err.into()),
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// What `source` had of a bucket is merged here; of all that came `greatest` is the greatest stamp, and `revision` is that of
+    /// the work for which it was asked. Registers that two sites wrote at once are in the state of neither, whatever their
+    /// stamps: each site hears only of what it had itself, and the work is over when all who told of it were asked.
+    pub async fn bucket_came(&self, bucket: &BucketName, source: SiteNumber, greatest: Stamp, revision: Revision) -> Result<()> {
+        let unit = Unit::Bucket(bucket.clone());
+        let work = self.inner.status.get::<Work>(&unit).await?;
+        // What was told while it came may not have come along.
+        let Some(Stored { row: work, .. }) = work.filter(|work| work.revision == revision) else { return Ok(()) };
+        let sources: Vec<_> = work.sources.iter().copied().filter(|one| *one != source).collect();
+        let commit = Commit::new().expect::<Work>(&unit, Some(revision)).delete::<Due>(&(work.due_ms, unit.clone()));
+        let commit = match sources.is_empty() {
+            true => commit.delete::<Work>(&unit),
+            false => {
+                let left = Hint { sources, due_ms: self.inner.clock.wall_ms(), tries: 0, ..work };
+                commit.put::<Work>(&unit, &left).put::<Due>(&(left.due_ms, unit.clone()), &())
+            }
+        };
+        let commit = commit.answer(source, Event { unit, vector: Vector::of(greatest) }, News::Applied);
+        match self.inner.status.commit(commit).await {
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(err) => Err(err.into()),
+        }
     }
 
     /// What a bucket deleted elsewhere leaves here.

@@ -160,8 +160,8 @@ impl Site {
             self.forget_bucket(bucket);
             let stored = self.bucket_row(bucket).await?;
             self.require_empty(bucket).await?;
-            let deleted = self.inner.clock.tick(Some(stored.row.created));
-            let grave = Bucket { deleted: Some(deleted), registers: Vec::new(), ..stored.row.clone() };
+            let deleted = self.inner.clock.tick(Some(stored.row.greatest()));
+            let grave = Bucket { deleted: Some(deleted), ..stored.row.clone() };
             let commit = Commit::new()
                 .frees()
                 .expect::<Buckets>(bucket, Some(stored.revision))
@@ -206,12 +206,10 @@ impl Site {
             .put::<Buckets>(bucket, &row)
             .tell(bucket_event(bucket, row.greatest()))
             .to(self.audience());
-        let reached = Vector::of(row.greatest());
-        let commit = self.end_work(&Unit::Bucket(bucket.clone()), &reached, commit).await?;
         self.inner.status.commit(commit).await?;
         self.forget_bucket(bucket);
         tracing::warn!(stamp = %created, %bucket, "a bucket deleted at another site has objects here: it comes back");
-        Ok(Applied::Reached(reached))
+        Ok(Applied::Reached(Vector::of(row.greatest())))
     }
 
     /// The registers of a bucket that comes back, each later than that: earlier ones belong to the bucket before.

@@ -3,11 +3,12 @@
 //! What it holds against each: the rows of a key lie where they belong, bytes are there before their row (rule 5), what was
 //! received is known (§8), what is said to be elsewhere is there (I6), and everything of `rules`.
 
+use super::client::bucket;
 use super::rules::Came;
 use super::shown::{KeyRows, Shown, brief, crc, shown};
 use super::watch::{Seen, Watch};
 use crate::backend::{Backend, GetOptions, Place};
-use crate::model::{BucketName, Incarnation, ObjectId, Record, Seq, SiteNumber, Slot, State, Telling, Unit};
+use crate::model::{BucketName, Incarnation, ObjectId, Record, Seq, SiteNumber, Slot, State, Telling, Unit, Versioning};
 use crate::reconcile::graves_from_ms;
 use crate::site::{Replication, Site};
 use crate::status::redb::Touched;
@@ -18,12 +19,13 @@ impl Watch {
     /// A site committed.
     pub fn committed(&self, site: SiteNumber, status: &Status, touched: &Touched, wall_ms: u64) {
         let mut told = Told::Units(Vec::new());
+        let versioning = versioning(&last(&self.seen(), site, &Unit::Bucket(bucket())));
         for (table, key) in &touched.0 {
             self.seen().note(site, *table, key);
             if *table == Versions::INDEX || *table == Graves::INDEX {
                 let version = <(ObjectId, Slot)>::from_bytes(key);
                 told.add(version.as_ref().map(|(object, slot)| Unit::of(object, *slot)));
-                version.into_iter().for_each(|version| self.object(site, status, version, wall_ms));
+                version.into_iter().for_each(|version| self.object(site, status, version, (versioning, wall_ms)));
             } else if *table == Buckets::INDEX {
                 let bucket = BucketName::from_bytes(key);
                 told.add(bucket.clone().map(Unit::Bucket));
@@ -40,23 +42,30 @@ impl Watch {
         }
     }
 
-    fn object(&self, site: SiteNumber, status: &Status, (object, slot): (ObjectId, Slot), wall_ms: u64) {
+    fn object(
+        &self,
+        site: SiteNumber,
+        status: &Status,
+        (object, slot): (ObjectId, Slot),
+        (before_batch, wall_ms): (Versioning, u64),
+    ) {
         let rows = self.look(KeyRows::of(status, &object));
         if let Some(what) = rows.disorder() {
             self.violate(format!("rows: of {object} at site {}: {what}", site.0));
         }
+        let bucket = self.look(shown(status, &Unit::Bucket(object.bucket.clone())));
+        let versioning = [before_batch, versioning(&bucket)];
         let unit = Unit::of(&object, slot);
         let shown = rows.unit(slot);
         if let Some(record) = shown.live().filter(|record| record.state == State::Present) {
             self.bytes_are_there(site, &unit, record);
         }
-        let bucket = self.look(status.get::<Buckets>(&object.bucket)).expect("the store can be read");
-        let versioning = bucket.map(|bucket| bucket.row.versioning()).unwrap_or_default();
         let mut seen = self.seen();
         let (before, life) = (last(&seen, site, &unit), status.facts().incarnation);
+        let is_first = seen.is_first(&unit, &shown);
         seen.states.entry((site, unit)).or_default().push(shown.clone());
         seen.top(site, &object, rows.top());
-        seen.judge(&Came { site, object: &object, slot, before, shown, wall_ms, life, versioning });
+        seen.judge(&Came { site, object: &object, slot, before, shown, wall_ms, life, is_first, versioning });
     }
 
     fn bytes_are_there(&self, site: SiteNumber, unit: &Unit, record: &Record) {
@@ -176,7 +185,21 @@ fn last(seen: &Seen, site: SiteNumber, unit: &Unit) -> Shown {
     seen.states.get(&(site, unit.clone())).and_then(|states| states.last()).cloned().unwrap_or(Shown::Nothing)
 }
 
+fn versioning(bucket: &Shown) -> Versioning {
+    match bucket {
+        Shown::Bucket(row) => row.versioning(),
+        _ => Versioning::default(),
+    }
+}
+
 impl Seen {
+    /// Whether no site ever had the data of what is shown.
+    fn is_first(&self, unit: &Unit, shown: &Shown) -> bool {
+        let data = |shown: &Shown| shown.live().map(|record| record.vector.data);
+        let mut had = self.states.iter().filter(|((_, one), _)| one == unit).flat_map(|(_, states)| states);
+        !had.any(|had| data(had) == data(shown))
+    }
+
     /// Whether a site had what `here` shows since it last lost everything, and has no longer: its bytes were spoiled, or what
     /// took its place has none yet.
     fn came_to(&self, site: SiteNumber, unit: &Unit, here: &Shown) -> bool {

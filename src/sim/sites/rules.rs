@@ -34,8 +34,10 @@ pub struct Came<'a> {
     pub wall_ms: u64,
     /// Of the site's data.
     pub life: Incarnation,
-    /// What the site knows of the bucket.
-    pub versioning: Versioning,
+    /// Whether no site had this data before: it was written here, and did not come back.
+    pub is_first: bool,
+    /// What the site knows of the bucket, before the batch of commits and after.
+    pub versioning: [Versioning; 2],
 }
 
 type Verdict = Result<(), String>;
@@ -124,11 +126,11 @@ impl Came<'_> {
     /// A write is a version of its own where its site knows the bucket as Enabled, and else the null version (§6).
     fn has_its_slot(&self) -> Verdict {
         let Some(data) = self.shown.live().map(|record| record.vector.data) else { return Ok(()) };
-        let is_new = self.before.vector().is_none_or(|before| before.data != data);
         let is_own = data.parts().site == self.site && data.parts().incarnation == self.life;
         let is_version = self.slot != Slot::Null;
-        if is_own && is_new && is_version != (self.versioning == Versioning::Enabled) {
-            let (unit, versioning) = (self.unit(), self.versioning);
+        let fits = |versioning: &Versioning| is_version == (*versioning == Versioning::Enabled);
+        if is_own && self.is_first && !self.versioning.iter().any(fits) {
+            let (unit, versioning) = (self.unit(), self.versioning[1]);
             return Err(format!("§6: {unit} was written while versioning is {versioning:?}: {}", brief(&self.shown)));
         }
         Ok(())
