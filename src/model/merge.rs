@@ -172,9 +172,9 @@ impl Here<'_> {
                 return false;
             }
         });
-        // Of a version that was purged unawares nothing is known that came with its data.
+        // Of a version that was purged unawares nothing is known that came with its data, whoever tells of the purge.
         let is_unread = matches!(self, Self::Grave(grave) if grave.purged.is_some() && grave.base.is_none());
-        self.vector().is_some_and(|here| here >= *want && !may_add(want, &here) && !(is_unread && want.purge.is_none()))
+        self.vector().is_some_and(|here| here >= *want && !may_add(want, &here) && !is_unread)
     }
 }
 
@@ -353,7 +353,7 @@ mod tests {
     fn a_purge_of_an_unknown_version_reaches_nothing_that_was_told_of_it() {
         let (data, purge) = (Vector::of(stamp(5)), Vector { purge: Some(stamp(7)), ..Vector::of(stamp(5)) });
         let unawares = Grave { base: None, ..purged(purge, false) };
-        assert!(!Here::Grave(&unawares).reaches(&data) && Here::Grave(&unawares).reaches(&purge));
+        assert!(!Here::Grave(&unawares).reaches(&data) && !Here::Grave(&unawares).reaches(&purge));
         assert_eq!(of_version(Here::Grave(&unawares), &told(&version(data, true))), Decision::Fill(purge));
         assert!(Here::Grave(&purged(purge, false)).reaches(&data));
     }

@@ -89,3 +89,50 @@ impl Site {
         self.abort_uploads_of_dead(bucket).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Incarnation, StampParts};
+    use crate::site::testing::site_with_neighbour;
+    use crate::status::Page;
+    use crate::status::tables::Receipts;
+
+    const BERLIN: SiteNumber = SiteNumber(2);
+    const OSLO: SiteNumber = SiteNumber(3);
+
+    fn stamp(ms: u64) -> Stamp {
+        Stamp::new(StampParts { ms, tick: 0, site: BERLIN, incarnation: Incarnation(1), rank: 0 })
+    }
+
+    async fn work(site: &Site, unit: &Unit) -> Option<Stored<Hint>> {
+        site.status().get::<Work>(unit).await.unwrap()
+    }
+
+    async fn heard(site: &Site, of: SiteNumber) -> Vec<Vector> {
+        let page: Page<Receipts> = site.status().page(&of, None, 10).await.unwrap();
+        page.rows.into_iter().map(|(_, stored)| stored.row.vector).collect()
+    }
+
+    #[tokio::test]
+    async fn work_of_a_bucket_is_over_when_all_who_told_of_it_were_asked() {
+        let (site, bucket) = (site_with_neighbour("berlin", BERLIN).await, BucketName::new("bucket").unwrap());
+        let unit = Unit::Bucket(bucket.clone());
+        let hint = Hint { want: Vector::of(stamp(9)), sources: vec![BERLIN, OSLO], due_ms: 5, tries: 3, error: None };
+        let told = Commit::new().put::<Work>(&unit, &hint).put::<Due>(&(hint.due_ms, unit.clone()), &());
+        site.status().commit(told).await.unwrap();
+        let first = work(&site, &unit).await.unwrap().revision;
+
+        site.bucket_came(&bucket, BERLIN, stamp(7), first).await.unwrap();
+        let left = work(&site, &unit).await.unwrap();
+        assert_eq!((left.row.sources, left.row.tries), (vec![OSLO], 0));
+        assert_eq!((heard(&site, BERLIN).await, heard(&site, OSLO).await), (vec![Vector::of(stamp(7))], vec![]));
+
+        site.bucket_came(&bucket, OSLO, stamp(9), first).await.unwrap();
+        assert!(work(&site, &unit).await.is_some(), "more was told while that came");
+        site.bucket_came(&bucket, OSLO, stamp(9), left.revision).await.unwrap();
+        assert_eq!((work(&site, &unit).await, heard(&site, OSLO).await), (None, vec![Vector::of(stamp(9))]));
+        let due: Page<Due> = site.status().page(&(), None, 10).await.unwrap();
+        assert!(due.rows.is_empty(), "{due:?}");
+    }
+}
