@@ -105,7 +105,9 @@ impl Bucket {
 
     /// Who may do what with the bucket itself.
     pub fn acl(&self) -> Acl {
-        self.document(ACL).unwrap_or_else(|| Acl::private(&self.owner))
+        // Of two sites that made the bucket at once one was overruled, with what its owner said.
+        let own = self.document(ACL).filter(|acl: &Acl| acl.owner == self.owner);
+        own.unwrap_or_else(|| Acl::private(&self.owner))
     }
 
     pub fn with_acl(self, acl: &Acl, stamp: Stamp) -> Self {
@@ -124,7 +126,7 @@ impl Bucket {
 
     /// `None` where nothing was said; what counts then is the default.
     pub fn ownership(&self) -> Option<Ownership> {
-        self.document(OWNERSHIP)
+        self.document_or(OWNERSHIP, Ownership::BucketOwnerEnforced)
     }
 
     pub fn with_ownership(self, ownership: Option<Ownership>, stamp: Stamp) -> Self {
@@ -138,7 +140,8 @@ impl Bucket {
 
     /// `None` where nothing was said: nothing is kept from strangers.
     pub fn public_access(&self) -> Option<PublicAccess> {
-        self.document(PUBLIC_ACCESS)
+        let closed = PublicAccess { block_acls: true, ignore_acls: true, block_policy: true, restrict: true };
+        self.document_or(PUBLIC_ACCESS, closed)
     }
 
     pub fn with_public_access(self, access: Option<&PublicAccess>, stamp: Stamp) -> Self {
@@ -157,6 +160,11 @@ impl Bucket {
     /// A register that holds JSON.
     fn document<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_slice(self.register(name)?).ok()
+    }
+
+    /// The same of a register that shuts something: one that a newer site wrote and is not understood shuts all of it.
+    fn document_or<T: DeserializeOwned>(&self, name: &str, shut: T) -> Option<T> {
+        self.register(name).map(|json| serde_json::from_slice(json).unwrap_or(shut))
     }
 
     fn with_document<T: Serialize>(self, name: &str, stamp: Stamp, document: Option<&T>) -> Self {

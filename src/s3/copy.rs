@@ -1,6 +1,6 @@
 //! CopyObject and UploadPartCopy.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use s3s::dto::{
     ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, UploadPartCopyInput,
     UploadPartCopyOutput,
@@ -13,7 +13,7 @@ use super::convert::{self, show_checksum};
 use super::gate::Asked;
 use super::sites::Wait;
 use super::{Face, acl, bucket, error, lock, multipart, object, versioning};
-use crate::model::{Checksum, ChecksumKind, ETag, ObjectId, Permission, Registers, Slot, Versioning};
+use crate::model::{Checksum, ChecksumKind, ObjectId, Registers, Slot, Versioning};
 use crate::site::{CopyRequest, EtagCondition, PartSource, ReadConditions, Selection};
 
 const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
@@ -39,11 +39,13 @@ impl Directive {
 /// CopyObject.
 pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
     let to = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let (from, version, pinned) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
+    let Source { object: from, version, conditions, has_shut_tags } = Source::of(face, &req.input.copy_source, &req).await?;
     let list = acl::of_new(face, &req.extensions, &to.bucket, &req.headers).await?;
     let registers = Registers { acl: list, ..lock::of_headers(face, &to.bucket, &req.headers).await? };
-    let request = CopyRequest { version, registers, ..request(&req)? };
-    let request = CopyRequest { source: pinned.over(request.source), ..request };
+    let request = CopyRequest { source: conditions, version, registers, ..request(&req)? };
+    if has_shut_tags && request.replace_tags.is_none() {
+        return Err(error::access_denied());
+    }
     let wait = Wait::read(&face.site, &req.headers)?;
     // Before: the copy may be the current version of its own source.
     let copied_version = source_version(face, &from, version).await?;
@@ -83,7 +85,7 @@ fn request(req: &S3Request<CopyObjectInput>) -> S3Result<CopyRequest> {
     let replaced = object::describe(&req.headers, input.tagging.as_deref())?;
     let algorithm = convert::text_of(&req.headers, &CHECKSUM_ALGORITHM)?;
     Ok(CopyRequest {
-        source: asked.conditions.source.of_read()?,
+        source: ReadConditions::default(),
         target: asked.conditions.object.of_write()?,
         replace: (metadata == Directive::Replace).then_some((replaced.headers, replaced.metadata)),
         replace_tags: (tags == Directive::Replace).then_some(replaced.tags),
@@ -110,55 +112,56 @@ async fn source_version(face: &Face, from: &ObjectId, version: Option<Slot>) -> 
     }
 }
 
-/// The source of a copy, which the caller must be allowed to read, and the version of it that was named.
-async fn source(
-    face: &Face,
-    source: &CopySource,
-    headers: &HeaderMap,
-    extensions: &http::Extensions,
-) -> S3Result<(ObjectId, Option<Slot>, Pinned)> {
-    let CopySource::Bucket { bucket, key, version_id } = source else {
-        return Err(error::not_implemented("copying from an access point"));
-    };
-    let caller = auth::caller(extensions)?;
-    let by_list = caller.must_read(&face.site, bucket, key, version_id.as_deref()).await?;
-    let version = convert::slot(version_id.as_deref())?;
-    if let Some(owner) = headers.get(SOURCE_OWNER)
-        && bucket::info(face, bucket).await?.owner.as_bytes() != owner.as_bytes()
-    {
-        return Err(error::access_denied());
-    }
-    let object = convert::object_id(bucket, key)?;
-    let pinned = if by_list { pin(face, caller, &object, version).await? } else { Pinned(None) };
-    Ok((object, version, pinned))
-}
-
-/// The bytes that a list let the caller read: others, under the same key, may be nobody's business.
+/// The source of a copy, which the caller may read.
 #[derive(Debug)]
-struct Pinned(Option<ETag>);
-
-impl Pinned {
-    fn over(&self, asked: ReadConditions) -> ReadConditions {
-        let only = self.0.clone().map(|etag| EtagCondition::OneOf(vec![etag]));
-        ReadConditions { if_match: only.or(asked.if_match), ..asked }
-    }
+struct Source {
+    object: ObjectId,
+    /// The one that was named.
+    version: Option<Slot>,
+    conditions: ReadConditions,
+    /// Whether it has tags that the caller may not read: a list opens none.
+    has_shut_tags: bool,
 }
 
-async fn pin(face: &Face, caller: &Caller, object: &ObjectId, version: Option<Slot>) -> S3Result<Pinned> {
-    let seen = face.site.head(object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
-    let opened = Opened { object: Some(Permission::Read) };
-    caller.must_still(&face.site, Some(&opened), object, &seen.record.row).await?;
-    Ok(Pinned(Some(seen.record.identity.etag.clone())))
+impl Source {
+    async fn of<T>(face: &Face, source: &CopySource, req: &S3Request<T>) -> S3Result<Self> {
+        let CopySource::Bucket { bucket, key, version_id } = source else {
+            return Err(error::not_implemented("copying from an access point"));
+        };
+        let caller = auth::caller(&req.extensions)?;
+        let opened = caller.must_read(&face.site, bucket, key, version_id.as_deref()).await?;
+        if let Some(owner) = req.headers.get(SOURCE_OWNER)
+            && bucket::info(face, bucket).await?.owner.as_bytes() != owner.as_bytes()
+        {
+            return Err(error::access_denied());
+        }
+        let asked = req.extensions.get::<Asked>().cloned().unwrap_or_default();
+        let (object, version) = (convert::object_id(bucket, key)?, convert::slot(version_id.as_deref())?);
+        let source = Self { object, version, conditions: asked.conditions.source.of_read()?, has_shut_tags: false };
+        match opened {
+            Some(opened) => source.pinned(face, caller, &opened).await,
+            None => Ok(source),
+        }
+    }
+
+    /// Bound to the bytes that a list let the caller read: others, under the same key, may be nobody's business.
+    async fn pinned(self, face: &Face, caller: &Caller, opened: &Opened) -> S3Result<Self> {
+        let ReadConditions { if_match, if_unmodified_since_ms, .. } = self.conditions.clone();
+        let first = ReadConditions { if_match, if_unmodified_since_ms, ..ReadConditions::default() };
+        let seen = face.site.head(&self.object, self.version, Selection::All, &first).await.map_err(error::from_copy)?;
+        caller.must_still(&face.site, Some(opened), &self.object, &seen.record.row).await?;
+        let only = EtagCondition::OneOf(vec![seen.record.identity.etag.clone()]);
+        let conditions = ReadConditions { if_match: Some(only), if_unmodified_since_ms: None, ..self.conditions };
+        Ok(Self { conditions, has_shut_tags: !seen.record.identity.tags.is_empty(), ..self })
+    }
 }
 
 /// UploadPartCopy.
 pub async fn part(face: &Face, req: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let to = convert::object_id(&req.input.bucket, &req.input.key)?;
     let number = multipart::part_number(req.input.part_number)?;
-    let (object, version, pinned) = source(face, &req.input.copy_source, &req.headers, &req.extensions).await?;
+    let Source { object, version, conditions, .. } = Source::of(face, &req.input.copy_source, &req).await?;
     let range = copy_range(req.input.copy_source_range.as_deref())?;
-    let asked = req.extensions.get::<Asked>().cloned().unwrap_or_default();
-    let conditions = pinned.over(asked.conditions.source.of_read()?);
     let source = PartSource { object, version, range, conditions };
     let copied = face.site.copy_part(&source, &to, &req.input.upload_id, number).await;
     let part = copied.map_err(error::from_copy)?;

@@ -62,7 +62,7 @@ fn checked(document: CORSConfiguration) -> S3Result<Cors> {
     }
     let rules = document.cors_rules.into_iter().map(checked_rule).collect::<S3Result<Vec<_>>>()?;
     let cors = Cors { rules };
-    documents::check_size(serde_json::to_vec(&cors).map_or(usize::MAX, |json| json.len()))?;
+    documents::check_size(serde_json::to_vec(&cors).map_or(usize::MAX, |json| json.len()), documents::BYTES_MAX)?;
     Ok(cors)
 }
 

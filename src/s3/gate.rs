@@ -92,6 +92,7 @@ impl S3Route for Gate {
     }
 
     async fn call(&self, req: S3Request<Body>) -> S3Result<S3Response<Body>> {
+        let is_stranger = req.credentials.is_none();
         let request = self.admit(req).await?;
         let is_scoped = self.others && is_conditional_write(&request);
         let response = self.operations.call(request).await.map_err(of_http_error)?;
@@ -103,6 +104,9 @@ impl S3Route for Gate {
         }
         if is_scoped {
             sites::put_scope(&mut parts.headers);
+        }
+        if is_stranger {
+            unsigned::without_inside(&mut parts.headers);
         }
         let status = Some(rewrite.status.unwrap_or(parts.status));
         Ok(S3Response { output: body, status, headers: parts.headers, extensions: parts.extensions })

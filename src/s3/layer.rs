@@ -14,10 +14,11 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use s3s::service::S3Service;
-use s3s::{Body, S3Error};
+use s3s::{Body, S3Error, S3Result};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::auth::Caller;
 use super::cors::{Browsers, Wanted};
 use super::final_chunk::Tail;
 use super::form::{self, Forms};
@@ -143,6 +144,13 @@ impl S3Layer {
         response.map(|body| Answer { body, sent: 0, status, progress, observe: self.observe, waiting: Waiting::default() })
     }
 
+    /// Preflights have no signature, and are counted with all else that has none.
+    async fn preflight(&self, request: &Request<Body>) -> S3Result<Response<Body>> {
+        let stranger = Caller::anonymous(None);
+        gate::slow_down(&self.forms.paces, self.forms.settings.limits.key_pace, &stranger, None).await?;
+        self.browsers.preflight(request).await
+    }
+
     async fn serve(&self, request: Request<Body>) -> Response<Body> {
         let early = check_size(request.uri(), request.headers(), self.forms.settings.limits.header_bytes_max)
             .and_then(|()| refuse_early(request.uri().query(), request.headers()));
@@ -151,7 +159,7 @@ impl S3Layer {
         }
         // Browsers ask before they sign.
         if request.method() == Method::OPTIONS {
-            return self.browsers.preflight(&request).await.unwrap_or_else(document_of);
+            return self.preflight(&request).await.unwrap_or_else(document_of);
         }
         if form::is_form(request.method(), request.headers()) {
             return self.forms.answer(request).await.unwrap_or_else(document_of);

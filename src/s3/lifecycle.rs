@@ -11,7 +11,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::{Face, convert, error};
+use super::{Face, convert, documents, error};
 use crate::model::{
     BucketName, Day, Expiration, Expiring, Lifecycle, LifecycleFilter, LifecycleRule, NoncurrentExpiration, Tags,
 };
@@ -89,7 +89,10 @@ fn read(asked: BucketLifecycleConfiguration) -> S3Result<Lifecycle> {
     if rules.iter().any(|rule| !ids.insert(rule.id.as_str())) {
         return Err(error::invalid_argument("Rule ID must be unique. Found same ID for more than one rule"));
     }
-    Ok(Lifecycle { rules })
+    let lifecycle = Lifecycle { rules };
+    let bytes = serde_json::to_vec(&lifecycle).map_or(usize::MAX, |json| json.len());
+    documents::check_size(bytes, documents::LIFECYCLE_BYTES_MAX)?;
+    Ok(lifecycle)
 }
 
 fn read_rule(at: usize, asked: ShownRule) -> S3Result<LifecycleRule> {

@@ -10,6 +10,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::auth::Opened;
 use super::conditions;
 use super::convert::{self, show_checksum};
 use super::gate::{Asked, Rewrite};
@@ -109,6 +110,7 @@ pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Resp
         face.site.get(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     acl::must_still(face, &req.extensions, &wanted.object, &opened.seen.record.row).await?;
     let mut headers = shown_headers(face, &wanted, &opened.seen).await?;
+    without_shut(&req.extensions, &mut headers);
     override_headers(&mut headers, req.uri.query());
     let length = opened.seen.range.end - opened.seen.range.start;
     let output = GetObjectOutput { body: Some(Outgoing::blob(opened.body, length)), ..GetObjectOutput::default() };
@@ -125,8 +127,16 @@ pub async fn head(face: &Face, req: S3Request<HeadObjectInput>) -> S3Result<S3Re
         face.site.head(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
     acl::must_still(face, &req.extensions, &wanted.object, &seen.record.row).await?;
     let mut headers = shown_headers(face, &wanted, &seen).await?;
+    without_shut(&req.extensions, &mut headers);
     override_headers(&mut headers, req.uri.query());
     Ok(answer(HeadObjectOutput::default(), headers, &seen))
+}
+
+/// A list opens an object's bytes and headers, not its tags.
+fn without_shut(extensions: &http::Extensions, headers: &mut HeaderMap) {
+    if extensions.get::<Opened>().is_some() {
+        headers.remove("x-amz-tagging-count");
+    }
 }
 
 fn answer<T>(output: T, headers: HeaderMap, seen: &Seen) -> S3Response<T> {

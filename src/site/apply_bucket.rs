@@ -1,9 +1,10 @@
 //! Another site's state of a bucket: the one way in for buckets, as `apply` is for objects.
 
 use super::apply::Applied;
+use super::buckets::bucket_event;
 use super::error::Result;
 use super::{CONFLICTS_MAX, Site};
-use crate::model::{Bucket, BucketName, Event, News, SiteNumber, Stamp, Unit, Vector};
+use crate::model::{Bucket, BucketName, Event, News, Seq, SiteNumber, Stamp, Unit, Vector};
 use crate::status::tables::{Buckets, Due, Hint, Objects, Versions, Work};
 use crate::status::{Commit, CommitError, Revision, Stored};
 
@@ -22,7 +23,7 @@ impl Site {
             let merged = before.map_or_else(|| there.clone(), |here| here.merge(there));
             let dies = before.is_some_and(Bucket::is_live) && !merged.is_live();
             if dies && self.holds_anything(bucket).await? {
-                return self.revive_bucket(bucket, &merged, before, stored.as_ref().map(|stored| stored.revision)).await;
+                return self.revive_bucket(bucket, &merged, stored.as_ref().map(|stored| stored.revision)).await;
             }
             if merged.is_live() {
                 if before.is_some_and(|before| !before.is_live()) {
@@ -38,6 +39,9 @@ impl Site {
                 .seen(merged.greatest())
                 .expect::<Buckets>(bucket, stored.as_ref().map(|row| row.revision))
                 .put::<Buckets>(bucket, &merged);
+            if self.is_own_again(stored.as_ref(), &merged) {
+                commit = commit.tell(bucket_event(bucket, merged.greatest())).to(self.audience());
+            }
             if dies {
                 // A PUT depends on the bucket's row and does not change it: one may have come since it was looked.
                 commit = commit.expect_empty::<Objects>(bucket).expect_empty::<Versions>(bucket);
@@ -55,6 +59,13 @@ impl Site {
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// Whether a site that lost what it wrote gets it back where something older was told under a seq: of its own it says by
+    /// the seq that everybody was told, so everybody is.
+    fn is_own_again(&self, before: Option<&Stored<Bucket>>, merged: &Bucket) -> bool {
+        let is_own = merged.greatest().parts().site == self.inner.id.number;
+        before.is_some_and(|before| is_own && before.seq > Seq(0) && before.row.greatest() < merged.greatest())
     }
 
     /// What `source` had of a bucket is merged here; of all that came `greatest` is the greatest stamp, and `revision` is that of

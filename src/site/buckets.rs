@@ -191,16 +191,10 @@ impl Site {
     }
 
     /// Another site deleted a bucket that still has objects here: it comes back, and every site is told.
-    pub(super) async fn revive_bucket(
-        &self,
-        bucket: &BucketName,
-        dead: &Bucket,
-        before: Option<&Bucket>,
-        seen: Option<Revision>,
-    ) -> Result<Applied> {
+    pub(super) async fn revive_bucket(&self, bucket: &BucketName, dead: &Bucket, seen: Option<Revision>) -> Result<Applied> {
         let created = self.inner.clock.tick(Some(dead.greatest()));
         let mut row = Bucket { created, deleted: None, registers: Vec::new(), ..dead.clone() };
-        row.registers = self.registers_anew(before);
+        row.registers = self.registers_anew(dead);
         let commit = Commit::new()
             .expect::<Buckets>(bucket, seen)
             .put::<Buckets>(bucket, &row)
@@ -213,9 +207,8 @@ impl Site {
     }
 
     /// The registers of a bucket that comes back, each later than that: earlier ones belong to the bucket before.
-    fn registers_anew(&self, before: Option<&Bucket>) -> Vec<(String, Stamp, Vec<u8>)> {
-        let registers = before.map(|before| before.registers.clone()).unwrap_or_default();
-        registers.into_iter().map(|(name, _, document)| (name, self.inner.clock.tick(None), document)).collect()
+    fn registers_anew(&self, before: &Bucket) -> Vec<(String, Stamp, Vec<u8>)> {
+        before.registers.iter().cloned().map(|(name, _, document)| (name, self.inner.clock.tick(None), document)).collect()
     }
 
     /// A store that still has something of somebody else's keeps the bucket: it comes back, and says so.
@@ -225,7 +218,7 @@ impl Site {
             Ok(()) => tracing::info!(%bucket, "bucket deleted"),
             Err(refused @ backend::Error::NotEmpty(_)) => {
                 let created = self.inner.clock.tick(None);
-                let row = Bucket { created, deleted: None, registers: self.registers_anew(Some(before)), ..before.clone() };
+                let row = Bucket { created, deleted: None, registers: self.registers_anew(before), ..before.clone() };
                 let told = bucket_event(bucket, row.greatest());
                 let back = Commit::new().frees().put::<Buckets>(bucket, &row).tell(told).to(self.audience());
                 self.inner.status.commit(back).await?;
@@ -292,7 +285,7 @@ impl KnownBuckets {
     }
 }
 
-fn bucket_event(bucket: &BucketName, stamp: Stamp) -> Event {
+pub(super) fn bucket_event(bucket: &BucketName, stamp: Stamp) -> Event {
     Event { unit: Unit::Bucket(bucket.clone()), vector: Vector::of(stamp) }
 }
 

@@ -14,7 +14,8 @@ use crate::status::{Commit, CommitError};
 pub enum Register {
     /// None are fine.
     Tags(Tags),
-    Acl(Option<Acl>),
+    /// Decided on what has this data stamp: whoever may write the list of that may not write another's.
+    Acl(Option<Acl>, Stamp),
     Hold(bool),
     /// With which right a retention that is in force is weakened.
     Retention(Option<Retention>, Bypass),
@@ -83,6 +84,10 @@ impl Site {
 
 /// What object lock does not let anybody change, and what cannot be promised of bytes that are not here (protocol §6).
 fn refuse(record: &Record, register: &Register, now_ms: u64) -> Result<()> {
+    if matches!(register, Register::Acl(_, of) if *of != record.vector.data) {
+        let reason = "the object was replaced meanwhile".to_owned();
+        return Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) });
+    }
     if !matches!(register, Register::Hold(_) | Register::Retention(..)) {
         return Ok(());
     }
@@ -111,7 +116,7 @@ fn written(before: &Record, register: &Register, stamp: Stamp) -> Record {
             });
             record.identity.tags = tags;
         }
-        Register::Acl(acl) => {
+        Register::Acl(acl, _) => {
             record.vector = Vector { acl: Some(stamp), ..vector };
             record.registers.acl = acl;
         }

@@ -25,6 +25,13 @@ impl Site {
         Ok(PartsPage { upload: upload_info(&key, &row.row), parts, more: page.more && parts_max > 0 })
     }
 
+    /// Who began an upload, which may be over.
+    pub async fn upload_owner(&self, object: &ObjectId, upload_id: &str) -> Result<String> {
+        let key = (object.clone(), parse_upload_id(upload_id)?);
+        let row = self.inner.status.get::<Uploads>(&key).await?.ok_or(Error::NoSuchUpload)?;
+        Ok(upload_info(&key, &row.row).owner)
+    }
+
     /// One page of a bucket's unfinished uploads.
     pub async fn list_uploads(&self, bucket: &BucketName, query: UploadsQuery) -> Result<UploadsPage> {
         self.bucket_row(bucket).await?;

@@ -12,7 +12,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use self::asked::{Asked, Canned, Known};
 use super::auth::{self, Opened};
 use super::{Face, convert, documents, error};
-use crate::model::{Acl, AclGrant, Bucket, BucketName, Grantee, ObjectId, Ownership, Record};
+use crate::model::{Acl, AclGrant, Bucket, BucketName, Grantee, ObjectId, Ownership, Record, Stamp};
 use crate::site::{ReadConditions, Register, Selection};
 
 /// The list of an object about to be written; `None` is private to the bucket's owner.
@@ -116,7 +116,8 @@ fn asked(headers: &HeaderMap, document: Option<AccessControlPolicy>, before: &Ac
 pub async fn get_of_bucket(face: &Face, req: S3Request<GetBucketAclInput>) -> S3Result<S3Response<GetBucketAclOutput>> {
     let bucket = documents::read(face, &req.input.bucket).await?;
     let owner = convert::owner(&bucket.row.owner);
-    Ok(S3Response::new(GetBucketAclOutput { grants: Some(shown(&bucket.row.acl())), owner: Some(owner) }))
+    let list = if bucket.row.has_acls() { bucket.row.acl() } else { Acl::private(&bucket.row.owner) };
+    Ok(S3Response::new(GetBucketAclOutput { grants: Some(shown(&list)), owner: Some(owner) }))
 }
 
 /// PutBucketAcl.
@@ -129,7 +130,8 @@ pub async fn put_of_bucket(face: &Face, req: S3Request<PutBucketAclInput>) -> S3
     let asked = asked(&req.headers, req.input.access_control_policy, &bucket.acl(), &known)?;
     let list = asked.list(&bucket.owner, &bucket.owner);
     check_public(&list, bucket)?;
-    documents::check_size(list.grants.iter().map(|grant| format!("{grant:?}").len()).sum())?;
+    let bytes = list.grants.iter().map(|grant| format!("{grant:?}").len()).sum();
+    documents::check_size(bytes, documents::BYTES_MAX)?;
     documents::write(face, &req.input.bucket, move |row, stamp| row.with_acl(&list, stamp)).await?;
     Ok(S3Response::new(PutBucketAclOutput::default()))
 }
@@ -137,7 +139,7 @@ pub async fn put_of_bucket(face: &Face, req: S3Request<PutBucketAclInput>) -> S3
 /// GetObjectAcl.
 pub async fn get_of_object(face: &Face, req: S3Request<GetObjectAclInput>) -> S3Result<S3Response<GetObjectAclOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let list = current(face, &req, &object, req.input.version_id.as_deref()).await?.0;
+    let list = Current::of(face, &req, &object, req.input.version_id.as_deref()).await?.list;
     let owner = Some(convert::owner(&list.owner));
     Ok(S3Response::new(GetObjectAclOutput { grants: Some(shown(&list)), owner, request_charged: None }))
 }
@@ -145,7 +147,7 @@ pub async fn get_of_object(face: &Face, req: S3Request<GetObjectAclInput>) -> S3
 /// PutObjectAcl.
 pub async fn put_of_object(face: &Face, req: S3Request<PutObjectAclInput>) -> S3Result<S3Response<PutObjectAclOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let (before, bucket) = current(face, &req, &object, req.input.version_id.as_deref()).await?;
+    let Current { list: before, bucket, data } = Current::of(face, &req, &object, req.input.version_id.as_deref()).await?;
     if !bucket.has_acls() {
         return Err(error::no_acls());
     }
@@ -155,17 +157,28 @@ pub async fn put_of_object(face: &Face, req: S3Request<PutObjectAclInput>) -> S3
     check_public(&list, &bucket)?;
     let list = Some(list).filter(|list| *list != Acl::private(&bucket.owner));
     let version = convert::slot(req.input.version_id.as_deref())?;
-    face.site.set_register(&object, version, Register::Acl(list)).await.map_err(error::from_site)?;
+    face.site.set_register(&object, version, Register::Acl(list, data)).await.map_err(error::from_site)?;
     Ok(S3Response::new(PutObjectAclOutput::default()))
 }
 
-/// The list of the version that is named, and its bucket.
-async fn current<T>(face: &Face, req: &S3Request<T>, object: &ObjectId, version: Option<&str>) -> S3Result<(Acl, Bucket)> {
-    let version = convert::slot(version)?;
-    let seen = face.site.head(object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
-    must_still(face, &req.extensions, object, &seen.record.row).await?;
-    let bucket = face.site.bucket_registers(&object.bucket).await.map_err(error::from_site)?;
-    Ok((list_of(&seen.record.row, &bucket.row), bucket.row.clone()))
+/// What a list is about, as it is now.
+struct Current {
+    list: Acl,
+    bucket: Bucket,
+    /// The stamp of the object's data.
+    data: Stamp,
+}
+
+impl Current {
+    /// Of the version that is named.
+    async fn of<T>(face: &Face, req: &S3Request<T>, object: &ObjectId, version: Option<&str>) -> S3Result<Self> {
+        let version = convert::slot(version)?;
+        let seen = face.site.head(object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
+        let record = &seen.record.row;
+        must_still(face, &req.extensions, object, record).await?;
+        let bucket = face.site.bucket_registers(&object.bucket).await.map_err(error::from_site)?;
+        Ok(Self { list: list_of(record, &bucket.row), bucket: bucket.row.clone(), data: record.vector.data })
+    }
 }
 
 /// Refuses what was let in by the list of something else than was found in the end.

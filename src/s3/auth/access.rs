@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::HeaderMap;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::path::S3Path;
@@ -133,7 +134,7 @@ impl Access {
             S3Path::Bucket { bucket } => (&**bucket, ""),
             S3Path::Object { bucket, key } => (&**bucket, &**key),
         };
-        let need = need(op, cx.method());
+        let need = if publishes(op, cx.headers()) { Need::KeyAcl } else { need(op, cx.method()) };
         if matches!(need, Need::InHandler) && !caller.is_anonymous() {
             return Ok(None);
         }
@@ -159,6 +160,14 @@ impl Access {
         let info = self.site.bucket(&convert::bucket_name(bucket)?).await.map_err(error::from_site)?;
         allowed(info.owner.as_bytes() == expected)
     }
+}
+
+/// Whether an upload asks for a list that lets others in, which is for those who may write the list of what is there.
+fn publishes(op: &str, headers: &HeaderMap) -> bool {
+    let closed = |name: &[u8]| matches!(name, b"" | b"private" | b"bucket-owner-read" | b"bucket-owner-full-control");
+    matches!(op, "PutObject" | "CopyObject" | "CreateMultipartUpload")
+        && (headers.get("x-amz-acl").is_some_and(|name| !closed(name.as_bytes()))
+            || headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")))
 }
 
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {

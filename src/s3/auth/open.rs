@@ -5,6 +5,7 @@
 
 use http::HeaderMap;
 use s3s::S3Result;
+use tokio::sync::Semaphore;
 
 use super::access::{Caller, allowed};
 use super::need::{Need, Wish};
@@ -13,11 +14,17 @@ use crate::model::{Acl, Bucket, ObjectId, Permission, Record, Slot, Visitor};
 use crate::s3::{convert, error};
 use crate::site::{Error, ReadConditions, Selection, Site};
 
+/// How many strangers are looked up at a time: what is not known here is asked of other sites, and those who are known wait
+/// for the same few ways there.
+static STRANGERS: Semaphore = Semaphore::const_new(16);
+
 /// A request that came in by a list alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Opened {
     /// Which permission of an object's list it was; what is read must have it when it is read.
     pub object: Option<Permission>,
+    /// Whether the key's grants would do for a bucket of its owner, so that what the list says of that owner counts.
+    pub at_home: bool,
 }
 
 /// What decides beside the wish itself.
@@ -57,7 +64,7 @@ fn door(op: &str) -> Option<Door> {
 
 /// What nobody does who is not known, whatever lists say: nobody could be asked what became of it.
 fn is_for_known(op: &str) -> bool {
-    matches!(op, "CreateMultipartUpload" | "PutObjectAcl" | "PutBucketAcl") || door(op) == Some(Door::Upload)
+    matches!(op, "CopyObject" | "CreateMultipartUpload" | "PutObjectAcl" | "PutBucketAcl") || door(op) == Some(Door::Upload)
 }
 
 /// A list as it counts: nothing where lists do not, and nothing of strangers where the bucket ignores them.
@@ -82,7 +89,12 @@ pub async fn by_list(site: &Site, caller: &Caller, wish: &Wish<'_>, asked: &Aske
     let is_final = asked.op == "DeleteObject" && asked.version.is_some() || locks(asked.headers);
     allowed(!is_shut && !is_final)?;
     let name = convert::bucket_name(wish.bucket)?;
-    let bucket = match site.bucket_registers(&name).await {
+    // Nobody else is asked on behalf of a stranger.
+    let bucket = match caller.is_anonymous() {
+        true => site.bucket_registers_here(&name).await,
+        false => site.bucket_registers(&name).await,
+    };
+    let bucket = match bucket {
         Ok(bucket) => bucket,
         Err(err @ (Error::NoSuchBucket | Error::NoSuchBucketHere { .. })) if caller.is_anonymous() => {
             return Err(error::from_site(err));
@@ -91,20 +103,20 @@ pub async fn by_list(site: &Site, caller: &Caller, wish: &Wish<'_>, asked: &Aske
         Err(err) => return Err(error::from_site(err)),
     };
     let opener = Opener { caller, wish, bucket: &bucket.row };
+    let opened = |object| Opened { object, at_home: wish.is_granted(caller, true) };
     match door {
-        Door::Bucket(permission) => allowed(opener.of_bucket(permission)).map(|()| Opened { object: None }),
+        Door::Bucket(permission) => allowed(opener.of_bucket(permission)).map(|()| opened(None)),
         Door::Upload => {
             allowed(opener.of_bucket(Permission::Write))?;
             let object = convert::object_id(wish.bucket, wish.key)?;
-            let upload = site.list_parts(&object, asked.upload.as_deref().unwrap_or_default(), 0, 0).await;
-            let owner = upload.map_err(error::from_site)?.upload.owner;
-            allowed(owner == caller.owner()).map(|()| Opened { object: None })
+            let owner = site.upload_owner(&object, asked.upload.as_deref().unwrap_or_default()).await;
+            allowed(owner.map_err(error::from_site)? == caller.owner()).map(|()| opened(None))
         }
         Door::Object(permission) => {
             let object = convert::object_id(wish.bucket, wish.key)?;
             let version = convert::slot(asked.version.as_deref())?;
             opener.of_object(site, &object, version, permission).await?;
-            Ok(Opened { object: Some(permission) })
+            Ok(opened(Some(permission)))
         }
     }
 }
@@ -146,6 +158,7 @@ impl Opener<'_> {
 
     /// That an object is not there hears who may list.
     async fn of_object(&self, site: &Site, object: &ObjectId, version: Option<Slot>, permission: Permission) -> S3Result<()> {
+        let _turn = if self.caller.is_anonymous() { STRANGERS.acquire().await.ok() } else { None };
         match site.head(object, version, Selection::All, &ReadConditions::default()).await {
             Ok(seen) => allowed(self.allows(list_of(&seen.record.row, self.bucket).as_ref(), permission)),
             Err(err) if is_absence(&err) => {
@@ -160,14 +173,14 @@ impl Opener<'_> {
 
 impl Caller {
     /// Refuses a source that neither the key nor the object's list lets the caller read. Answers whether it was the list.
-    pub async fn must_read(&self, site: &Site, bucket: &str, key: &str, version: Option<&str>) -> S3Result<bool> {
+    pub async fn must_read(&self, site: &Site, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Option<Opened>> {
         let wish = Wish { need: Need::Key(Right::Read), bucket, key, prefix: "" };
         if wish.is_granted(self, self.is_mine(site, bucket).await?) {
-            return Ok(false);
+            return Ok(None);
         }
         let headers = HeaderMap::new();
         let asked = Asked { op: "GetObject", version: version.map(str::to_owned), upload: None, headers: &headers };
-        by_list(site, self, &wish, &asked).await.map(|_| true)
+        by_list(site, self, &wish, &asked).await.map(Some)
     }
 
     /// The same of deleting one of many.
@@ -183,11 +196,11 @@ impl Caller {
 
     /// Refuses what was let in by the list of another object than is read now: it may have been replaced since.
     pub async fn must_still(&self, site: &Site, opened: Option<&Opened>, object: &ObjectId, record: &Record) -> S3Result<()> {
-        let Some(permission) = opened.and_then(|opened| opened.object) else { return Ok(()) };
+        let Some(Opened { object: Some(permission), at_home }) = opened else { return Ok(()) };
         let bucket = site.bucket_registers(&object.bucket).await.map_err(error::from_site)?;
         let list = list_of(record, &bucket.row);
-        let allows = |visitor| list.as_ref().is_some_and(|list| list.allows(visitor, permission));
-        allowed(allows(Visitor::Anybody) || allows(self.visitor()))
+        let allows = |visitor| list.as_ref().is_some_and(|list| list.allows(visitor, *permission));
+        allowed(allows(Visitor::Anybody) || *at_home && allows(self.visitor()))
     }
 }
 

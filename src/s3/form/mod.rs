@@ -30,7 +30,7 @@ use super::gate::{self, Asked};
 use super::host::Hosts;
 use super::layer::{Progress, StdError};
 use super::pace::Paces;
-use super::{Settings, error, uri};
+use super::{Settings, error, unsigned, uri};
 use crate::clock::WallClock;
 use crate::model::Source;
 
@@ -131,9 +131,13 @@ impl Forms {
         let key = fields.get("key").ok_or_else(|| error::missing_form_field("key"))?;
         let admitted = self.admit(target, fields).await?;
         let (pieces, body) = mpsc::channel(1);
+        let is_stranger = admitted.caller.is_anonymous();
         let request = put(target, key, fields, admitted.caller, body)?;
         let (answered, ()) = tokio::join!(self.operations.call(request), send(file, pieces, admitted.length));
-        let stored = answered.map_err(gate::of_http_error)?;
+        let mut stored = answered.map_err(gate::of_http_error)?;
+        if is_stranger {
+            unsigned::without_inside(stored.headers_mut());
+        }
         if !stored.status().is_success() {
             return Ok(stored);
         }

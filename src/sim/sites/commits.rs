@@ -8,7 +8,9 @@ use super::rules::Came;
 use super::shown::{KeyRows, Shown, brief, crc, shown};
 use super::watch::{Seen, Watch};
 use crate::backend::{Backend, GetOptions, Place};
-use crate::model::{BucketName, Incarnation, ObjectId, Record, Seq, SiteNumber, Slot, State, Telling, Unit, Versioning};
+use crate::model::{
+    Bucket, BucketName, Incarnation, ObjectId, Record, Seq, SiteNumber, Slot, Stamp, State, Telling, Unit, Versioning,
+};
 use crate::reconcile::graves_from_ms;
 use crate::site::{Replication, Site};
 use crate::status::redb::Touched;
@@ -148,6 +150,7 @@ impl Watch {
         });
         for (other, _) in all.unwrap_or_default().into_iter().filter(|(_, how)| *how == Replication::Completed) {
             let there = self.stands(other, unit);
+            let here = own_part(&here, number);
             let came = self.seen().came_to(other, unit, &here);
             if !there.holds(&here) && !came && !self.is_unheard(&site, other) {
                 let (here, there) = (brief(&here), brief(&there));
@@ -183,6 +186,14 @@ impl Told {
 
 fn last(seen: &Seen, site: SiteNumber, unit: &Unit) -> Shown {
     seen.states.get(&(site, unit.clone())).and_then(|states| states.last()).cloned().unwrap_or(Shown::Nothing)
+}
+
+/// Of a bucket a site speaks for what it wrote itself.
+fn own_part(shown: &Shown, site: SiteNumber) -> Shown {
+    let Shown::Bucket(row) = shown else { return shown.clone() };
+    let is_own = |stamp: &Stamp| stamp.parts().site == site;
+    let registers = row.registers.iter().filter(|(_, stamp, _)| is_own(stamp)).cloned().collect();
+    Shown::Bucket(Bucket { deleted: row.deleted.filter(is_own), registers, ..row.clone() })
 }
 
 fn versioning(bucket: &Shown) -> Versioning {
