@@ -34,7 +34,7 @@ use crate::journal::{self, Archive};
 use crate::model::{Day, SiteId, SiteNumber, Token};
 use crate::reconcile::{self, Reconciler};
 use crate::replicate::{self, Bell, Opening};
-use crate::site::{self, LifecycleWorker, Neighbours, Site};
+use crate::site::{self, Custody, LifecycleWorker, Neighbours, Site};
 use crate::status::{self, Status};
 use crate::tasks::{Runner, Worker, Workers};
 use crate::telemetry::Metrics;
@@ -210,7 +210,8 @@ async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec
     let status = status.context("cannot open the status store")?;
     let facts = status.facts();
     let clock = Clock::new(wall, id.number, facts.incarnation, facts.clock_ms);
-    Site::open(site::Parts { id, backend, status, clock, neighbours }).await.context("cannot recover the site")
+    let custody = Custody { region: config.s3.region.clone(), rules: config.buckets.clone() };
+    Site::open(site::Parts { id, backend, status, clock, neighbours, custody }).await.context("cannot recover the site")
 }
 
 /// What is known of objects in memory must go with them.

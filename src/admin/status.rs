@@ -9,7 +9,9 @@ use super::Shared;
 use super::census::{Backlog, SiteView};
 use super::error::Error;
 use super::views::{Health, WorkerView};
+use crate::model::BucketName;
 use crate::peer::SiteState;
+use crate::site::ImportProgress;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StatusView {
@@ -23,6 +25,9 @@ pub struct StatusView {
     /// are answered with 503 meanwhile.
     #[serde(default)]
     pub rebuilding: bool,
+    /// Buckets that are being imported from folders full of files.
+    #[serde(default)]
+    pub imports: Vec<ImportView>,
     #[serde(flatten)]
     pub health: Health,
     /// Every other site.
@@ -34,6 +39,29 @@ pub struct StatusView {
     /// Deletes that are remembered.
     pub graves: u64,
     pub workers: Vec<WorkerView>,
+}
+
+/// How far the import of a bucket came.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ImportView {
+    pub bucket: String,
+    /// Whether every file has its row; until then `objects` grows.
+    pub listed: bool,
+    pub objects: u64,
+    pub bytes: u64,
+    /// Files and folders that no key can name; known once all are listed.
+    pub skipped: u64,
+    /// Of the objects, those known to have been read.
+    pub read: u64,
+    /// Files that could not be read in the last pass: they are tried again.
+    pub unreadable: u64,
+}
+
+impl ImportView {
+    fn of((bucket, progress): (BucketName, ImportProgress)) -> Self {
+        let ImportProgress { is_listed, objects, bytes, skipped, read, unreadable, .. } = progress;
+        Self { bucket: bucket.to_string(), listed: is_listed, objects, bytes, skipped, read, unreadable }
+    }
 }
 
 /// This site.
@@ -58,6 +86,7 @@ pub async fn status(State(parts): State<Shared>) -> Result<Json<StatusView>, Err
         store: parts.site.backend().capabilities().kind.into(),
         unsettled: parts.site.unsettled(),
         rebuilding: parts.site.is_rebuilding(),
+        imports: parts.site.imports().into_iter().map(ImportView::of).collect(),
         health: Health::of(&parts).await,
         sites: census.sites.clone(),
         backlog: census.backlog.clone(),

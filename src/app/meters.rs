@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::admin::{Census, KeptCensus, SiteView};
 use crate::journal::Archive;
-use crate::site::{Counters, Site};
+use crate::model::BucketName;
+use crate::site::{Counters, ImportProgress, Site};
 use crate::status::Stats;
 use crate::tasks::{Phase, Workers};
 use crate::telemetry::{Kind, Metrics, Sample};
@@ -41,6 +42,16 @@ const SITE_COUNTERS: [SiteCounter; 6] = [
     ("site_rotten", "Reads whose bytes did not have their checksum", |counters| &counters.rotten),
 ];
 
+/// A number of a bucket that is being imported: name, help, where it is.
+type ImportNumber = (&'static str, &'static str, fn(&ImportProgress) -> u64);
+
+const IMPORT_NUMBERS: [ImportNumber; 4] = [
+    ("import_objects", "Files found in a bucket that is being imported", |progress| progress.objects),
+    ("import_read_objects", "Of those, the ones known to have been read", |progress| progress.read),
+    ("import_skipped", "Files and folders there that no key can name", |progress| progress.skipped),
+    ("import_unreadable", "Files there that could not be read in the last pass", |progress| progress.unreadable),
+];
+
 fn attach_site(metrics: &Metrics, site: &Site) {
     let unsettled = site.clone();
     let help = "Writes whose last steps at the store are to be made or made durable";
@@ -48,6 +59,14 @@ fn attach_site(metrics: &Metrics, site: &Site) {
     let rebuilding = site.clone();
     let help = "Whether the status store was lost and the store is looked through for what it knew";
     metrics.sample("rebuilding", help, Kind::Gauge, move || vec![Sample::of(f64::from(u8::from(rebuilding.is_rebuilding())))]);
+    for (name, help, number) in IMPORT_NUMBERS {
+        let site = site.clone();
+        metrics.sample(name, help, Kind::Gauge, move || {
+            let sample =
+                |(bucket, progress): (_, _)| Sample::labelled("bucket", BucketName::to_string(&bucket), number(&progress) as f64);
+            site.imports().into_iter().map(sample).collect()
+        });
+    }
     for (name, help, counter) in SITE_COUNTERS {
         let site = site.clone();
         metrics

@@ -207,6 +207,16 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Every bucket, in byte order.
     async fn list_buckets(&self) -> Result<Vec<BucketName>>;
 
+    /// How many files and folders of a bucket no key can name, so that no listing shows them.
+    async fn strangers(&self, _bucket: &BucketName) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Logs what lies beside the buckets and is none.
+    async fn tell_strangers(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Writes a note: a small file of this program's own, which no bucket shows. Durable, and in place of the one of that
     /// name as a whole. A name is made of a-z, 0-9 and '-'.
     async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()>;

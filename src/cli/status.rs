@@ -10,7 +10,7 @@ use clap::Args;
 use super::Exit;
 use super::client::{self, AdminArgs, Client, say, say_json};
 use super::text::{columns, lasted, safe};
-use crate::admin::{COUNTED_MAX, SiteView, StatusView, WorkerView};
+use crate::admin::{COUNTED_MAX, ImportView, SiteView, StatusView, WorkerView};
 use crate::config::Sources;
 
 /// Between two looks.
@@ -75,6 +75,9 @@ fn write_screen(text: &mut String, status: &StatusView) -> std::fmt::Result {
             "REBUILDING: status.redb was lost; listings and unknown keys are refused until the store was looked through"
         )?;
     }
+    for import in &status.imports {
+        writeln!(text, "{}", importing(import))?;
+    }
     writeln!(
         text,
         "to fetch {} now, {} later; unsettled {}; conflicts {}; graves {}\n",
@@ -98,6 +101,15 @@ fn write_screen(text: &mut String, status: &StatusView) -> std::fmt::Result {
         }
     }
     write_workers(text, &status.workers)
+}
+
+fn importing(import: &ImportView) -> String {
+    let ImportView { bucket, objects, skipped, read, unreadable, .. } = import;
+    let what = match import.listed {
+        false => format!("{objects} files found so far"),
+        true => format!("{read} of {objects} files read, {skipped} skipped, {unreadable} unreadable"),
+    };
+    format!("IMPORTING {}: {what}; it is served meanwhile", safe(bucket))
 }
 
 fn row(site: &SiteView) -> Vec<String> {

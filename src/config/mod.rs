@@ -22,6 +22,7 @@ pub use sites::{Bus, Feed, JetStream, Peer, PeerTls, Sites};
 pub use value::{ByteSize, Period};
 
 use crate::backend::fs;
+use crate::site::Rule;
 use crate::telemetry;
 use crate::tls::ListenerFiles;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub backends: Vec<(String, Backend)>,
     /// First match wins.
     pub routes: Vec<Route>,
+    /// First match wins.
+    pub buckets: Vec<Rule>,
     pub feed: Feed,
     /// The other sites.
     pub peers: Vec<Peer>,

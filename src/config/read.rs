@@ -14,6 +14,7 @@ use super::{
     Sources, Status,
 };
 use crate::backend::fs;
+use crate::site::{Ownership, Rule};
 use crate::telemetry;
 
 const DEFAULT_DATA: &str = "./anybucket-data";
@@ -44,9 +45,7 @@ impl Config {
     /// Reads everything there is to set; the reader's report says what is wrong with it.
     pub(super) fn read(all: &mut Section<'_>) -> Self {
         let data = Data { path: all.value("data", PathBuf::from(DEFAULT_DATA)) };
-        for key in ["target", "bucket"] {
-            all.not_yet(key);
-        }
+        all.not_yet("target");
         Self {
             site: all.within("site", Site::read),
             s3: all.within("s3", S3::read),
@@ -54,6 +53,7 @@ impl Config {
             access: all.within("access", |access| Access { keys_file: data.follow(access, "keys_file", "keys.toml") }),
             backends: read_backends(all, &data),
             routes: all.list("route", Route::read).unwrap_or_else(|| vec![Route::default()]),
+            buckets: all.list("bucket", read_bucket).unwrap_or_default().into_iter().flatten().collect(),
             feed: all.within("feed", |feed| Feed::read(feed, loopback(9002))),
             peers: all.list("peer", Peer::read).unwrap_or_default().into_iter().flatten().collect(),
             events: all.within("events", |events| Events { bus: sites::read_bus(events) }),
@@ -212,6 +212,25 @@ impl Route {
         let default = Self::default();
         Self { buckets: route.value("buckets", default.buckets), backend: route.value("backend", default.backend) }
     }
+}
+
+words! { Ownership, allowed "\"auto\" or \"exclusive\"": "auto" => Self::Auto, "exclusive" => Self::Exclusive }
+
+/// `None` where it was refused.
+fn read_bucket(bucket: &mut Section<'_>) -> Option<Rule> {
+    for key in ["layout", "on_miss", "conditional", "overflow", "publish"] {
+        bucket.not_yet(key);
+    }
+    let buckets = bucket.required("match", "the names of the buckets, such as \"logs-*\"");
+    // A word of a later stage, for which there is something else to do today.
+    if bucket.is_text("ownership", "shared") {
+        let instead = "with \"auto\" what others put into a folder is taken over by `anybucket reconcile BUCKET`";
+        bucket.refuse("ownership", format!("\"shared\" is {NOT_YET}; {instead}"));
+        bucket.pass_over("ownership", &"shared".to_owned());
+        return None;
+    }
+    let ownership = bucket.value("ownership", Ownership::default());
+    Some(Rule { buckets: buckets?, ownership })
 }
 
 impl Default for Route {

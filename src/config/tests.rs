@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use super::section::{Report, Section};
 use super::*;
+use crate::site::Ownership;
 
 /// The file shown to users.
 const SHOWN: &str = include_str!("../../config.toml");
@@ -149,10 +150,23 @@ fn every_listener_may_have_tls() {
 }
 
 #[test]
+fn whose_the_files_of_buckets_are_is_said_by_patterns() {
+    let config = good("[[bucket]]\nmatch = 'logs-*'\nownership = 'exclusive'\n[[bucket]]\nmatch = '*'");
+    let rule = |buckets: &str, ownership| Rule { buckets: buckets.into(), ownership };
+    assert_eq!(config.buckets, [rule("logs-*", Ownership::Exclusive), rule("*", Ownership::Auto)]);
+    assert!(refusal("[[bucket]]\nownership = 'auto'").contains("bucket[0].match: is missing"));
+    assert!(
+        refusal("[[bucket]]\nmatch = '*'\nownership = 'mine'").contains("found \"mine\"; allowed: \"auto\" or \"exclusive\"")
+    );
+    assert!(refusal("[[bucket]]\nmatch = '*'\nownership = 'shared'").contains("anybucket reconcile BUCKET"));
+}
+
+#[test]
 fn what_is_not_built_yet_is_refused_rather_than_ignored() {
     let cases = [
         ("target", "[[target]]\nsite = 'copy'"),
-        ("bucket", "[[bucket]]\nmatch = 'logs-*'"),
+        ("bucket[0].layout", "[[bucket]]\nmatch = 'logs-*'\nlayout = 'unique'"),
+        ("bucket[0].ownership", "[[bucket]]\nmatch = 'logs-*'\nownership = 'shared'"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
         ("backend.main.kind", "[backend.main]\nkind = 's3'"),
@@ -260,7 +274,7 @@ fn with_berlin(more: &str) -> String {
 fn the_peer_shown_to_users_is_a_good_one() {
     let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
     let uncommented = SHOWN.lines().map(|line| match line.strip_prefix("# ") {
-        Some(shown) if shown.starts_with("[[peer]]") || is_setting(shown) => shown,
+        Some(shown) if shown.starts_with("[[") || is_setting(shown) => shown,
         _ => line,
     });
     let config = good(&uncommented.collect::<Vec<_>>().join("\n"));

@@ -46,7 +46,7 @@ async fn site_among(neighbours: Neighbours) -> Site {
     let status = status(Options::default());
     let clock = Clock::new(Arc::new(SystemClock), PARIS, status.facts().incarnation, status.facts().clock_ms);
     let id = SiteId { name: "paris".into(), number: PARIS };
-    let parts = Parts { id, backend: Arc::new(Memory::new()), status, clock, neighbours };
+    let parts = Parts { id, backend: Arc::new(Memory::new()), status, clock, neighbours, custody: Default::default() };
     Site::open(parts).await.unwrap().0
 }
 

@@ -70,7 +70,8 @@ impl Machine {
         let status = open_status(opening, options, |options| Status::open_on(self.disk.clone(), &options)).await?;
         let facts = status.facts();
         let clock = Clock::new(self.clock.clone(), number, facts.incarnation, facts.clock_ms);
-        let (site, workers) = Site::open(Parts { id, backend, status, clock, neighbours }).await.unwrap();
+        let (site, workers) =
+            Site::open(Parts { id, backend, status, clock, neighbours, custody: Default::default() }).await.unwrap();
         let archive = Archive::begin(&site).await.unwrap();
         Ok(Process { site, workers, archive })
     }
@@ -93,7 +94,7 @@ impl Machine {
     }
 
     fn rows_notes(&self) -> Vec<std::path::PathBuf> {
-        self.notes().into_iter().filter(|path| !path.ends_with("owner")).collect()
+        self.notes().into_iter().filter(|path| !path.ends_with("owner") && !path.ends_with("import")).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::checksum::Checksum;
 use super::identity::Identity;
 use super::lock::Registers;
 use super::object::Slot;
@@ -41,6 +42,16 @@ impl Record {
         self.state != State::Marker
     }
 
+    /// Whether this site's store has the bytes, read or not.
+    pub fn has_bytes(&self) -> bool {
+        matches!(self.state, State::Present | State::Unread)
+    }
+
+    /// The checksum S3 shows of it; none of bytes that nobody has read yet.
+    pub fn shown_checksum(&self) -> Option<Checksum> {
+        (self.state != State::Unread).then(|| self.identity.shown_checksum())
+    }
+
     /// Whether it still waits for this very write to reach its name.
     pub fn is_staged_by(&self, write: WriteId) -> bool {
         self.write == write && self.location.is_staged()
@@ -55,6 +66,9 @@ pub enum State {
     Wanted,
     /// A delete marker.
     Marker,
+    /// The bytes are here since before the site served them, and it has not read them yet: their ETag says nothing about
+    /// them, they have no checksums, and no other site is told of them.
+    Unread,
 }
 
 /// Where a site's store keeps a unit's bytes.

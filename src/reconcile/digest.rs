@@ -111,8 +111,8 @@ pub async fn rows(site: &Site, bucket: &BucketName, range: &KeyRange, rows_max: 
     ];
     // The last key of a page that goes on may have more: nothing is said of it before all of it is read.
     let cut = ends.into_iter().flatten().min();
-    let mut rows: Vec<RowDigest> = objects.rows.iter().map(|(object, stored)| live_row(object, &stored.row)).collect();
-    rows.extend(versions.rows.iter().map(|((object, _), stored)| live_row(object, &stored.row)));
+    let mut rows: Vec<RowDigest> = objects.rows.iter().filter_map(|(object, stored)| told_row(object, &stored.row)).collect();
+    rows.extend(versions.rows.iter().filter_map(|((object, _), stored)| told_row(object, &stored.row)));
     rows.extend(graves.rows.iter().map(|((object, slot), stored)| grave_row(object, *slot, &stored.row.vector())));
     if let Some(cut) = &cut {
         rows.retain(|row| row.key < *cut);
@@ -130,12 +130,12 @@ pub async fn rows(site: &Site, bucket: &BucketName, range: &KeyRange, rows_max: 
 /// All units of one key, however many.
 async fn rows_of_key(site: &Site, object: &ObjectId) -> Result<Vec<RowDigest>> {
     let current = site.status().object(object).await?;
-    let mut rows: Vec<RowDigest> = current.iter().map(|stored| live_row(object, &stored.row)).collect();
+    let mut rows: Vec<RowDigest> = current.iter().filter_map(|stored| told_row(object, &stored.row)).collect();
     let of_key = (object.clone(), ());
     let mut after = None;
     loop {
         let page: Page<Versions> = site.status().page(&of_key, after.as_ref(), PAGE_ROWS).await?;
-        rows.extend(page.rows.iter().map(|(_, stored)| live_row(object, &stored.row)));
+        rows.extend(page.rows.iter().filter_map(|(_, stored)| told_row(object, &stored.row)));
         after = page.rows.last().map(|(key, _)| key.clone());
         if !page.more {
             break;
@@ -168,6 +168,11 @@ fn truncate(rows: &mut Vec<RowDigest>, rows_max: usize) {
     rows.truncate(if begins > 0 { begins } else { ends });
 }
 
+/// Nothing of bytes that were not read yet: nobody can say whether others have the same.
+fn told_row(object: &ObjectId, record: &Record) -> Option<RowDigest> {
+    (record.state != State::Unread).then(|| live_row(object, record))
+}
+
 fn live_row(object: &ObjectId, record: &Record) -> RowDigest {
     RowDigest {
         key: object.key.clone(),
@@ -192,6 +197,8 @@ fn hash_live(object: &ObjectId, record: &Record) -> u128 {
         State::Present => 1,
         State::Wanted => 2,
         State::Marker => 3,
+        // Told to nobody: see `told_row`.
+        State::Unread => 4,
     };
     let mut line = Line::of(object, record.slot(), kind);
     line.vector(&record.vector);

@@ -1,6 +1,7 @@
 //! A bucket's rows against what the store holds: one walk over both in byte order, a bounded stretch a step.
 //!
-//! Nothing is removed from the store. Bytes that no row names are reported (`foreign`); whoever put them there may know why.
+//! Nothing is removed from the store. Bytes that no row names are reported (`foreign`), and taken over where the setting
+//! `ownership` says so.
 
 use futures::StreamExt;
 
@@ -14,7 +15,7 @@ use crate::backend::{self, Found};
 use crate::model::{BucketName, Key, Location, ObjectId, Record, Slot, State};
 use crate::peer::KeyRange;
 use crate::replicate::Bell;
-use crate::site::{self, Scrubbed, Site};
+use crate::site::{self, Newcomer, Scrubbed, Site};
 use crate::status::Stored;
 use crate::status::tables::Graves;
 
@@ -146,7 +147,12 @@ impl Inward {
 
     async fn look_at(&self, object: &ObjectId, row: &Stored<Record>, found: Option<&Found>, report: &mut Report) -> Result<()> {
         let is_bound = found.is_some_and(|found| found.binding == row.row.binding);
-        let scrubbed = match (is_bound && row.row.state == State::Present, self.deep) {
+        // Of a file that is not wholly imported: what it is, is found out before it is judged.
+        if is_bound && row.row.state == State::Unread && !self.dry_run {
+            self.site.read_now(object, row).await?;
+            return Ok(());
+        }
+        let scrubbed = match (is_bound && row.row.has_bytes(), self.deep) {
             (true, false) => return Ok(()),
             (_, deep) => self.site.scrub(object, row, deep).await?,
         };
@@ -170,7 +176,7 @@ impl Inward {
             (false, true) => "mended",
             (false, false) => "nobody to fetch it from",
         };
-        let state = if row.row.state == State::Present { "present" } else { "wanted" };
+        let state = if row.row.has_bytes() { "present" } else { "wanted" };
         let here = Some(Side::at(row.row.vector.data, state));
         self.line((object, row.row.slot()), class, here, row.row.identity.size, action, report);
         Ok(())
@@ -186,7 +192,18 @@ impl Inward {
             report.summary.busy += 1;
             return Ok(());
         }
-        self.line((object, Slot::Null), Class::Foreign, None, size, "none", report);
+        let action = match self.dry_run {
+            true => "none",
+            false => match self.site.take_newcomer(object).await? {
+                Newcomer::Taken => "taken over",
+                Newcomer::Left => "none",
+                Newcomer::Busy => {
+                    report.summary.busy += 1;
+                    return Ok(());
+                }
+            },
+        };
+        self.line((object, Slot::Null), Class::Foreign, None, size, action, report);
         Ok(())
     }
 

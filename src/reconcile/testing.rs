@@ -172,7 +172,7 @@ impl Street {
         replicate::greet(&id(number), &facts, self.clock.millis(), &neighbours).await;
         let clock = Clock::new(self.clock.clone(), SiteNumber(number), facts.incarnation, facts.clock_ms);
         let store = self.estates[&number].store.clone();
-        let parts = Parts { id: id(number), backend: store, status, clock, neighbours };
+        let parts = Parts { id: id(number), backend: store, status, clock, neighbours, custody: Default::default() };
         let (site, workers) = Site::open(parts).await.unwrap();
         let (mut runner, bell) = (Runner::new(number.into()), Bell::default());
         let hub = Reconciler::new(&site, &bell);

@@ -309,7 +309,10 @@ mod tests {
         let neighbours = Neighbours::new(vec![(id("long", 2), Arc::new(other) as Arc<dyn Peer>)], Scope::Nobody, false);
         let clock = Clock::new(Arc::new(SystemClock), SiteNumber(1), status.facts().incarnation, 0);
         let backend = Arc::new(Memory::new());
-        let site = Site::open(Parts { id: id("one", 1), backend, status, clock, neighbours }).await.unwrap().0;
+        let site = Site::open(Parts { id: id("one", 1), backend, status, clock, neighbours, custody: Default::default() })
+            .await
+            .unwrap()
+            .0;
         let neighbour = site.neighbours().get(SiteNumber(2)).unwrap().clone();
         (Follower::new(site, neighbour.clone(), Bell::default()), neighbour)
     }

@@ -110,11 +110,11 @@ fn objects(page: &ListPage, encoding: Encoding, bucket: Option<&Bucket>) -> Vec<
 
 fn object(key: &str, record: &Record, encoding: Encoding, owner: Option<&str>) -> Object {
     let identity = &record.identity;
-    let checksum = identity.shown_checksum();
+    let checksum = record.shown_checksum();
     let class = identity.headers.storage_class.clone().unwrap_or_else(|| ObjectStorageClass::STANDARD.to_owned());
     Object {
-        checksum_algorithm: Some(vec![ChecksumAlgorithm::from(checksum.algorithm.name().to_owned())]),
-        checksum_type: Some(ChecksumType::from_static(convert::checksum_kind_name(checksum.kind))),
+        checksum_algorithm: checksum.as_ref().map(|sum| vec![ChecksumAlgorithm::from(sum.algorithm.name().to_owned())]),
+        checksum_type: checksum.map(|sum| ChecksumType::from_static(convert::checksum_kind_name(sum.kind))),
         e_tag: Some(convert::etag(&identity.etag)),
         key: Some(encoding.show(key)),
         last_modified: Some(convert::timestamp(record.vector.data.ms())),

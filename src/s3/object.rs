@@ -205,7 +205,7 @@ fn stored_headers(stored: &ContentHeaders, headers: &mut HeaderMap) {
 /// The checksum of what is sent: the object's for the whole, a part's for that part, none for other ranges.
 async fn show_checksum_headers(face: &Face, wanted: &Wanted, seen: &Seen, headers: &mut HeaderMap) -> S3Result<()> {
     let identity = &seen.record.identity;
-    let whole = identity.shown_checksum();
+    let Some(whole) = seen.record.shown_checksum() else { return Ok(()) };
     let (value, kind) = match (wanted.select, identity.parts) {
         (Selection::Part(number), Parts::Mapped { .. }) => {
             let Some(value) = part_checksum(face, wanted, seen, number).await? else { return Ok(()) };
@@ -270,7 +270,7 @@ pub async fn attributes(
         output.e_tag = Some(convert::etag(&identity.etag));
     }
     if asks("Checksum") {
-        output.checksum = Some(shown_checksum(&seen));
+        output.checksum = shown_checksum(&seen);
     }
     if asks("ObjectParts") {
         output.object_parts = shown_parts(face, &object, &seen, input.part_number_marker, input.max_parts).await?;
@@ -285,15 +285,15 @@ pub async fn attributes(
     Ok(S3Response::with_headers(output, convert::stamp_header(seen.record.vector.data)))
 }
 
-fn shown_checksum(seen: &Seen) -> ShownChecksum {
-    let checksum = seen.record.identity.shown_checksum();
+fn shown_checksum(seen: &Seen) -> Option<ShownChecksum> {
+    let checksum = seen.record.shown_checksum()?;
     let mut shown = ShownChecksum {
         checksum_type: Some(ChecksumType::from_static(convert::checksum_kind_name(checksum.kind))),
         ..ShownChecksum::default()
     };
     let text = convert::checksum_text(&checksum, convert::parts_count(&seen.record.identity));
     show_checksum!(shown, checksum.algorithm, text);
-    shown
+    Some(shown)
 }
 
 /// How the object was cut, a page of parts at a time.

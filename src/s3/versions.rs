@@ -104,11 +104,11 @@ fn delete_marker(key: &str, record: &Record, is_latest: bool, encoding: Encoding
 
 fn version(key: &str, record: &Record, is_latest: bool, encoding: Encoding, owner: &str) -> ObjectVersion {
     let identity = &record.identity;
-    let checksum = identity.shown_checksum();
+    let checksum = record.shown_checksum();
     let class = identity.headers.storage_class.clone().unwrap_or_else(|| ObjectVersionStorageClass::STANDARD.to_owned());
     ObjectVersion {
-        checksum_algorithm: Some(vec![ChecksumAlgorithm::from(checksum.algorithm.name().to_owned())]),
-        checksum_type: Some(ChecksumType::from_static(convert::checksum_kind_name(checksum.kind))),
+        checksum_algorithm: checksum.as_ref().map(|sum| vec![ChecksumAlgorithm::from(sum.algorithm.name().to_owned())]),
+        checksum_type: checksum.map(|sum| ChecksumType::from_static(convert::checksum_kind_name(sum.kind))),
         e_tag: Some(convert::etag(&identity.etag)),
         is_latest: Some(is_latest),
         key: Some(encoding.show(key)),

@@ -68,7 +68,15 @@ impl Machine {
         let (facts, number) = (status.facts(), SiteNumber(1));
         let clock = Clock::new(Arc::new(ManualClock::at(WALL_MS)), number, facts.incarnation, facts.clock_ms);
         let id = SiteId { name: "test".into(), number };
-        let opened = Site::open(Parts { id, backend: fs.clone(), status, clock, neighbours: Neighbours::default() }).await;
+        let opened = Site::open(Parts {
+            id,
+            backend: fs.clone(),
+            status,
+            clock,
+            neighbours: Neighbours::default(),
+            custody: Default::default(),
+        })
+        .await;
         let (site, workers) = opened.map_err(|err| err.to_string())?;
         let settler = workers.into_iter().find(|worker| worker.name() == "settle").expect("a site has a settler");
         Ok(Process { site, fs, settler })

@@ -17,8 +17,9 @@ use super::error::{Error, Result};
 use super::locks::KeyLocks;
 use super::read_through::Answer;
 use super::types::WriteConditions;
+use super::unread::READ_FIRST_BYTES_MAX;
 use super::{Neighbour, Site, Standing};
-use crate::model::{Bucket, BucketName, ObjectId, Record, SiteNumber, Slot, Unit, Vector, Versioning};
+use crate::model::{Bucket, BucketName, ObjectId, Record, SiteNumber, Slot, State, Unit, Vector, Versioning};
 use crate::peer::{KeyRange, SiteState};
 use crate::status::tables::{Buckets, Graves, Hint, Work};
 use crate::status::{Page, Stored, VersionsOf};
@@ -156,12 +157,20 @@ impl Site {
     /// here or where it can be learned. Takes the object's lock to bring it here, so nobody may hold that.
     pub(super) async fn existing(&self, object: &ObjectId, version: Option<Slot>) -> Result<Arc<Stored<Record>>> {
         match version {
-            None => match self.current(object).await? {
+            None => match self.current_or_imported(object).await? {
                 Some(stored) => Ok(stored),
                 None => self.sought(object, Purpose::Read).await,
             },
             Some(slot) => {
                 let stored = match self.inner.status.unit(object, slot).await? {
+                    Some(stored) => Some(stored),
+                    None if slot == Slot::Null && self.is_walked(&object.bucket) => {
+                        self.imported(object).await?;
+                        self.inner.status.unit(object, slot).await?
+                    }
+                    None => None,
+                };
+                let stored = match stored {
                     Some(stored) => stored,
                     None => self.sought_version(object, slot).await?,
                 };
@@ -170,6 +179,17 @@ impl Site {
                     false => Err(Error::IsMarker { marker: slot, modified_ms: self.modified_ms(&stored.row) }),
                 }
             }
+        }
+    }
+
+    /// The current record. A file may be there that has none yet, in a bucket that is being imported.
+    async fn current_or_imported(&self, object: &ObjectId) -> Result<Option<Arc<Stored<Record>>>> {
+        match self.current(object).await? {
+            None if self.is_walked(&object.bucket) => {
+                self.imported(object).await?;
+                self.current(object).await
+            }
+            current => Ok(current),
         }
     }
 
@@ -208,8 +228,13 @@ impl Site {
 
     /// Brings what others may know of an object before a conditional write of it is decided.
     pub(super) async fn learn(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<()> {
-        if planted!(ConditionUnasked) || *conditions == WriteConditions::default() || self.current(object).await?.is_some() {
+        if planted!(ConditionUnasked) || *conditions == WriteConditions::default() {
             return Ok(());
+        }
+        if let Some(current) = self.current_or_imported(object).await? {
+            // Whoever asks for an ETag may have it from a HEAD, which reads what is small.
+            let is_to_be_read = current.row.state == State::Unread;
+            return if is_to_be_read { self.existing_read(object, None, READ_FIRST_BYTES_MAX).await.map(drop) } else { Ok(()) };
         }
         if self.inner.neighbours.is_empty() {
             return self.certainly_absent(object).await;

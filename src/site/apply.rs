@@ -200,8 +200,11 @@ impl Site {
         mut staged: Option<Kept>,
         between: Between,
     ) -> Result<Applied> {
-        let _key = self.inner.keys.lock(object).await;
-        let outcome = self.commit_replica((object, slot), replica, &mut staged, between).await;
+        let locked = self.lock_key(object).await;
+        let outcome = match &locked {
+            Ok(_key) => self.commit_replica((object, slot), replica, &mut staged, between).await,
+            Err(err) => Err(Error::Internal(err.to_string())),
+        };
         // Where the outcome of the commit is unknown the bytes stay, and the next start finds out.
         if let Some(unused) = staged.filter(|_| !matches!(outcome, Err(Error::Internal(_)))) {
             self.inner.backend.release(unused.location).await;

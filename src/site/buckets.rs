@@ -46,6 +46,7 @@ impl Site {
                 // Of a bucket of this name before, which could not be aborted when it died.
                 self.abort_uploads_of(bucket).await?;
             }
+            self.begin_import(bucket).await?;
             self.inner.backend.create_bucket(bucket).await?;
             let created = self.inner.clock.tick(stored.as_ref().and_then(|stored| stored.row.deleted));
             let row = Bucket { created, deleted: None, owner: owner.into(), region: region.into(), registers: Vec::new() };
@@ -159,6 +160,7 @@ impl Site {
         for _ in 0..CONFLICTS_MAX {
             self.forget_bucket(bucket);
             let stored = self.bucket_row(bucket).await?;
+            self.import_first(bucket).await?;
             self.require_empty(bucket).await?;
             let deleted = self.inner.clock.tick(Some(stored.row.greatest()));
             let grave = Bucket { deleted: Some(deleted), ..stored.row.clone() };

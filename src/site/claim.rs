@@ -19,7 +19,7 @@ use crate::status::tables::{Buckets, Graves};
 use crate::status::{Commit, CommitError};
 
 /// What S3 says of bytes of which it was told nothing.
-const CONTENT_TYPE: &str = "application/octet-stream";
+pub(super) const CONTENT_TYPE: &str = "application/octet-stream";
 /// Objects looked at to see whether a folder is a bucket that was lost.
 const BUCKET_OBJECTS: usize = 1_000;
 
@@ -246,7 +246,7 @@ impl Site {
 /// Owns what the first key makes, and a bucket of which no other owner is known.
 pub const FIRST_OWNER: &str = "admin";
 /// The region of a first start.
-const FIRST_REGION: &str = "us-east-1";
+pub(super) const FIRST_REGION: &str = "us-east-1";
 
 pub(super) fn identity_of(digests: &super::digest::Digests) -> Identity {
     let headers = ContentHeaders { content_type: Some(CONTENT_TYPE.into()), ..ContentHeaders::default() };

@@ -27,9 +27,9 @@ impl Site {
     pub async fn copy(&self, from: &ObjectId, to: &ObjectId, request: CopyRequest) -> Result<Written> {
         self.refuse_early(to, &request.target).await?;
         for _ in 0..TRIES_MAX {
-            let source = self.existing(from, request.version).await?;
+            let source = self.existing_read(from, request.version, SOURCE_BYTES_MAX).await?;
             let record = &source.row;
-            precondition::copy_source(&request.source, &record.identity.etag, self.modified_ms(record))?;
+            precondition::copy_source(&request.source, record, self.modified_ms(record))?;
             refuse_copy(from, to, record, &request)?;
             // Read before the bytes are bound: if those still are the record's, so was the map.
             let mut part_map = self.part_map(from, record).await?;
@@ -91,7 +91,7 @@ impl Site {
 
     /// What was copied is read back: a rotten source must not become a write that was acknowledged, and is nowhere sound.
     async fn copy_bytes(&self, from: &ObjectId, record: &Record, to: &ObjectId) -> backend::Result<Option<Kept>> {
-        if record.state != State::Present {
+        if !record.has_bytes() {
             return Err(backend::Error::NotFound);
         }
         let place = Place { object: from.clone(), location: record.location.clone() };
@@ -172,6 +172,10 @@ impl Drop for Tentative {
 }
 
 fn refuse_copy(from: &ObjectId, to: &ObjectId, record: &Record, request: &CopyRequest) -> Result<()> {
+    if record.state == State::Unread && record.identity.size <= SOURCE_BYTES_MAX {
+        let reason = "the source was changed a moment ago, and may be still".to_owned();
+        return Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) });
+    }
     if record.identity.size > SOURCE_BYTES_MAX {
         return Err(Error::InvalidRequest(format!(
             "the copy source has {} bytes, more than the {SOURCE_BYTES_MAX} of one copy: copy it in parts",

@@ -37,7 +37,7 @@ impl Site {
     async fn delete_locked(&self, object: &ObjectId, conditions: &WriteConditions) -> Result<Deleted> {
         self.known_bucket(&object.bucket).await?;
         self.learn(object, conditions).await?;
-        let _key = self.inner.keys.lock(object).await;
+        let _key = self.lock_key(object).await?;
         for _ in 0..CONFLICTS_MAX {
             let bucket = self.bucket_row(&object.bucket).await?;
             let current = self.current(object).await?;
@@ -69,7 +69,7 @@ impl Site {
 
     async fn purge_locked(&self, object: &ObjectId, purge: Purge, conditions: &WriteConditions) -> Result<Deleted> {
         self.known_bucket(&object.bucket).await?;
-        let _key = self.inner.keys.lock(object).await;
+        let _key = self.lock_key(object).await?;
         for _ in 0..CONFLICTS_MAX {
             let bucket = self.bucket_row(&object.bucket).await?;
             let unit = self.inner.status.unit(object, purge.slot).await?;
@@ -168,7 +168,7 @@ impl Site {
 
     /// The delete is durable already: what fails here is tried again by the settler.
     pub(super) async fn remove_bytes(&self, object: &ObjectId, record: &Record, write: WriteId) {
-        if record.state != State::Present {
+        if !record.has_bytes() {
             return;
         }
         let place = Place { object: object.clone(), location: record.location.settled() };
@@ -253,7 +253,7 @@ pub(super) fn buried(
 
 fn removed(commit: Commit, object: &ObjectId, record: &Record, write: WriteId) -> Commit {
     let commit = without_part_map(commit, object, record, 0);
-    if record.state != State::Present {
+    if !record.has_bytes() {
         return commit;
     }
     let (object, location, binding) = (object.clone(), record.location.settled(), record.binding.clone());

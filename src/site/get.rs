@@ -11,13 +11,14 @@ use futures::stream::{self, BoxStream};
 use super::error::{Error, Result};
 use super::heal::Healed;
 use super::types::{Opened, ReadConditions, Seen, Selection};
+use super::unread::READ_FIRST_BYTES_MAX;
 use super::{Site, precondition};
 use crate::backend::{self, Body, BodyError, GetOptions, Place};
 use crate::model::{ObjectId, Record, Slot, State};
 use crate::status::Stored;
 
 /// How often a read starts over because the object was replaced under it.
-const READS_MAX: usize = 4;
+pub(super) const READS_MAX: usize = 4;
 
 impl Site {
     /// Opens a version of an object, the current one where none is named. Headers and body are of one write.
@@ -29,7 +30,7 @@ impl Site {
         conditions: &ReadConditions,
     ) -> Result<Opened> {
         for _ in 0..READS_MAX {
-            let stored = self.existing(object, version).await?;
+            let stored = self.existing_read(object, version, READ_FIRST_BYTES_MAX).await?;
             let seen = self.see(object, &stored, select, conditions).await?;
             match self.open_bytes(object, &stored.row, seen.range.clone()).await {
                 Ok(body) => return Ok(Opened { body: self.verified(object, &seen, body), seen }),
@@ -58,7 +59,7 @@ impl Site {
         select: Selection,
         conditions: &ReadConditions,
     ) -> Result<Seen> {
-        let stored = self.existing(object, version).await?;
+        let stored = self.existing_read(object, version, READ_FIRST_BYTES_MAX).await?;
         self.see(object, &stored, select, conditions).await
     }
 
@@ -71,7 +72,7 @@ impl Site {
     ) -> Result<Seen> {
         let record = &stored.row;
         let modified_ms = self.modified_ms(record);
-        precondition::read(conditions, &record.identity.etag, modified_ms)?;
+        precondition::read(conditions, record, modified_ms)?;
         let range = match select {
             Selection::Part(number) => self.part_range(object, record, number).await?,
             select => byte_range(select, record.identity.size)?,
@@ -81,7 +82,7 @@ impl Site {
 
     /// Opens the bytes that a record binds. Staged ones may reach their plain name at any time; the store knows.
     pub(super) async fn open_bytes(&self, object: &ObjectId, record: &Record, range: Range<u64>) -> backend::Result<Body> {
-        if record.state != State::Present {
+        if !record.has_bytes() {
             return Err(backend::Error::NotFound);
         }
         let place = Place { object: object.clone(), location: record.location.clone() };
@@ -96,6 +97,10 @@ impl Site {
 
     /// All bytes of an object, which end in an error if they are not those of its record; then they are mended.
     pub(super) fn verified_whole(&self, object: &ObjectId, record: &Arc<Stored<Record>>, body: Body) -> Body {
+        // Of bytes that nobody has read nobody knows what they should be.
+        if record.row.state == State::Unread {
+            return body;
+        }
         let (site, object, crc64) = (self.clone(), object.clone(), record.identity.crc64);
         let record = Arc::clone(record);
         let alarm = move || {

@@ -60,8 +60,10 @@ impl Site {
         }
         match self.inner.backend.head(&settled_place(object, &now.row)).await.map_err(without_bucket) {
             Ok(found) if found.binding == now.row.binding => self.found_again(object, &now).await,
+            // Nobody was told what they are, and nobody can be spoiled.
+            Ok(found) if now.row.state == State::Unread => self.found_anew(object, &now, &found).await,
             // What has the key's own name is what whoever edits a file sees; a version never changes.
-            Ok(found) if self.inner.neighbours.is_empty() && !now.row.versioned => self.adopt(object, &now, found).await,
+            Ok(found) if self.adopts(&object.bucket) && !now.row.versioned => self.adopt(object, &now, found).await,
             Ok(found) => {
                 self.suspect(object, &now, &found);
                 self.mark_wanted(object, &now).await
@@ -71,10 +73,23 @@ impl Site {
         }
     }
 
+    /// Others changed bytes that were not read yet.
+    async fn found_anew(&self, object: &ObjectId, now: &Stored<Record>, found: &Found) -> Result<Healed> {
+        let (stamp, known) = (self.stamp_of(found), now.row.vector.greatest());
+        let stamp = if stamp > known { stamp } else { self.inner.clock.tick(Some(known)) };
+        let unread = self.unread(found, stamp);
+        let Identity { headers, metadata, tags, .. } = now.row.identity.clone();
+        let identity = Identity { headers, metadata, tags, ..unread.identity };
+        let (base, registers) = (Some(now.row.vector.data), now.row.registers.clone());
+        self.replace_record(object, now, Record { identity, base, registers, ..unread }, Commit::new()).await?;
+        Ok(Healed::Differs)
+    }
+
     /// The very bytes of the record are back at their name.
     async fn found_again(&self, object: &ObjectId, now: &Stored<Record>) -> Result<Healed> {
         tracing::warn!(stamp = %now.row.vector.data, %object, "lost bytes are back");
-        let record = Record { state: State::Present, location: now.row.location.settled(), ..now.row.clone() };
+        let state = if now.row.state == State::Unread { State::Unread } else { State::Present };
+        let record = Record { state, location: now.row.location.settled(), ..now.row.clone() };
         self.replace_record(object, now, record, Commit::new()).await?;
         Ok(Healed::Differs)
     }

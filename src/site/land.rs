@@ -76,11 +76,11 @@ impl Site {
 
     async fn land_locked(&self, landing: Landing) -> Result<Written> {
         let learned = self.learn(&landing.object, &landing.conditions).await;
-        let _key = self.inner.keys.lock(&landing.object).await;
+        let locked = self.lock_key(&landing.object).await;
         let write = self.inner.writes.next();
-        let landed = match learned {
-            Ok(()) => self.commit_landing(&landing, write).await,
-            Err(err) => Err(err),
+        let (landed, _key) = match (learned, locked) {
+            (Ok(()), Ok(key)) => (self.commit_landing(&landing, write).await, Some(key)),
+            (Err(err), _) | (_, Err(err)) => (Err(err), None),
         };
         let record = match landed {
             Ok(record) => record,
@@ -259,7 +259,7 @@ pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -
     let slot = record.slot();
     let mut commit = commit.put_unit(object, record);
     if let Some(from) = record.location.staged() {
-        let over = current.filter(|current| current.state == State::Present).map(|current| current.binding.clone());
+        let over = current.filter(|current| current.has_bytes()).map(|current| current.binding.clone());
         let (object, binding) = (object.clone(), record.binding.clone());
         commit = commit.put::<Settle>(&record.write, &Settling::Publish { object, slot, from, binding, over });
     }

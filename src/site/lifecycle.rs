@@ -188,7 +188,7 @@ impl Site {
     }
 
     async fn expire_locked(&self, object: &ObjectId, slot: Slot, end: End, day: Day) -> Result<bool> {
-        let _key = self.inner.keys.lock(object).await;
+        let _key = self.lock_key(object).await?;
         for _ in 0..CONFLICTS_MAX {
             let bucket = match self.bucket_row(&object.bucket).await {
                 Err(Error::NoSuchBucket) => return Ok(false),

@@ -1,21 +1,41 @@
-//! LIST: one look-up in the rows, in byte order, whatever the store behind does.
+//! LIST: one look-up in the rows, in byte order, whatever the store behind does. Where files may have no row yet, those that
+//! the page shows get theirs first.
 
 use super::Site;
 use super::error::Result;
-use crate::status::{ListPage, ListQuery, VersionsPage, VersionsQuery};
+use crate::status::{ListPage, ListQuery, VersionEntry, VersionsPage, VersionsQuery};
 
 impl Site {
     /// One page of a bucket's objects.
     pub async fn list(&self, query: ListQuery) -> Result<ListPage> {
         self.known_bucket(&query.bucket).await?;
         self.require_established()?;
-        Ok(self.inner.status.list(query).await?)
+        let mut covered = self.covered(&query).await?;
+        loop {
+            let page = self.inner.status.list(query.clone()).await?;
+            let last = page.entries.last().filter(|_| page.more);
+            if covered.is_enough(last.map(|entry| entry.text())) {
+                return Ok(page);
+            }
+            covered = self.cover(&query, covered).await?;
+        }
     }
 
     /// One page of a bucket's versions and delete markers.
     pub async fn list_versions(&self, query: VersionsQuery) -> Result<VersionsPage> {
         self.known_bucket(&query.keys.bucket).await?;
         self.require_established()?;
-        Ok(self.inner.status.list_versions(query).await?)
+        let mut covered = self.covered(&query.keys).await?;
+        loop {
+            let page = self.inner.status.list_versions(query.clone()).await?;
+            let last = page.entries.last().filter(|_| page.more).map(|entry| match entry {
+                VersionEntry::Version { key, .. } => key.as_str(),
+                VersionEntry::CommonPrefix(prefix) => prefix,
+            });
+            if covered.is_enough(last) {
+                return Ok(page);
+            }
+            covered = self.cover(&query.keys, covered).await?;
+        }
     }
 }

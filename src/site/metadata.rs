@@ -43,7 +43,7 @@ impl Site {
         is_current: bool,
         register: Register,
     ) -> Result<Registered> {
-        let _key = self.inner.keys.lock(object).await;
+        let _key = self.lock_key(object).await?;
         for _ in 0..CONFLICTS_MAX {
             let bucket = self.bucket_row(&object.bucket).await?;
             let stored = match is_current {
@@ -59,7 +59,7 @@ impl Site {
                 .expect::<Buckets>(&object.bucket, Some(bucket.revision))
                 .expect_unit(object, slot, Some(stored.revision))
                 .tell(Event { unit: Unit::of(object, slot), vector: record.vector })
-                .to(self.audience());
+                .to(self.audience_of(&stored.row));
             let write = self.inner.writes.next();
             let released = purge_released(&record, now_ms);
             let commit = match &released {

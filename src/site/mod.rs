@@ -10,6 +10,7 @@ mod claim;
 mod claim_own;
 mod complete;
 mod copy;
+mod custody;
 mod delete;
 mod digest;
 mod error;
@@ -18,6 +19,7 @@ mod explain;
 mod get;
 mod graves;
 mod heal;
+mod import;
 mod land;
 mod lifecycle;
 mod list;
@@ -45,6 +47,7 @@ pub mod testing;
 mod tests;
 mod together;
 mod types;
+mod unread;
 mod uploads;
 mod versioning;
 mod wait;
@@ -57,10 +60,12 @@ use tokio::sync::Semaphore;
 
 pub use apply::Applied;
 pub use claim::FIRST_OWNER;
+pub use custody::{Custody, Ownership, Rule};
 pub use digest::checksum;
 pub use error::{Error, Result};
 pub use explain::{Explanation, Found, Told};
 pub use graves::GRAVE_KEPT_MS;
+pub use import::{Newcomer, Progress as ImportProgress};
 pub use land::{chunks_of, without_part_map};
 pub use lifecycle::{Due, End, LifecycleWorker, Place as LifecyclePlace};
 pub use metadata::{Register, Registered};
@@ -81,6 +86,7 @@ use crate::status::{Audience, Status, Stored};
 use crate::tasks::Worker;
 use absence::Inquiries;
 use buckets::KnownBuckets;
+use import::{Importer, Imports};
 use locks::KeyLocks;
 use read_through::Restores;
 use rebuild::Rebuilding;
@@ -122,6 +128,11 @@ struct Inner {
     restoring: AtomicBool,
     /// What the status store lost is still to be looked for: see `rebuild`.
     rebuilding: Rebuilding,
+    /// Folders that are becoming buckets: see `import`.
+    imports: Imports,
+    /// Lets one at a time read bytes that nobody has read.
+    reading: Arc<KeyLocks<ObjectId>>,
+    custody: Custody,
     counters: Counters,
 }
 
@@ -135,6 +146,7 @@ pub struct Parts {
     pub clock: Clock,
     /// The other sites; none for a lone one.
     pub neighbours: Neighbours,
+    pub custody: Custody,
 }
 
 /// Things that happened, for metrics.
@@ -189,6 +201,9 @@ impl Site {
             neighbours: parts.neighbours,
             restoring: AtomicBool::new(false),
             rebuilding: Rebuilding::default(),
+            imports: Imports::default(),
+            reading: KeyLocks::new(),
+            custody: parts.custody,
             inquiries: Inquiries::default(),
             restores: Restores::default(),
             mending: Arc::new(Semaphore::new(scrub::MENDED_AT_ONCE)),
@@ -199,11 +214,13 @@ impl Site {
         site.recall_pauses().await?;
         site.note_scope().await?;
         site.note_rebuilding().await?;
+        site.note_imports().await?;
         site.note_restoring().await?;
         let mut workers: Vec<Box<dyn Worker>> = vec![
             Box::new(SettleWorker::fresh(site.clone())),
             Box::new(SettleWorker::stuck(site.clone())),
             Box::new(expire::Expirer::new(site.clone())),
+            Box::new(Importer::new(site.clone())),
         ];
         if site.is_rebuilding() {
             workers.push(Box::new(rebuild::Rebuilder::new(site.clone())));

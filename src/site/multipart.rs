@@ -69,7 +69,7 @@ impl Site {
             let (from, version) = (&source.object, source.version);
             let seen = self.head(from, version, Selection::All, &ReadConditions::default()).await?;
             let etag = &seen.record.identity.etag;
-            precondition::copy_source(&source.conditions, etag, seen.modified_ms)?;
+            precondition::copy_source(&source.conditions, &seen.record.row, seen.modified_ms)?;
             let select = copy_range(source.range, seen.record.identity.size)?;
             // The source as seen, or the copy would mix two writes.
             let as_seen = ReadConditions { if_match: Some(EtagCondition::OneOf(vec![etag.clone()])), ..Default::default() };

@@ -2,13 +2,15 @@
 
 use super::error::{Error, Result};
 use super::types::{EtagCondition, ReadConditions, WriteConditions};
-use crate::model::{ETag, Record};
+use super::unread::was_etag_of;
+use crate::model::Record;
 
 impl EtagCondition {
-    fn holds(&self, etag: &ETag) -> bool {
+    /// Bytes that were told of before they were read had another ETag then, which still names them and nothing else.
+    fn holds(&self, record: &Record) -> bool {
         match self {
             Self::Any => true,
-            Self::OneOf(list) => list.contains(etag),
+            Self::OneOf(list) => list.contains(&record.identity.etag) || list.iter().any(|etag| was_etag_of(etag, record)),
         }
     }
 }
@@ -16,13 +18,12 @@ impl EtagCondition {
 /// Whether a write may replace `current`. A condition on an object that is not there answers 404, as S3 does:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
 pub(super) fn write(conditions: &WriteConditions, current: Option<&Record>) -> Result<()> {
-    let etag = current.map(|record| &record.identity.etag);
     if let Some(condition) = &conditions.if_match {
-        let etag = etag.ok_or(Error::NoSuchKey)?;
-        require(condition.holds(etag), "If-Match")?;
+        let record = current.ok_or(Error::NoSuchKey)?;
+        require(condition.holds(record), "If-Match")?;
     }
-    if let (Some(condition), Some(etag)) = (&conditions.if_none_match, etag) {
-        require(!condition.holds(etag), "If-None-Match")?;
+    if let (Some(condition), Some(record)) = (&conditions.if_none_match, current) {
+        require(!condition.holds(record), "If-None-Match")?;
     }
     if let Some(at) = conditions.if_modified_at_ms {
         let record = current.ok_or(Error::NoSuchKey)?;
@@ -35,27 +36,27 @@ pub(super) fn write(conditions: &WriteConditions, current: Option<&Record>) -> R
     Ok(())
 }
 
-/// Whether a read may answer with `etag`, by the order of RFC 9110 §13.2.2. `modified_ms` is what Last-Modified shows.
-pub(super) fn read(conditions: &ReadConditions, etag: &ETag, modified_ms: u64) -> Result<()> {
+/// Whether a read may answer with `record`, by the order of RFC 9110 §13.2.2. `modified_ms` is what Last-Modified shows.
+pub(super) fn read(conditions: &ReadConditions, record: &Record, modified_ms: u64) -> Result<()> {
     match (&conditions.if_match, conditions.if_unmodified_since_ms) {
-        (Some(condition), _) => require(condition.holds(etag), "If-Match")?,
+        (Some(condition), _) => require(condition.holds(record), "If-Match")?,
         (None, Some(since)) => require(seconds(modified_ms) <= seconds(since), "If-Unmodified-Since")?,
         (None, None) => {}
     }
     let unchanged = match (&conditions.if_none_match, conditions.if_modified_since_ms) {
-        (Some(condition), _) => condition.holds(etag),
+        (Some(condition), _) => condition.holds(record),
         (None, Some(since)) => seconds(modified_ms) <= seconds(since),
         (None, None) => false,
     };
     if unchanged {
-        return Err(Error::NotModified { etag: etag.clone(), modified_ms });
+        return Err(Error::NotModified { etag: record.identity.etag.clone(), modified_ms });
     }
     Ok(())
 }
 
 /// The same for the source of a copy, where nothing is ever "not modified": every failure is a 412.
-pub(super) fn copy_source(conditions: &ReadConditions, etag: &ETag, modified_ms: u64) -> Result<()> {
-    read(conditions, etag, modified_ms).map_err(|err| match err {
+pub(super) fn copy_source(conditions: &ReadConditions, record: &Record, modified_ms: u64) -> Result<()> {
+    read(conditions, record, modified_ms).map_err(|err| match err {
         Error::NotModified { .. } => Error::PreconditionFailed("x-amz-copy-source-if-none-match"),
         err => err,
     })
@@ -73,13 +74,14 @@ fn require(holds: bool, header: &'static str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ETag;
 
-    fn tag(text: &str) -> ETag {
-        ETag::new(text)
+    fn tag(text: &str) -> Record {
+        super::super::unread::testing::record(ETag::new(text))
     }
 
     fn one(text: &str) -> Option<EtagCondition> {
-        Some(EtagCondition::OneOf(vec![tag(text)]))
+        Some(EtagCondition::OneOf(vec![ETag::new(text)]))
     }
 
     #[test]

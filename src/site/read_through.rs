@@ -120,7 +120,7 @@ impl Site {
     /// Its record at once, its bytes as work: who reads it meanwhile is served by the site that has them. It may take the
     /// place of a record whose bytes are missing too.
     async fn note_wanted(&self, (object, slot): (&ObjectId, Slot), live: &LiveReplica, from: SiteNumber) -> Result<()> {
-        let _key = self.inner.keys.lock(object).await;
+        let _key = self.lock_key(object).await?;
         let replica = Replica::Live(Box::new(live.clone()));
         for _ in 0..CONFLICTS_MAX {
             let known = self.known(object, slot).await?;

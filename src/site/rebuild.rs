@@ -18,7 +18,7 @@ use super::claim_own::OwnName;
 use super::error::{Error, Result};
 use super::{Scrubbed, Site, Standing};
 use crate::backend::{self, Found};
-use crate::model::{BucketName, Incarnation, Key, ObjectId, Record, State};
+use crate::model::{BucketName, Incarnation, Key, ObjectId, Record};
 use crate::status::tables::{Checkpoints, Objects};
 use crate::status::{Commit, Page, ReadError, Status, Stored};
 use crate::tasks::{Step, Worker};
@@ -254,10 +254,13 @@ impl Rebuilder {
     /// One key: what the store has of it, and what its row says.
     async fn look(&mut self, object: &ObjectId, row: Option<&Stored<Record>>, found: Option<Found>) -> Result<()> {
         self.counts.looked_at += 1;
-        let is_bound = |row: &Stored<Record>| {
-            row.row.state == State::Present && found.as_ref().is_some_and(|found| found.binding == row.row.binding)
-        };
+        let is_bound =
+            |row: &Stored<Record>| row.row.has_bytes() && found.as_ref().is_some_and(|found| found.binding == row.row.binding);
         if row.is_some_and(is_bound) {
+            return Ok(());
+        }
+        // What is still to be imported is no loss.
+        if row.is_none() && self.site.is_walked(&object.bucket) {
             return Ok(());
         }
         if found.is_some() {

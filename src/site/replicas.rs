@@ -42,6 +42,10 @@ impl Site {
             return Ok(grave.map_or(Replica::Unknown, |grave| self.grave_replica(&grave)));
         };
         let record = &stored.row;
+        // What it is turns out when it is read, and is told then.
+        if record.state == State::Unread {
+            return Ok(Replica::Unknown);
+        }
         let part_map: Vec<PartEntry> = match record.identity.parts {
             Parts::Single => Vec::new(),
             Parts::Mapped { .. } => self.part_map(object, record).await?,
@@ -134,7 +138,7 @@ impl Site {
     /// Ends the work on a unit that is here already, with receipts.
     pub async fn acknowledge(&self, unit: &Unit) -> Result<()> {
         let Unit::Object { object, slot } = unit else { return Ok(()) };
-        let _key = self.inner.keys.lock(object).await;
+        let _key = self.lock_key(object).await?;
         let Some(reached) = self.known(object, *slot).await?.here().vector() else { return Ok(()) };
         let commit = self.end_work(unit, &reached, Commit::new()).await?;
         if commit.is_empty() {

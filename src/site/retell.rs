@@ -3,7 +3,7 @@
 use super::apply::Known;
 use super::error::Result;
 use super::{CONFLICTS_MAX, Site};
-use crate::model::{Event, ObjectId, Seq, SiteNumber, Slot, Unit, Vector};
+use crate::model::{Event, ObjectId, Seq, SiteNumber, Slot, State, Unit, Vector};
 use crate::status::tables::{Buckets, Graves, Pending};
 use crate::status::{Audience, Commit, CommitError};
 
@@ -105,6 +105,9 @@ impl Site {
 
     async fn rewritten_object(&self, object: &ObjectId, slot: Slot) -> Result<Option<Rewritten>> {
         if let Some(stored) = self.inner.status.unit(object, slot).await? {
+            if stored.row.state == State::Unread {
+                return Ok(None);
+            }
             let commit = Commit::new().expect_unit(object, slot, Some(stored.revision)).put_unit(object, &stored.row);
             return Ok(Some(Rewritten { seq: stored.seq, vector: stored.row.vector, commit }));
         }

@@ -38,7 +38,7 @@ impl Site {
     pub async fn scrub(&self, object: &ObjectId, seen: &Stored<Record>, deep: bool) -> Result<Scrubbed> {
         let range = if deep { 0..seen.row.identity.size } else { 0..0 };
         let found = match self.open_bytes(object, &seen.row, range).await {
-            Ok(_) if !deep => Scrubbed::Sound,
+            Ok(_) if !deep || seen.row.state == State::Unread => Scrubbed::Sound,
             Ok(body) => match has_checksum(body, seen.identity.crc64).await? {
                 true => Scrubbed::Sound,
                 false => Scrubbed::Rotten,

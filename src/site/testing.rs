@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Claims, Description, Neighbours, Parts, Scope, Selection, Site, Upload, WriteConditions, Written};
+use super::{Claims, Custody, Description, Neighbours, Parts, Scope, Selection, Site, Upload, WriteConditions, Written};
 use crate::backend::memory::Memory;
 use crate::backend::{Backend, Body};
 use crate::clock::{Clock, SystemClock};
@@ -38,12 +38,26 @@ pub async fn open(backend: Arc<dyn Backend>, status: Status) -> (Site, Vec<Box<d
     open_among(Neighbours::default(), backend, status).await
 }
 
+/// The same, where files of others are treated so.
+pub async fn open_in(custody: Custody, backend: Arc<dyn Backend>, status: Status) -> (Site, Vec<Box<dyn Worker>>) {
+    open_with(Neighbours::default(), custody, backend, status).await
+}
+
 async fn open_among(neighbours: Neighbours, backend: Arc<dyn Backend>, status: Status) -> (Site, Vec<Box<dyn Worker>>) {
+    open_with(neighbours, Custody::default(), backend, status).await
+}
+
+async fn open_with(
+    neighbours: Neighbours,
+    custody: Custody,
+    backend: Arc<dyn Backend>,
+    status: Status,
+) -> (Site, Vec<Box<dyn Worker>>) {
     let facts = status.facts();
     let number = SiteNumber(1);
     let clock = Clock::new(Arc::new(SystemClock), number, facts.incarnation, facts.clock_ms);
     let id = SiteId { name: "test".into(), number };
-    Site::open(Parts { id, backend, status, clock, neighbours }).await.expect("the site opens")
+    Site::open(Parts { id, backend, status, clock, neighbours, custody }).await.expect("the site opens")
 }
 
 /// Drops graves that have served, as a site does every ten minutes.

@@ -1,5 +1,6 @@
 //! Promises of the door, on a store in memory.
 
+mod imports;
 mod interrupted;
 
 use std::sync::Arc;

@@ -145,7 +145,9 @@ impl Site {
     fn lock_free(&self, ones: Vec<One>) -> (Vec<KeyGuard<ObjectId>>, Vec<One>, Vec<One>) {
         let (mut held, mut free, mut apart) = (Vec::new(), Vec::new(), Vec::new());
         for one in ones {
-            match self.inner.keys.try_lock(&one.object) {
+            // Where files may have no row yet each looks for its own.
+            let guard = self.inner.keys.try_lock(&one.object).filter(|_| !self.is_walked(&one.object.bucket));
+            match guard {
                 Some(guard) => {
                     held.push(guard);
                     free.push(one);

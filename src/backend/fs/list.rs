@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures::future::ready;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::error::{Doing, leads_nowhere};
 use super::io::{Kind, Node};
@@ -206,7 +206,7 @@ impl Level {
                         batch.add(sort, &home.dir, raw, component.second);
                     }
                 } else {
-                    warn!(name = raw, "a name in a bucket is not one of ours: skipped");
+                    debug!(name = raw, "a name in a bucket is not one of ours: skipped");
                 }
                 Ok(())
             });
@@ -255,7 +255,7 @@ fn read_name(raw: &[u8], kind: Kind) -> Option<(Component, String)> {
         Kind::Other => None,
     });
     if component.is_none() {
-        warn!(name = %String::from_utf8_lossy(raw), ?kind, "a name in a bucket is not one of ours: skipped");
+        debug!(name = %String::from_utf8_lossy(raw), ?kind, "a name in a bucket is not one of ours: skipped");
     }
     component.zip(text.map(str::to_owned))
 }
@@ -288,7 +288,7 @@ impl Name {
     /// The file, if it is still there.
     fn found(&self, key: &str) -> Result<Option<Found>> {
         let Ok(key) = Key::new(key) else {
-            warn!(key, "a path in a bucket is too long for a key: skipped");
+            debug!(key, "a path in a bucket is too long for a key: skipped");
             return Ok(None);
         };
         if self.homes.len() > 1 {

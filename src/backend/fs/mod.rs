@@ -37,6 +37,7 @@ mod room;
 mod settings;
 #[cfg(test)]
 pub(crate) mod shim;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -343,6 +344,15 @@ impl Backend for Fs {
 
     async fn list_buckets(&self) -> Result<Vec<BucketName>> {
         blocking(&self.core, |core| core.list_buckets()).await
+    }
+
+    async fn strangers(&self, bucket: &BucketName) -> Result<u64> {
+        let bucket = bucket.clone();
+        blocking(&self.core, move |core| core.strangers(&bucket)).await
+    }
+
+    async fn tell_strangers(&self) -> Result<()> {
+        blocking(&self.core, |core| core.tell_strangers()).await
     }
 
     async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()> {

@@ -121,7 +121,7 @@ async fn open(number: u16, store: Arc<Memory>, neighbours: Neighbours) -> Site {
     let facts = status.facts();
     let wall = Arc::new(ManualClock::at(1_790_000_000_000));
     let clock = Clock::new(wall, id.number, facts.incarnation, facts.clock_ms);
-    Site::open(Parts { id, backend: store, status, clock, neighbours }).await.unwrap().0
+    Site::open(Parts { id, backend: store, status, clock, neighbours, custody: Default::default() }).await.unwrap().0
 }
 
 impl Pair {

@@ -146,7 +146,7 @@ impl World {
         let Ok(status) = replicate::open_status(opening, options, open).await else { return };
         let facts = status.facts();
         let clock = Clock::new(machine.clock.clone(), number, facts.incarnation, facts.clock_ms);
-        let parts = Parts { id: machine.id.clone(), backend, status, clock, neighbours };
+        let parts = Parts { id: machine.id.clone(), backend, status, clock, neighbours, custody: Default::default() };
         let opened = tokio::select! {
             biased;
             opened = Site::open(parts) => opened,

@@ -1,5 +1,6 @@
 //! Other programs write to the directory, some of them with ill intent.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use futures::{StreamExt, TryStreamExt};
@@ -64,6 +65,29 @@ async fn a_foreign_file_is_read_and_listed_if_its_name_is_a_key() {
     assert_eq!(read(&fs, &plain("d/foreign"), Some(&found[0].binding)).await.unwrap(), b"bytes");
     let refused = fs.delete_bucket(&BucketName::new("bucket").unwrap()).await;
     assert!(matches!(refused, Err(Error::NotEmpty(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_a_listing_leaves_out_is_counted() {
+    let (fs, dir) = with_bucket().await;
+    let bucket = dir.path().join("bucket");
+    let long = "x".repeat(240);
+    let deep = bucket.join([long.as_str(); 5].join("/"));
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::create_dir_all(bucket.join("50% off/a")).unwrap();
+    std::fs::write(deep.join("too long for a key"), "bytes").unwrap();
+    std::fs::write(bucket.join("50% off/a/b"), "bytes").unwrap();
+    std::fs::write(bucket.join("100%"), "bytes").unwrap();
+    std::fs::write(bucket.join("x".repeat(241)), "bytes").unwrap();
+    symlink("100%", bucket.join("link")).unwrap();
+    std::fs::write(bucket.join(std::ffi::OsStr::from_bytes(b"latin-\xe9")), "bytes").unwrap();
+    for key in ["a/b", "a//b", "a/", "100%", &"y".repeat(300)] {
+        write(&fs, key, b"mine").await;
+    }
+    let name = BucketName::new("bucket").unwrap();
+    assert_eq!(fs.strangers(&name).await.unwrap(), 6);
+    let found: Vec<Found> = fs.list(&name, None).try_collect().await.unwrap();
+    assert_eq!(found.len(), 5);
 }
 
 #[tokio::test]

@@ -1,0 +1,323 @@
+//! Folders full of files that become buckets: served at once, walked over in the background (`walk`).
+//!
+//! While a bucket is being walked over, a key without a row may be that of a file. Whoever locks a key there gives the file
+//! its row first ([`Site::lock_key`]), so that every change is made to what is there; whoever reads a key that has no row
+//! looks for the file (`Site::imported`); and a listing imports what its page needs (`page`). So nothing else has to know of
+//! imports, and once the walk is through a key without a row is absent again without a look into the store.
+//!
+//! Which buckets these are is written in the store itself, in a note, and not in the status store: one that is lost must not
+//! make files disappear that it had not heard of.
+
+mod newcomer;
+mod page;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::claim::FIRST_OWNER;
+use super::error::{Error, Result};
+use super::locks::KeyGuard;
+use super::{CONFLICTS_MAX, Site, plain};
+use crate::backend::{self, Found};
+use crate::model::{Bucket, BucketName, Event, Here, Key, ObjectId, Slot, Unit, Vector};
+use crate::status::tables::{Buckets, Checkpoints};
+use crate::status::{Commit, CommitError, ListQuery, Page, ReadError};
+pub use newcomer::Newcomer;
+pub use walk::Importer;
+
+/// The note in the store that names the buckets.
+const NOTE: &str = "import";
+/// Version of the note, and of a bucket's row of `checkpoints`.
+const VERSION: u8 = 1;
+
+/// How far a bucket's import came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Up to which key the walk has given every file its row.
+    pub walked: Option<String>,
+    /// Whether it has come to the end.
+    pub is_listed: bool,
+    /// Files it found.
+    pub objects: u64,
+    pub bytes: u64,
+    /// Files and folders that no key can name. Known at the end.
+    pub skipped: u64,
+    /// Of the files, those known to have been read; counted anew by every process.
+    #[serde(skip)]
+    pub read: u64,
+    /// Files that could not be read in the last pass over them.
+    #[serde(skip)]
+    pub unreadable: u64,
+}
+
+/// What the note says. JSON, for people too.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Note {
+    version: u8,
+    buckets: Vec<String>,
+}
+
+/// A bucket that is not wholly imported.
+#[derive(Debug, Default)]
+struct Import(Mutex<Progress>);
+
+impl Import {
+    fn progress(&self) -> Progress {
+        self.0.lock().expect("nothing panics while it holds the progress").clone()
+    }
+
+    fn set(&self, progress: Progress) {
+        *self.0.lock().expect("nothing panics while it holds the progress") = progress;
+    }
+
+    fn is_listed(&self) -> bool {
+        self.0.lock().expect("nothing panics while it holds the progress").is_listed
+    }
+}
+
+/// What a site is importing.
+#[derive(Debug, Default)]
+pub(super) struct Imports {
+    /// How many buckets: all that anybody else's requests look at.
+    count: AtomicUsize,
+    buckets: RwLock<BTreeMap<BucketName, Arc<Import>>>,
+    /// One at a time writes the note.
+    note: tokio::sync::Mutex<()>,
+    begun: Notify,
+}
+
+impl Imports {
+    fn of(&self, bucket: &BucketName) -> Option<Arc<Import>> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.buckets.read().expect("nothing panics while it holds the imports").get(bucket).cloned()
+    }
+
+    /// Where files may lie that have no row.
+    fn walked(&self, bucket: &BucketName) -> Option<Arc<Import>> {
+        self.of(bucket).filter(|import| !import.is_listed())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<BucketName, Arc<Import>>)) {
+        let mut buckets = self.buckets.write().expect("nothing panics while it holds the imports");
+        change(&mut buckets);
+        self.count.store(buckets.len(), Ordering::Relaxed);
+    }
+
+    fn all(&self) -> Vec<(BucketName, Arc<Import>)> {
+        let buckets = self.buckets.read().expect("nothing panics while it holds the imports");
+        buckets.iter().map(|(bucket, import)| (bucket.clone(), import.clone())).collect()
+    }
+}
+
+/// The key of a bucket's row of `checkpoints`.
+fn row_of(bucket: &BucketName) -> String {
+    format!("import.{bucket}")
+}
+
+fn with_progress(commit: Commit, bucket: &BucketName, progress: &Progress) -> Commit {
+    let mut row = vec![VERSION];
+    row.extend(postcard::to_stdvec(progress).expect("it holds only numbers and a text"));
+    commit.put::<Checkpoints>(&row_of(bucket), &row)
+}
+
+impl Site {
+    /// Recalls at the start what is being imported. A lone site that starts for the first time on a store that nobody ever
+    /// served imports every folder.
+    pub(super) async fn note_imports(&self) -> Result<()> {
+        let mut buckets = self.noted_imports().await?;
+        if self.is_first_start().await? {
+            buckets = self.inner.backend.list_buckets().await?;
+            self.inner.backend.tell_strangers().await?;
+            // Without one too: from now on folders are not looked for any more.
+            self.write_note(&buckets).await?;
+        }
+        for bucket in buckets {
+            self.make_row(&bucket).await?;
+            let progress = self.noted_progress(&bucket).await?;
+            tracing::info!(%bucket, ?progress, "its files are imported; it is served meanwhile");
+            self.inner.imports.change(|imports| drop(imports.insert(bucket, Arc::new(Import(Mutex::new(progress))))));
+        }
+        Ok(())
+    }
+
+    /// Whether nobody knows anything of this store. Where there are other sites they may know what was deleted in it.
+    async fn is_first_start(&self) -> Result<bool> {
+        let known: Page<Buckets> = self.inner.status.page(&(), None, 1).await?;
+        let is_new = known.rows.is_empty() && self.inner.neighbours.is_empty() && !self.is_rebuilding();
+        Ok(is_new && self.inner.backend.list_notes().await?.is_empty())
+    }
+
+    async fn noted_imports(&self) -> Result<Vec<BucketName>> {
+        let bytes = match self.inner.backend.read_note(NOTE).await {
+            Err(backend::Error::NotFound) => return Ok(Vec::new()),
+            read => read?,
+        };
+        let unreadable = |reason: String| Error::Internal(format!("the store's note `{NOTE}` cannot be read: {reason}"));
+        let note: Note = serde_json::from_slice(&bytes).map_err(|err| unreadable(err.to_string()))?;
+        if note.version > VERSION {
+            return Err(unreadable(format!("it has version {}, this program knows {VERSION}", note.version)));
+        }
+        note.buckets.iter().map(|name| Ok(BucketName::new(name)?)).collect()
+    }
+
+    async fn write_note(&self, buckets: &[BucketName]) -> Result<()> {
+        let note = Note { version: VERSION, buckets: buckets.iter().map(BucketName::to_string).collect() };
+        let bytes = serde_json::to_vec_pretty(&note).expect("numbers and texts can be written as JSON");
+        Ok(self.inner.backend.write_note(NOTE, bytes.into()).await?)
+    }
+
+    async fn noted_progress(&self, bucket: &BucketName) -> Result<Progress> {
+        let Some(stored) = self.inner.status.get::<Checkpoints>(&row_of(bucket)).await? else { return Ok(Progress::default()) };
+        let read = stored.row.split_first().filter(|(version, _)| **version == VERSION);
+        let read = read.and_then(|(_, rest)| postcard::from_bytes(rest).ok());
+        let unreadable =
+            || ReadError::Row { table: "checkpoints", reason: format!("the row `{}` is not understood", row_of(bucket)) };
+        Ok(read.ok_or_else(unreadable)?)
+    }
+
+    /// Makes the row of a bucket that never had one.
+    async fn make_row(&self, bucket: &BucketName) -> Result<()> {
+        let created = self.inner.clock.tick(None);
+        let (owner, region) = (FIRST_OWNER.into(), self.inner.custody.region.clone());
+        let row = Bucket { created, deleted: None, owner, region, registers: Vec::new() };
+        let event = Event { unit: Unit::Bucket(bucket.clone()), vector: Vector::of(created) };
+        let commit = Commit::new().expect::<Buckets>(bucket, None).put::<Buckets>(bucket, &row);
+        match self.inner.status.commit(commit.tell(event).to(self.audience())).await {
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Begins the import of a bucket that is about to be made of a folder that is there. Nothing is imported where others
+    /// may not put files: they stay what they were.
+    pub(super) async fn begin_import(&self, bucket: &BucketName) -> Result<()> {
+        if !self.adopts(bucket) || self.is_rebuilding() {
+            return Ok(());
+        }
+        let first = self.inner.backend.list(bucket, None).next().await;
+        match first.transpose() {
+            Ok(None) | Err(backend::Error::NoSuchBucket) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(err) => return Err(err.into()),
+        }
+        let _only_one = self.inner.imports.note.lock().await;
+        let mut buckets = self.noted_imports().await?;
+        if !buckets.contains(bucket) {
+            buckets.push(bucket.clone());
+            self.write_note(&buckets).await?;
+        }
+        self.inner.status.commit(Commit::new().frees().delete::<Checkpoints>(&row_of(bucket))).await?;
+        tracing::info!(%bucket, "a bucket is made of a folder that is there: its files are imported");
+        self.inner.imports.change(|imports| drop(imports.insert(bucket.clone(), Arc::default())));
+        self.inner.imports.begun.notify_one();
+        Ok(())
+    }
+
+    /// Gives a bucket that is about to be found empty the row of a file, if there is one.
+    pub(super) async fn import_first(&self, bucket: &BucketName) -> Result<()> {
+        if !self.is_walked(bucket) {
+            return Ok(());
+        }
+        let (bucket, prefix) = (bucket.clone(), String::new());
+        self.list(ListQuery { bucket, prefix, delimiter: None, after: None, entries_max: 1 }).await.map(drop)
+    }
+
+    /// Everything has its row, and was read.
+    async fn end_import(&self, bucket: &BucketName) -> Result<()> {
+        let _only_one = self.inner.imports.note.lock().await;
+        let mut buckets = self.noted_imports().await?;
+        buckets.retain(|noted| noted != bucket);
+        self.write_note(&buckets).await?;
+        self.inner.status.commit(Commit::new().frees().delete::<Checkpoints>(&row_of(bucket))).await?;
+        self.inner.imports.change(|imports| drop(imports.remove(bucket)));
+        Ok(())
+    }
+
+    /// The buckets that are being imported, and how far.
+    pub fn imports(&self) -> Vec<(BucketName, Progress)> {
+        self.inner.imports.all().into_iter().map(|(bucket, import)| (bucket, import.progress())).collect()
+    }
+
+    /// Whether the store may hold files of a bucket that have no row yet.
+    pub(super) fn is_walked(&self, bucket: &BucketName) -> bool {
+        self.inner.imports.walked(bucket).is_some()
+    }
+
+    /// Holds a key. If a file has it that is not imported yet, it is now.
+    pub(super) async fn lock_key(&self, object: &ObjectId) -> Result<KeyGuard<ObjectId>> {
+        let guard = self.inner.keys.lock(object).await;
+        if self.is_walked(&object.bucket) {
+            self.import_locked(object).await?;
+        }
+        Ok(guard)
+    }
+
+    /// Imports the file of a key, if the store has one that has no row.
+    pub(super) async fn imported(&self, object: &ObjectId) -> Result<()> {
+        let (site, object) = (self.clone(), object.clone());
+        self.unstoppable(async move { site.lock_key(&object).await.map(drop) }).await
+    }
+
+    async fn import_locked(&self, object: &ObjectId) -> Result<()> {
+        for _ in 0..CONFLICTS_MAX {
+            let known = self.known(object, Slot::Null).await?;
+            if !matches!(known.here(), Here::Nothing) {
+                return Ok(());
+            }
+            let found = match self.inner.backend.head(&plain(object)).await {
+                Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => return Ok(()),
+                found => found?,
+            };
+            let bucket = self.bucket_row(&object.bucket).await?;
+            let guarded = known.guarded(object, Commit::new().expect::<Buckets>(&object.bucket, Some(bucket.revision)));
+            let record = self.unread(&found, self.stamp_of(&found));
+            match self.inner.status.commit(guarded.put_unit(object, &record)).await {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// Gives rows to files that have none, in one commit; with it the progress that this is.
+    async fn import_all(&self, bucket: &BucketName, found: &[Found], progress: Option<&Progress>) -> Result<()> {
+        let object = |key: &Key| ObjectId { bucket: bucket.clone(), key: key.clone() };
+        let units: Vec<_> = found.iter().map(|found| (object(&found.key), Slot::Null)).collect();
+        let row = self.bucket_row(bucket).await?;
+        let noted = progress.map_or(Commit::new(), |progress| with_progress(Commit::new(), bucket, progress));
+        let mut commit = noted.clone().expect::<Buckets>(bucket, Some(row.revision));
+        let known = self.known_all(&units).await?;
+        let new: Vec<_> =
+            units.iter().zip(&known).zip(found).filter(|((_, known), _)| matches!(known.here(), Here::Nothing)).collect();
+        for (((object, _), known), found) in &new {
+            commit = known.guarded(object, commit).put_unit(object, &self.unread(found, self.stamp_of(found)));
+        }
+        if commit.is_empty() {
+            return Ok(());
+        }
+        match self.inner.status.commit(commit).await {
+            Ok(_) => Ok(()),
+            // About one of them, or the bucket: each is looked at by itself.
+            Err(CommitError::Conflict) => {
+                self.count_conflict(bucket);
+                for (((object, _), _), _) in &new {
+                    self.imported(object).await?;
+                }
+                if !noted.is_empty() {
+                    self.inner.status.commit(noted).await?;
+                }
+                Ok(())
+            }
+            Err(err) => Err(err.into()),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A file that others put into the folder of a bucket that is long imported: found by a look through the store
+//! (`reconcile`), and taken for a write where the setting `ownership` says so.
+
+use crate::backend;
+use crate::model::{Here, ObjectId, Record, Slot, Stamp};
+use crate::site::error::Result;
+use crate::site::unread::ReadUp;
+use crate::site::{Site, plain};
+use crate::status::tables::{Buckets, Graves, Settle, Settling};
+use crate::status::{Commit, CommitError, Stored};
+
+/// What became of a file that no row names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newcomer {
+    /// It is the object now.
+    Taken,
+    /// It is nobody's business.
+    Left,
+    /// Somebody is at it: another look will tell.
+    Busy,
+}
+
+impl Site {
+    /// Takes a file that no row names for a write.
+    pub async fn take_newcomer(&self, object: &ObjectId) -> Result<Newcomer> {
+        if !self.adopts(&object.bucket) {
+            return Ok(Newcomer::Left);
+        }
+        let (site, owned) = (self.clone(), object.clone());
+        let taken = self.unstoppable(async move { site.take_newcomer_now(&owned).await }).await?;
+        if taken == Newcomer::Taken
+            && let Some(row) = self.inner.status.unit(object, Slot::Null).await?
+        {
+            self.read_now(object, &row).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Reads what nobody has read yet, whatever its size. Answers whether it was.
+    pub async fn read_now(&self, object: &ObjectId, seen: &Stored<Record>) -> Result<bool> {
+        Ok(self.read_up(object, seen).await? == ReadUp::Done)
+    }
+
+    async fn take_newcomer_now(&self, object: &ObjectId) -> Result<Newcomer> {
+        let _key = self.lock_key(object).await?;
+        let found = match self.inner.backend.head(&plain(object)).await {
+            Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => return Ok(Newcomer::Busy),
+            found => found?,
+        };
+        let known = self.known(object, Slot::Null).await?;
+        let deleted: Option<Stamp> = match known.here() {
+            Here::Live(_) => return Ok(Newcomer::Busy),
+            Here::Grave(grave) => Some(grave.stamp),
+            Here::Nothing => None,
+        };
+        // What was deleted stays deleted, however long its removal takes.
+        if self.is_young(&found) || self.is_on_its_way_out(object).await? {
+            return Ok(Newcomer::Busy);
+        }
+        if deleted.is_some_and(|deleted| found.changed_ms.is_none_or(|changed_ms| changed_ms <= deleted.ms())) {
+            return Ok(Newcomer::Left);
+        }
+        let greatest = self.current(object).await?.map(|current| current.row.vector.greatest()).max(deleted);
+        let stamp = greatest.map_or_else(|| self.stamp_of(&found), |greatest| self.inner.clock.tick(Some(greatest)));
+        let bucket = self.bucket_row(&object.bucket).await?;
+        let guarded = known.guarded(object, Commit::new().expect::<Buckets>(&object.bucket, Some(bucket.revision)));
+        let commit = guarded.put_unit(object, &self.unread(&found, stamp)).delete::<Graves>(&(object.clone(), Slot::Null));
+        match self.inner.status.commit(commit).await {
+            Ok(_) => {
+                tracing::info!(%stamp, %object, size = found.size, "took over a file that others put there");
+                Ok(Newcomer::Taken)
+            }
+            Err(CommitError::Conflict) => Ok(Newcomer::Busy),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Whether bytes of an object are still to be removed. The key is held, so that no other removal begins.
+    async fn is_on_its_way_out(&self, object: &ObjectId) -> Result<bool> {
+        if self.unsettled() == 0 {
+            return Ok(false);
+        }
+        let mut leaves = false;
+        let removes = |row: &Settling| matches!(row, Settling::Remove { object: one, .. } if one == object);
+        self.each_row::<Settle>(|_, row| leaves |= removes(row)).await?;
+        Ok(leaves)
+    }
+}
