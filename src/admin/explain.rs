@@ -170,6 +170,9 @@ fn answered(site: &Site, known: &Explanation) -> String {
         Found::Object(stored) if stored.row.state == State::Wanted => {
             "its bytes are missing or damaged here: a GET answers an error until a site that has them brings them back".into()
         }
+        Found::Object(stored) if stored.row.state == State::Unread => {
+            "a GET is answered from the store here; other sites are told of it once its bytes were read".into()
+        }
         Found::Object(_) => "a GET is answered from the store here".into(),
         Found::Grave(_) => "a GET answers 404: it was deleted".into(),
         Found::Bucket(stored) if stored.row.is_live() => "the bucket is here".into(),
