@@ -133,7 +133,7 @@ impl App {
             .chain(following)
             .chain(reconciling)
             .chain(telling)
-            .chain([expiring, keys.watch()])
+            .chain([expiring, keys.watch(), site.importer()])
             .chain(certificates)
             .for_each(|worker| runner.spawn(worker));
         let metrics = Metrics::new();

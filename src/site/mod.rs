@@ -220,12 +220,16 @@ impl Site {
             Box::new(SettleWorker::fresh(site.clone())),
             Box::new(SettleWorker::stuck(site.clone())),
             Box::new(expire::Expirer::new(site.clone())),
-            Box::new(Importer::new(site.clone())),
         ];
         if site.is_rebuilding() {
             workers.push(Box::new(rebuild::Rebuilder::new(site.clone())));
         }
         Ok((site, workers))
+    }
+
+    /// The worker that imports folders full of files: run it beside the others.
+    pub fn importer(&self) -> Box<dyn Worker> {
+        Box::new(Importer::new(self.clone()))
     }
 
     /// Name and number.

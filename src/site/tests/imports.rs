@@ -39,9 +39,9 @@ async fn started(store: &Arc<Memory>) -> (Site, Box<dyn Worker>) {
 }
 
 async fn started_with(store: &Arc<Memory>, status: Status) -> (Site, Box<dyn Worker>) {
-    let (site, workers) = open(store.clone(), status).await;
-    let importer = workers.into_iter().find(|worker| worker.name() == "import");
-    (site, importer.expect("every site has it"))
+    let site = open(store.clone(), status).await.0;
+    let importer = site.importer();
+    (site, importer)
 }
 
 /// Walks to the end.
@@ -343,8 +343,8 @@ async fn a_bucket_made_of_a_folder_has_its_files_unless_they_are_nobodys_busines
     for (ownership, want) in [(Ownership::Auto, vec!["a"]), (Ownership::Exclusive, vec![])] {
         let (store, rules) = (Arc::new(Memory::new()), vec![Rule { buckets: "buck*".into(), ownership }]);
         let custody = Custody { rules, ..Custody::default() };
-        let (site, workers) = open_in(custody, store.clone(), status(Options::default())).await;
-        let mut importer = workers.into_iter().find(|worker| worker.name() == "import").unwrap();
+        let site = open_in(custody, store.clone(), status(Options::default())).await.0;
+        let mut importer = site.importer();
         file(&store, &object("a"), "hello").await;
         site.create_bucket(&object("-").bucket, "owner", "us-east-1").await.unwrap();
         assert_eq!(keys(&site).await, want);
@@ -367,8 +367,8 @@ async fn what_others_put_into_a_folder_later_is_taken_by_a_look_unless_it_is_nob
     for (ownership, want) in [(Ownership::Auto, Newcomer::Taken), (Ownership::Exclusive, Newcomer::Left)] {
         let (store, rules) = (folder(&["a"]).await, vec![Rule { buckets: "*".into(), ownership }]);
         let custody = Custody { rules, ..Custody::default() };
-        let (site, workers) = open_in(custody, store.clone(), status(Options::default())).await;
-        let mut importer = workers.into_iter().find(|worker| worker.name() == "import").unwrap();
+        let site = open_in(custody, store.clone(), status(Options::default())).await.0;
+        let mut importer = site.importer();
         import(&site, &mut importer).await;
         file(&store, &object("b"), "hello").await;
         assert_eq!(site.take_newcomer(&object("b")).await.unwrap(), want);
