@@ -280,6 +280,26 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_another_owner_opens_nothing_and_what_is_not_understood_shuts() {
+        let other = Acl::private("somebody-else");
+        assert_eq!(made(1).with_acl(&other, stamp(2)).acl(), Acl::private("owner-1"));
+        let newer = made(1)
+            .with_register(PUBLIC_ACCESS, stamp(2), b"{\"more\": 1".to_vec())
+            .with_register(OWNERSHIP, stamp(2), b"\"Unheard\"".to_vec());
+        assert!(!newer.has_acls() && newer.public_access().is_some_and(|access| access.ignore_acls && access.restrict));
+    }
+
+    #[test]
+    fn states_of_a_bucket_merge_alike_in_whatever_order_they_come() {
+        let live = with(made(1), "cors", 7);
+        let dead = Bucket { deleted: Some(stamp(5)), ..made(1) };
+        let anew = made(6);
+        let one = live.merge(&dead).merge(&anew);
+        assert_eq!(one, anew.merge(&live).merge(&dead));
+        assert!(live.merge(&dead).greatest() >= live.greatest(), "what was told is reached");
+    }
+
+    #[test]
     fn a_bucket_made_anew_begins_without_registers() {
         assert_eq!(with(made(1), "cors", 5).merge(&made(6)).registers, []);
     }

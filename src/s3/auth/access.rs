@@ -180,3 +180,20 @@ fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 pub fn caller(extensions: &http::Extensions) -> Result<&Caller, S3Error> {
     extensions.get::<Caller>().ok_or_else(error::access_denied)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+
+    #[test]
+    fn an_upload_that_lets_others_in_publishes() {
+        let with = |op, name: &'static str, value: &'static str| {
+            publishes(op, &HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]))
+        };
+        assert!(with("PutObject", "x-amz-acl", "public-read") && with("CopyObject", "x-amz-grant-read", "id=bob"));
+        assert!(with("CreateMultipartUpload", "x-amz-acl", "nonsense"), "what is not known is not harmless");
+        assert!(!with("PutObject", "x-amz-acl", "private") && !with("PutObject", "x-amz-acl", "bucket-owner-full-control"));
+        assert!(!with("GetObject", "x-amz-acl", "public-read"));
+    }
+}

@@ -149,7 +149,7 @@ impl Forms {
             return Err(error::invalid_token());
         }
         if fields.get("bucket").is_some_and(|bucket| bucket != target.bucket) {
-            return Err(error::invalid_argument("The form names another bucket than its address"));
+            return Err(error::access_denied());
         }
         let from = target.source.as_ref().map(|source| source.address);
         let now_ms = self.wall.millis();

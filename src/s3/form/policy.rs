@@ -14,7 +14,7 @@ use super::fields::Fields;
 use crate::s3::{convert, error};
 
 /// Fields that no condition needs to name: what carries the policy and its signature. So too all that begin with
-/// `x-ignore-`.
+/// `x-ignore-`, and checksums, which allow nothing.
 const UNNAMED: [&str; 5] = ["policy", "signature", "x-amz-signature", "awsaccesskeyid", "file"];
 
 /// What the form may be.
@@ -104,7 +104,8 @@ impl Policy {
             }
         }
         let named = |field: &str| self.conditions.iter().any(|condition| condition.field == field);
-        let free = |field: &str| UNNAMED.contains(&field) || field.starts_with("x-ignore-");
+        let is_checksum = |field: &str| field.starts_with("x-amz-checksum-");
+        let free = |field: &str| UNNAMED.contains(&field) || field.starts_with("x-ignore-") || is_checksum(field);
         let extra: Vec<&str> = fields.names().chain(["bucket"]).filter(|field| !free(field) && !named(field)).collect();
         if extra.is_empty() { Ok(()) } else { Err(error::against_policy(&format!("Extra input fields: {}", extra.join(", ")))) }
     }
