@@ -283,9 +283,11 @@ mod tests {
     fn a_list_of_another_owner_opens_nothing_and_what_is_not_understood_shuts() {
         let other = Acl::private("somebody-else");
         assert_eq!(made(1).with_acl(&other, stamp(2)).acl(), Acl::private("owner-1"));
-        let newer = made(1)
-            .with_register(PUBLIC_ACCESS, stamp(2), b"{\"more\": 1".to_vec())
-            .with_register(OWNERSHIP, stamp(2), b"\"Unheard\"".to_vec());
+        let newer = made(1).with_register(PUBLIC_ACCESS, stamp(2), b"{\"more\": 1".to_vec()).with_register(
+            OWNERSHIP,
+            stamp(2),
+            b"\"Unheard\"".to_vec(),
+        );
         assert!(!newer.has_acls() && newer.public_access().is_some_and(|access| access.ignore_acls && access.restrict));
     }
 

@@ -319,6 +319,14 @@ pub fn code_and_message(err: &S3Error) -> (String, String) {
     (err.code().as_str().to_owned(), err.message().unwrap_or_default().to_owned())
 }
 
+/// The same of a read, which says of a key without anything that no delete marker hides it, as ceph's suite asks.
+pub fn from_read(err: Error) -> S3Error {
+    match err {
+        Error::NoSuchKey => with_headers(from_site(err), versioning::no_marker()),
+        err => from_site(err),
+    }
+}
+
 /// The same of a copy, whose source cannot be a delete marker.
 pub fn from_copy(err: Error) -> S3Error {
     match err {

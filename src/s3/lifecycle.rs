@@ -96,6 +96,9 @@ fn read(asked: BucketLifecycleConfiguration) -> S3Result<Lifecycle> {
 }
 
 fn read_rule(at: usize, asked: ShownRule) -> S3Result<LifecycleRule> {
+    if let Some(date) = asked.transitions.iter().flatten().find_map(|transition| transition.date.as_ref()) {
+        midnight(date)?;
+    }
     if asked.transitions.is_some_and(|list| !list.is_empty())
         || asked.noncurrent_version_transitions.is_some_and(|list| !list.is_empty())
     {
@@ -166,14 +169,16 @@ fn read_tags(tags: Vec<Tag>) -> S3Result<Tags> {
 fn read_expiration(asked: LifecycleExpiration) -> S3Result<Expiration> {
     match (asked.days, asked.date, asked.expired_object_delete_marker) {
         (Some(number), None, None) => Ok(Expiration::Days(days(number)?)),
-        (None, Some(date), None) => {
-            let ms = convert::millis(&date).ok_or_else(error::malformed_xml)?;
-            let midnight = ms % DAY_MS == 0;
-            if midnight { Ok(Expiration::Date(ms)) } else { Err(error::invalid_argument("'Date' must be at midnight GMT")) }
-        }
+        (None, Some(date), None) => midnight(&date).map(Expiration::Date),
         (None, None, Some(true)) => Ok(Expiration::Markers),
         _ => Err(error::malformed_xml()),
     }
+}
+
+/// A date, milliseconds since 1970.
+fn midnight(date: &s3s::dto::Timestamp) -> S3Result<u64> {
+    let ms = convert::millis(date).ok_or_else(error::malformed_xml)?;
+    if ms % DAY_MS == 0 { Ok(ms) } else { Err(error::invalid_argument("'Date' must be at midnight GMT")) }
 }
 
 fn read_noncurrent(asked: NoncurrentVersionExpiration) -> S3Result<NoncurrentExpiration> {

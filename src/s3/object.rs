@@ -107,7 +107,7 @@ pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Resp
         Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
     sites::reach(&face.site, &req.headers, &wanted.object).await?;
     let opened =
-        face.site.get(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
+        face.site.get(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_read)?;
     acl::must_still(face, &req.extensions, &wanted.object, &opened.seen.record.row).await?;
     let mut headers = shown_headers(face, &wanted, &opened.seen).await?;
     without_shut(&req.extensions, &mut headers);
@@ -124,7 +124,7 @@ pub async fn head(face: &Face, req: S3Request<HeadObjectInput>) -> S3Result<S3Re
         Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
     sites::reach(&face.site, &req.headers, &wanted.object).await?;
     let seen =
-        face.site.head(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_site)?;
+        face.site.head(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_read)?;
     acl::must_still(face, &req.extensions, &wanted.object, &seen.record.row).await?;
     let mut headers = shown_headers(face, &wanted, &seen).await?;
     without_shut(&req.extensions, &mut headers);

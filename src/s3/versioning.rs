@@ -52,6 +52,11 @@ pub fn of_marker(marker: Slot) -> [(HeaderName, HeaderValue); 2] {
     [(DELETE_MARKER, HeaderValue::from_static("true")), (VERSION_ID, version)]
 }
 
+/// Headers of an answer that there is nothing, hidden or not.
+pub fn no_marker() -> [(HeaderName, HeaderValue); 1] {
+    [(DELETE_MARKER, HeaderValue::from_static("false"))]
+}
+
 /// GetBucketVersioning: a bucket that never had versions answers an empty document.
 pub async fn get(face: &Face, req: S3Request<GetBucketVersioningInput>) -> S3Result<S3Response<GetBucketVersioningOutput>> {
     let status = match bucket::info(face, &req.input.bucket).await?.versioning {
