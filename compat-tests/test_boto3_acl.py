@@ -1,6 +1,5 @@
 """Access control lists: kept and returned as S3 does, and counted for strangers, for other owners, and never against a bucket's will."""
 
-import json
 import subprocess
 
 import pytest
@@ -20,22 +19,23 @@ def stranger(new_s3):
 
 
 @pytest.fixture(scope="module")
-def other(endpoint):
+def other(endpoint, tmp_path_factory):
     """A key of another owner: everything, but only in buckets of its own."""
     if not endpoint.process:
         pytest.skip("keys of a server that runs elsewhere are made by hand")
     import boto3
     from botocore.config import Config
 
-    process = endpoint.process
-    rights = ["--rights", "READ,WRITE,DELETE,ADMIN"]
-    argv = [process.argv[0], "keys", "add", "--owner", "other-owner", *rights, "--json", *process.argv[2:]]
+    process, access_key, secret_key = endpoint.process, "OTHERSKEY", "a-secret-of-the-other-one"
+    secret = tmp_path_factory.mktemp("other") / "secret"
+    secret.write_text(secret_key)
+    wanted = ["--owner", "other-owner", "--rights", "READ,WRITE,DELETE,ADMIN", "--secret-file", str(secret)]
+    argv = [process.argv[0], "keys", "add", access_key, *wanted, *process.argv[2:]]
     done = subprocess.run(argv, env=process.env, cwd=process.directory, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    key = json.loads(done.stdout)
     return boto3.client(
-        "s3", endpoint_url=endpoint.url, region_name=endpoint.who.region, aws_access_key_id=key.get("access_key") or key["key"]["access_key"],
-        aws_secret_access_key=key["secret_key"], config=Config(signature_version="s3v4", retries={"total_max_attempts": 1}),
+        "s3", endpoint_url=endpoint.url, region_name=endpoint.who.region, aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key, config=Config(signature_version="s3v4", retries={"total_max_attempts": 1}),
     )
 
 
