@@ -54,9 +54,11 @@ impl File {
         self.open(path, flags, resolve)
     }
 
+    /// With a bit that means nothing on a file and that nobody else's have: such a file may be written again when its bytes
+    /// are replaced, while another program may still have its own open.
     pub fn create(&self, name: &str) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH | Mode::SVTX;
         Ok(Self(rustix::fs::openat(&self.0, name, flags, mode)?))
     }
 

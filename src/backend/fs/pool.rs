@@ -78,7 +78,7 @@ pub(super) struct Pool {
     staging: Arc<Node>,
     limits: Limits,
     durable: bool,
-    /// A new file: one whose owner or mode somebody changed is not used again.
+    /// A new file: one whose owner or mode somebody changed, or that somebody else made, is not used again.
     fresh: Stat,
     /// Whether files may be used again at all: not where mtimes are too coarse to tell two writes apart.
     recycles: bool,

@@ -204,7 +204,9 @@ fn durable(world: &World, unit: &Unit) {
         Slot::Null => null_is_durable(world, &object, last.vector()),
         Slot::Version(_) => version_is_durable(world, unit, &last),
     }
-    let Some(vector) = last.vector() else { return };
+    // Purged again when its grave had left: nobody knows what tags it had.
+    let is_unread = matches!(&last, Replica::Grave(grave) if grave.purged.is_some() && grave.base.is_none());
+    let Some(vector) = last.vector().filter(|_| !is_unread) else { return };
     for (attempt, stamp) in acknowledged(world, &object, slot) {
         let on_this = || world.watch.tagged_data(attempt.site, unit, stamp) == Some(vector.data);
         if attempt.kind == Kind::Tag && vector.tags < Some(stamp) && on_this() {
