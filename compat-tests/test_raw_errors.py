@@ -47,7 +47,7 @@ def test_a_refused_signature_says_so_in_the_same_form(raw):
     "header",
     [{"x-amz-server-side-encryption": "aws:kms"}, {"x-amz-server-side-encryption-customer-algorithm": "AES256"},
      {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": "2040-01-01T00:00:00Z"},
-     {"x-amz-object-lock-legal-hold": "ON"}, {"x-amz-acl": "public-read"}, {"x-amz-write-offset-bytes": "1"}],
+     {"x-amz-object-lock-legal-hold": "ON"}, {"x-amz-write-offset-bytes": "1"}],
     ids=lambda header: next(iter(header)),
 )
 def test_a_promise_that_would_not_be_kept_is_refused(raw, bucket, header):

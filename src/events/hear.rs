@@ -11,7 +11,7 @@ use super::{Bus, Delivery};
 use crate::model::{Incarnation, Seq, SiteId, Telling};
 use crate::replicate::{Bell, absorb_hints};
 use crate::site::{SeenNeighbour as Seen, Site};
-use crate::status::tables::Poison;
+use crate::status::tables::{Poison, Received};
 use crate::status::{Commit, Page};
 use crate::tasks::{Step, Worker};
 
@@ -42,7 +42,9 @@ impl Listener {
         let mut tellings = Vec::new();
         for delivery in deliveries {
             match Payload::read(delivery.payload()).and_then(|payload| Ok((payload.telling()?, payload))) {
-                Ok((telling, payload)) if self.is_news(&payload, &seen) => tellings.push(telling),
+                Ok((telling, payload)) if self.is_news(&payload, &seen) && !self.was_received(&payload).await? => {
+                    tellings.push(telling);
+                }
                 Ok(_) => {}
                 Err(why) => self.put_aside(delivery.payload(), &why).await?,
             }
@@ -74,6 +76,13 @@ impl Listener {
         let tells_us = seen.heads.as_ref().is_some_and(|heads| heads.tells) && !seen.is_paused();
         let is_unknown = |(known, seq): (Incarnation, Seq)| life > known || (life == known && payload.seq > seq.0);
         site == self.origin.number && tells_us && seen.received.is_none_or(is_unknown)
+    }
+
+    /// Whether the log brought it in an earlier run of this process, of which nothing is seen before the origin answers. What it
+    /// told then may be gone there by now.
+    async fn was_received(&self, payload: &Payload) -> Result<bool, String> {
+        let received = self.site.status().get::<Received>(&payload.origin()).await.map_err(|err| err.to_string())?;
+        Ok(received.is_some_and(|received| payload.seq <= received.row.0))
     }
 
     async fn put_aside(&self, payload: &[u8], why: &Unreadable) -> Result<(), String> {

@@ -173,7 +173,7 @@ impl Here<'_> {
             }
         });
         // Of a version that was purged unawares nothing is known that came with its data, whoever tells of the purge.
-        let is_unread = matches!(self, Self::Grave(grave) if grave.purged.is_some() && grave.base.is_none());
+        let is_unread = matches!(self, Self::Grave(grave) if grave.is_unread());
         self.vector().is_some_and(|here| here >= *want && !may_add(want, &here) && !is_unread)
     }
 }

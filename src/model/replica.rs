@@ -47,6 +47,11 @@ impl Grave {
     pub fn vector(&self) -> Vector {
         self.purged.as_ref().map_or_else(|| Vector::of(self.stamp), |purged| purged.vector)
     }
+
+    /// Whether a version was purged unawares: nothing is known of what came with its data, a hold among it.
+    pub fn is_unread(&self) -> bool {
+        self.purged.is_some() && self.base.is_none()
+    }
 }
 
 /// A unit's state at a site, as other sites are told. Nothing of where the bytes lie there.

@@ -96,9 +96,8 @@ async fn upsert(
         }
         let before = stored.as_ref().map(|stored| &stored.row);
         let hint = hint(before, from, *want, now_ms);
-        // Of a bucket it says nothing that another site told of more: what is on its way here may be older than this.
-        let is_of_bucket = unit.object().is_none();
-        if before == Some(&hint) && !(is_of_bucket && want.is_news) {
+        // What is on its way here may be older than news, though the stamps are the same: it is fetched again.
+        if before == Some(&hint) && !want.is_news {
             continue;
         }
         if let Some(before) = before {

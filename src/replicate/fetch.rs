@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::time::timeout;
 
-use crate::model::{LiveReplica, Replica, Stamp, Unit};
+use crate::model::{LiveReplica, Replica, Unit, Vector};
 use crate::peer::{Error as PeerError, Fetched, Peer, SMALL_BYTES_MAX};
 use crate::site::{Applied, Error, Incoming, Site};
 
@@ -35,8 +35,8 @@ pub enum Missed {
 #[derive(Debug)]
 pub enum Brought {
     Here,
-    /// A bucket that was merged, of which this was the greatest stamp there.
-    Bucket(Stamp),
+    /// So much of it as that site has; others may have more that stamps do not tell.
+    Part(Vector),
     /// All but its bytes, which are too many to come along with others.
     Record(Box<LiveReplica>),
 }
@@ -113,7 +113,7 @@ async fn brought(
         applied => applied,
     };
     match (applied.map_err(missed)?, replica) {
-        (Applied::Reached(_), Replica::Bucket(there)) => Ok(Brought::Bucket(there.greatest())),
+        (Applied::Part(vector), _) => Ok(Brought::Part(vector)),
         (Applied::Reached(_), _) => Ok(Brought::Here),
         (Applied::NeedsBytes, Replica::Live(live)) if live.has_bytes => Ok(Brought::Record(live)),
         (Applied::NeedsBytes, Replica::Live(_)) => Err(Missed::ForNow("the site that told of it lost its bytes".into())),

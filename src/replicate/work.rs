@@ -149,8 +149,8 @@ impl Fetcher {
                 }
                 Some(Ok(Brought::Record(_))) => missed.push((unit.clone(), Missed::Underway)),
                 Some(Ok(Brought::Here)) => brought.push((unit.clone(), revision)),
-                Some(Ok(Brought::Bucket(greatest))) => {
-                    let came = self.site.bucket_came(unit.bucket(), trip.source, greatest, revision).await;
+                Some(Ok(Brought::Part(vector))) => {
+                    let came = self.site.came(&unit, trip.source, vector, revision).await;
                     came.map_err(|err| err.to_string())?;
                 }
                 Some(Err(why)) => missed.push((unit.clone(), why)),

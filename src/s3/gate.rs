@@ -124,6 +124,9 @@ impl Gate {
 
     /// The request as the operations are to see it.
     async fn admit(&self, req: S3Request<Body>) -> S3Result<http::Request<Body>> {
+        if ![Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE].contains(&req.method) {
+            return Err(error::method_not_allowed());
+        }
         let caller = self.caller(&req)?;
         let progress = req.extensions.get::<Arc<Progress>>();
         slow_down(&self.paces, self.pace, &caller, progress.map(Arc::as_ref)).await?;

@@ -24,6 +24,9 @@ use crate::status::{Commit, CommitError, Stored};
 pub enum Applied {
     /// It is here, at this vector; receipts are written.
     Reached(Vector),
+    /// So much of it is here as that site had, at this vector; others that told of it may have more that stamps do not tell, so
+    /// that no receipts are written ([`Site::came`]).
+    Part(Vector),
     /// It is wanted and its bytes did not come along: open them and apply again.
     NeedsBytes,
     /// Its bucket is not known here yet.
@@ -228,14 +231,17 @@ impl Site {
             let Some(reached) = planned.reached else { return Ok(Applied::NeedsBytes) };
             let commit = self.guard(object, &known, replica, std::mem::take(&mut planned.commit)).await?;
             let Some(commit) = commit else { return Ok(Applied::NeedsBucket) };
-            let commit = self.end_work(&unit, &reached, commit).await?;
+            let (commit, applied) = match planned.is_unread {
+                true => (commit, Applied::Part(reached)),
+                false => (self.end_work(&unit, &reached, commit).await?, Applied::Reached(reached)),
+            };
             if commit.is_empty() {
-                return Ok(Applied::Reached(reached));
+                return Ok(applied);
             }
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
                     self.applied(object, &known, planned, staged, write).await;
-                    return Ok(Applied::Reached(reached));
+                    return Ok(applied);
                 }
                 Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
                 Err(err) => return Err(err.into()),
@@ -277,12 +283,15 @@ impl Site {
         let told = |vector: Vector| self.told_as_own(object, known, vector);
         let superseding = || replica.vector().map_or_else(Commit::new, |vector| self.superseding(object, known, vector));
         match (decision, replica, staged) {
-            (Decision::Keep, ..) => Planned::nothing(known.here().vector()),
+            (Decision::Keep, ..) => {
+                let is_unread = known.grave.as_ref().is_some_and(|grave| grave.row.is_unread());
+                Planned { is_unread, ..Planned::nothing(known.here().vector()) }
+            }
             (Decision::Merge(vector), ..) => merged(told(vector).unwrap_or_default(), object, known, replica, vector),
             (Decision::Take { conflict }, Replica::Live(live), None) if live.is_marker => {
                 let record = replica_record(live, known, live.vector, None, write);
                 let commit = super::delete::marked(superseding().seen(live.vector.greatest()), object, here, &record);
-                let planned = Planned { commit, reached: Some(live.vector), change: Change::Gone, lost: None };
+                let planned = Planned { commit, reached: Some(live.vector), change: Change::Gone, lost: None, is_unread: false };
                 planned.instead_of(object, here.filter(|_| conflict))
             }
             (Decision::Take { conflict }, Replica::Live(live), Some(kept)) => {
@@ -381,6 +390,8 @@ pub(super) struct Planned {
     change: Change,
     /// What loses against a write that had not seen it.
     lost: Option<Vector>,
+    /// Whether it leaves the grave of a version that was purged unawares.
+    pub is_unread: bool,
 }
 
 enum Change {
@@ -413,7 +424,7 @@ impl Between {
 
 impl Planned {
     fn nothing(reached: Option<Vector>) -> Self {
-        Self { commit: Commit::new(), reached, change: Change::None, lost: None }
+        Self { commit: Commit::new(), reached, change: Change::None, lost: None, is_unread: false }
     }
 
     /// Keeps the vector of what loses in a conflict, for people who ask.
@@ -428,14 +439,14 @@ impl Planned {
 fn brought(commit: Commit, object: &ObjectId, current: Option<&Record>, live: &LiveReplica, record: Record) -> Planned {
     let commit = commit.seen(record.vector.greatest());
     let commit = replacing(commit, object, Replacing { record: &record, part_map: &live.part_map, current });
-    Planned { commit, reached: Some(record.vector), change: Change::Written(Box::new(record)), lost: None }
+    Planned { commit, reached: Some(record.vector), change: Change::Written(Box::new(record)), lost: None, is_unread: false }
 }
 
 /// A unit that another site deleted.
 fn gone(commit: Commit, object: &ObjectId, known: &Known, grave: &Grave, write: WriteId) -> Planned {
     let vector = grave.vector();
     let commit = super::delete::buried(commit.seen(vector.greatest()), (object, known.slot()), known.live(), grave, write);
-    Planned { commit, reached: Some(vector), change: Change::Gone, lost: None }
+    Planned { commit, reached: Some(vector), change: Change::Gone, lost: None, is_unread: grave.is_unread() }
 }
 
 /// The grave of a version of which both sites know something. Whoever told of its purge first is waited for.
@@ -461,7 +472,7 @@ fn merged(commit: Commit, object: &ObjectId, known: &Known, there: &Replica, vec
     record.identity.tags = tags_of(known, there);
     let reached = Here::Live(&record).vector();
     let commit = commit.seen(vector.greatest()).put_unit(object, &record);
-    Planned { commit, reached, change: Change::None, lost: None }
+    Planned { commit, reached, change: Change::None, lost: None, is_unread: false }
 }
 
 /// What protects a unit and who may see it, by what both sites know.

@@ -4,7 +4,7 @@ use super::apply::Applied;
 use super::buckets::bucket_event;
 use super::error::Result;
 use super::{CONFLICTS_MAX, Site};
-use crate::model::{Bucket, BucketName, Event, News, Seq, SiteNumber, Stamp, Unit, Vector};
+use crate::model::{Bucket, BucketName, Event, News, Seq, SiteNumber, Unit, Vector};
 use crate::status::tables::{Buckets, Due, Hint, Objects, Versions, Work};
 use crate::status::{Commit, CommitError, Revision, Stored};
 
@@ -17,13 +17,15 @@ impl Site {
 
     async fn apply_bucket_now(&self, bucket: &BucketName, there: &Bucket) -> Result<Applied> {
         let _change = self.inner.bucket_changes.lock(bucket).await;
+        let came = Applied::Part(Vector::of(there.greatest()));
         for _ in 0..CONFLICTS_MAX {
             let stored = self.inner.status.get::<Buckets>(bucket).await?;
             let before = stored.as_ref().map(|stored| &stored.row);
             let merged = before.map_or_else(|| there.clone(), |here| here.merge(there));
             let dies = before.is_some_and(Bucket::is_live) && !merged.is_live();
             if dies && self.holds_anything(bucket).await? {
-                return self.revive_bucket(bucket, &merged, stored.as_ref().map(|stored| stored.revision)).await;
+                self.revive_bucket(bucket, &merged, stored.as_ref().map(|stored| stored.revision)).await?;
+                return Ok(came);
             }
             if merged.is_live() {
                 if before.is_some_and(|before| !before.is_live()) {
@@ -31,9 +33,8 @@ impl Site {
                 }
                 self.inner.backend.create_bucket(bucket).await?;
             }
-            let reached = Applied::Reached(Vector::of(merged.greatest()));
             if before == Some(&merged) {
-                return Ok(reached);
+                return Ok(came);
             }
             let mut commit = Commit::new()
                 .seen(merged.greatest())
@@ -52,7 +53,7 @@ impl Site {
                     if dies {
                         self.bury_bucket(bucket).await;
                     }
-                    return Ok(reached);
+                    return Ok(came);
                 }
                 Err(CommitError::Conflict) => self.count_conflict(bucket),
                 Err(err) => return Err(err.into()),
@@ -68,24 +69,24 @@ impl Site {
         before.is_some_and(|before| is_own && before.seq > Seq(0) && before.row.greatest() < merged.greatest())
     }
 
-    /// What `source` had of a bucket is merged here; of all that came `greatest` is the greatest stamp, and `revision` is that of
-    /// the work for which it was asked. Registers that two sites wrote at once are in the state of neither, whatever their
-    /// stamps: each site hears only of what it had itself, and the work is over when all who told of it were asked.
-    pub async fn bucket_came(&self, bucket: &BucketName, source: SiteNumber, greatest: Stamp, revision: Revision) -> Result<()> {
-        let unit = Unit::Bucket(bucket.clone());
-        let work = self.inner.status.get::<Work>(&unit).await?;
+    /// What `source` had of a unit is here, where stamps do not tell by themselves what more others may have: of a bucket,
+    /// since registers that two sites wrote at once are in the state of neither, and of a version that was purged unawares.
+    /// Each site hears only of what came from itself, and the work is over when all who told of it were asked. `revision` is
+    /// that of the work for which it was asked.
+    pub async fn came(&self, unit: &Unit, source: SiteNumber, vector: Vector, revision: Revision) -> Result<()> {
+        let work = self.inner.status.get::<Work>(unit).await?;
         // What was told while it came may not have come along.
         let Some(Stored { row: work, .. }) = work.filter(|work| work.revision == revision) else { return Ok(()) };
         let sources: Vec<_> = work.sources.iter().copied().filter(|one| *one != source).collect();
-        let commit = Commit::new().expect::<Work>(&unit, Some(revision)).delete::<Due>(&(work.due_ms, unit.clone()));
+        let commit = Commit::new().expect::<Work>(unit, Some(revision)).delete::<Due>(&(work.due_ms, unit.clone()));
         let commit = match sources.is_empty() {
-            true => commit.delete::<Work>(&unit),
+            true => commit.delete::<Work>(unit),
             false => {
                 let left = Hint { sources, due_ms: self.inner.clock.wall_ms(), tries: 0, ..work };
-                commit.put::<Work>(&unit, &left).put::<Due>(&(left.due_ms, unit.clone()), &())
+                commit.put::<Work>(unit, &left).put::<Due>(&(left.due_ms, unit.clone()), &())
             }
         };
-        let commit = commit.answer(source, Event { unit, vector: Vector::of(greatest) }, News::Applied);
+        let commit = commit.answer(source, Event { unit: unit.clone(), vector }, News::Applied);
         match self.inner.status.commit(commit).await {
             Ok(_) | Err(CommitError::Conflict) => Ok(()),
             Err(err) => Err(err.into()),
@@ -104,7 +105,7 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Incarnation, StampParts};
+    use crate::model::{Incarnation, Stamp, StampParts};
     use crate::site::testing::site_with_neighbour;
     use crate::status::Page;
     use crate::status::tables::Receipts;
@@ -134,14 +135,14 @@ mod tests {
         site.status().commit(told).await.unwrap();
         let first = work(&site, &unit).await.unwrap().revision;
 
-        site.bucket_came(&bucket, BERLIN, stamp(7), first).await.unwrap();
+        site.came(&unit, BERLIN, Vector::of(stamp(7)), first).await.unwrap();
         let left = work(&site, &unit).await.unwrap();
         assert_eq!((left.row.sources, left.row.tries), (vec![OSLO], 0));
         assert_eq!((heard(&site, BERLIN).await, heard(&site, OSLO).await), (vec![Vector::of(stamp(7))], vec![]));
 
-        site.bucket_came(&bucket, OSLO, stamp(9), first).await.unwrap();
+        site.came(&unit, OSLO, Vector::of(stamp(9)), first).await.unwrap();
         assert!(work(&site, &unit).await.is_some(), "more was told while that came");
-        site.bucket_came(&bucket, OSLO, stamp(9), left.revision).await.unwrap();
+        site.came(&unit, OSLO, Vector::of(stamp(9)), left.revision).await.unwrap();
         assert_eq!((work(&site, &unit).await, heard(&site, OSLO).await), (None, vec![Vector::of(stamp(9))]));
         let due: Page<Due> = site.status().page(&(), None, 10).await.unwrap();
         assert!(due.rows.is_empty(), "{due:?}");

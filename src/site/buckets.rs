@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::apply::Applied;
 use super::error::{Error, Result};
 use super::types::BucketInfo;
 use super::{CONFLICTS_MAX, Site};
@@ -193,7 +192,7 @@ impl Site {
     }
 
     /// Another site deleted a bucket that still has objects here: it comes back, and every site is told.
-    pub(super) async fn revive_bucket(&self, bucket: &BucketName, dead: &Bucket, seen: Option<Revision>) -> Result<Applied> {
+    pub(super) async fn revive_bucket(&self, bucket: &BucketName, dead: &Bucket, seen: Option<Revision>) -> Result<()> {
         let created = self.inner.clock.tick(Some(dead.greatest()));
         let mut row = Bucket { created, deleted: None, registers: Vec::new(), ..dead.clone() };
         row.registers = self.registers_anew(dead);
@@ -205,7 +204,7 @@ impl Site {
         self.inner.status.commit(commit).await?;
         self.forget_bucket(bucket);
         tracing::warn!(stamp = %created, %bucket, "a bucket deleted at another site has objects here: it comes back");
-        Ok(Applied::Reached(Vector::of(row.greatest())))
+        Ok(())
     }
 
     /// The registers of a bucket that comes back, each later than that: earlier ones belong to the bucket before.

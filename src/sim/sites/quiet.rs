@@ -205,7 +205,7 @@ fn durable(world: &World, unit: &Unit) {
         Slot::Version(_) => version_is_durable(world, unit, &last),
     }
     // Purged again when its grave had left: nobody knows what tags it had.
-    let is_unread = matches!(&last, Replica::Grave(grave) if grave.purged.is_some() && grave.base.is_none());
+    let is_unread = matches!(&last, Replica::Grave(grave) if grave.is_unread());
     let Some(vector) = last.vector().filter(|_| !is_unread) else { return };
     for (attempt, stamp) in acknowledged(world, &object, slot) {
         let on_this = || world.watch.tagged_data(attempt.site, unit, stamp) == Some(vector.data);
