@@ -169,6 +169,17 @@ def test_an_import_that_is_killed_again_and_again_comes_to_its_end(site):
     check(client(site), want)
 
 
+def test_a_file_that_others_changed_goes_with_its_object(site):
+    site.up()
+    s3, path = client(site), site.objects / BUCKET / "app.log"
+    s3.put_object(Bucket=BUCKET, Key="app.log", Body=b"one line\n")
+    with path.open("ab") as log:
+        log.write(b"another\n")
+    time.sleep(0.05)
+    s3.delete_object(Bucket=BUCKET, Key="app.log")
+    assert not path.exists(), "it would be taken for a new file one day"
+
+
 def test_rclone_finds_no_difference(site, tmp_path):
     want = expected(site)
     site.up()

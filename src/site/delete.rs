@@ -9,7 +9,7 @@ use super::error::{Error, Result};
 use super::land::{slot_of_write, without_part_map};
 use super::settle::{UNSETTLED_MAX, Unsettled};
 use super::types::{Deleted, Purge, WriteConditions};
-use super::{CONFLICTS_MAX, Site, precondition};
+use super::{CONFLICTS_MAX, Site, plain, precondition};
 use crate::backend::Place;
 use crate::model::{
     Binding, Bucket, Bypass, Event, Grave, Here, Identity, Location, ObjectId, Purged, Record, Registers, Slot, Stamp, State,
@@ -162,8 +162,25 @@ impl Site {
         tracing::debug!(%stamp, %object, "deleted");
         if let Some(record) = row {
             self.remove_bytes(object, record, write).await;
+            self.remove_changed(object, slot, stamp).await;
         }
         Ok(Some(Deleted { stamp: Some(stamp), slot, is_marker }))
+    }
+
+    /// Removes a file that others had changed before its object was deleted: it is what the object was, though no row says so,
+    /// and left alone it would be taken for a new one when the grave has gone.
+    pub(super) async fn remove_changed(&self, object: &ObjectId, slot: Slot, deleted: Stamp) {
+        if slot != Slot::Null || !self.adopts(&object.bucket) {
+            return;
+        }
+        let Ok(found) = self.inner.backend.head(&plain(object)).await else { return };
+        if found.changed_ms.is_none_or(|changed_ms| changed_ms > deleted.ms()) {
+            return;
+        }
+        match self.inner.backend.delete(&plain(object), &found.binding).await {
+            Ok(()) => tracing::info!(%object, "removed a file that was changed before its object was deleted"),
+            Err(err) => tracing::warn!(%object, error = %err, "a changed file of a deleted object is still in the store"),
+        }
     }
 
     /// The delete is durable already: what fails here is tried again by the settler.

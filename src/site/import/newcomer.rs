@@ -57,7 +57,8 @@ impl Site {
         if self.is_young(&found) || self.is_on_its_way_out(object).await? {
             return Ok(Newcomer::Busy);
         }
-        if deleted.is_some_and(|deleted| found.changed_ms.is_none_or(|changed_ms| changed_ms <= deleted.ms())) {
+        if let Some(deleted) = deleted.filter(|deleted| found.changed_ms.is_none_or(|changed_ms| changed_ms <= deleted.ms())) {
+            self.remove_changed(object, Slot::Null, deleted).await;
             return Ok(Newcomer::Left);
         }
         let greatest = self.current(object).await?.map(|current| current.row.vector.greatest()).max(deleted);
