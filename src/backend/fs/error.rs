@@ -33,6 +33,11 @@ pub(super) fn leads_nowhere(err: &io::Error) -> bool {
     matches!(Errno::from_io_error(err), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NXIO))
 }
 
+/// The system does not let this process in.
+pub(super) fn is_denied(err: &io::Error) -> bool {
+    matches!(Errno::from_io_error(err), Some(Errno::ACCESS | Errno::PERM))
+}
+
 /// Nothing of that name.
 pub(super) fn is_missing(err: &io::Error) -> bool {
     Errno::from_io_error(err) == Some(Errno::NOENT)

@@ -13,7 +13,7 @@ use futures::future::ready;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tracing::{debug, warn};
 
-use super::error::{Doing, leads_nowhere};
+use super::error::{Doing, is_denied, leads_nowhere};
 use super::io::{Kind, Node};
 use super::names::{self, Component};
 use super::{Core, blocking, found_of, own};
@@ -156,7 +156,7 @@ impl Walk {
             };
             let text = format!("{}{}", level.prefix, name.sort.text);
             if name.sort.is_directory() {
-                let directories = name.directories()?;
+                let directories = name.directories(self.names)?;
                 self.levels.push(Level::open(text, self.names, directories, &self.after)?);
             } else if let Some(found) = name.found(&text)? {
                 let at = Sort { text, write: name.sort.write };
@@ -212,7 +212,7 @@ impl Level {
             });
             read.doing("reading a directory")?;
             for (raw, text, written) in inner {
-                if let Some(dir) = open(&home.dir, raw.as_str())? {
+                if let Some(dir) = self.names.open(&home.dir, raw.as_str())? {
                     homes.push(Home { dir, text, written });
                 }
             }
@@ -236,6 +236,20 @@ impl Names {
                 let (segment, write) = own::read_segment(&text)?;
                 Some(Sort { text: segment.to_owned(), write: Some(write) })
             }
+        }
+    }
+
+    /// Opens a directory, if it is still one. One that others keep closed holds nothing that could be served, and hides
+    /// nothing beside it; own names are the store's, so that there it is a fault.
+    fn open(self, dir: &Node, name: &str) -> Result<Option<Arc<Node>>> {
+        match dir.open_dir(name) {
+            Ok(dir) => Ok(Some(Arc::new(dir))),
+            Err(err) if leads_nowhere(&err) => Ok(None),
+            Err(err) if self == Self::Plain && is_denied(&err) => {
+                warn!(name, error = %err, "a folder may not be read: nothing in it is listed");
+                Ok(None)
+            }
+            Err(err) => Err(err).doing("opening a directory"),
         }
     }
 }
@@ -281,8 +295,8 @@ impl Batch {
 }
 
 impl Name {
-    fn directories(&self) -> Result<Vec<Arc<Node>>> {
-        self.homes.iter().filter_map(|(dir, raw)| open(dir, raw).transpose()).collect()
+    fn directories(&self, names: Names) -> Result<Vec<Arc<Node>>> {
+        self.homes.iter().filter_map(|(dir, raw)| names.open(dir, raw).transpose()).collect()
     }
 
     /// The file, if it is still there.
@@ -299,18 +313,11 @@ impl Name {
                 Ok(stat) if stat.kind == Kind::File => return Ok(Some(found_of(&key, &stat))),
                 Ok(_) => {}
                 Err(err) if leads_nowhere(&err) => {}
+                // A folder that may be read but not entered.
+                Err(err) if is_denied(&err) => warn!(%key, error = %err, "a file may not be looked at: it is not listed"),
                 Err(err) => return Err(err).doing("looking at a file"),
             }
         }
         Ok(None)
-    }
-}
-
-/// Opens a directory, if it is still one.
-fn open(dir: &Node, name: &str) -> Result<Option<Arc<Node>>> {
-    match dir.open_dir(name) {
-        Ok(dir) => Ok(Some(Arc::new(dir))),
-        Err(err) if leads_nowhere(&err) => Ok(None),
-        Err(err) => Err(err).doing("opening a directory"),
     }
 }

@@ -62,6 +62,8 @@ struct State {
     calls: u64,
     crash_at: Option<u64>,
     fail: Option<(u64, Errno)>,
+    /// Directories of these names are closed to this process.
+    closed: BTreeSet<String>,
     crashed: bool,
     /// Bytes that it holds at the most.
     capacity: u64,
@@ -112,6 +114,7 @@ impl Default for State {
             calls: 0,
             crash_at: None,
             fail: None,
+            closed: BTreeSet::new(),
             crashed: false,
             capacity: 1 << 40,
             power: None,
@@ -143,6 +146,11 @@ impl Shim {
     /// The changing call with this number fails, once; a write has done half of its work by then.
     pub fn fail_call(&self, call: u64, err: Errno) {
         self.state().fail = Some((call, err));
+    }
+
+    /// Directories of this name may not be opened any more.
+    pub fn close(&self, name: &str) {
+        self.state().closed.insert(name.to_owned());
     }
 
     /// Makes it as large as this, bytes.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::error::{Doing, leads_nowhere};
+use super::error::{Doing, is_denied, leads_nowhere};
 use super::io::{Kind, Node};
 use super::{Core, names};
 use crate::backend::Result;
 use crate::model::{BucketName, Key};
 
-/// A directory that is still to be looked into.
+/// A directory that is still to be looked into. Opened only then: a folder may have more of them than may be open at once.
 struct Folder {
-    dir: Arc<Node>,
+    parent: Arc<Node>,
+    name: String,
     /// What every key in it begins with.
     prefix: String,
     /// What of a segment was read on the way to it, and how that is written: more than nothing where a long one was cut.
@@ -58,29 +59,32 @@ impl Folder {
 impl Core {
     /// Counts what a listing of the bucket leaves out. What is in a folder that no key can name counts with it, as one.
     pub fn strangers(&self, bucket: &BucketName) -> Result<u64> {
-        let dir = self.bucket_now(bucket)?;
-        let mut folders = vec![Folder { dir, prefix: String::new(), text: String::new(), written: String::new() }];
+        let (parent, name) = (self.bucket_now(bucket)?, ".".to_owned());
+        let mut folders = vec![Folder { parent, name, prefix: String::new(), text: String::new(), written: String::new() }];
         let mut strangers = 0;
         while let Some(folder) = folders.pop() {
-            let mut inner = Vec::new();
-            let read = folder.dir.entries(&mut |raw, kind| {
+            let dir = match folder.parent.open_dir(&folder.name) {
+                Ok(dir) => Arc::new(dir),
+                Err(err) if leads_nowhere(&err) => continue,
+                Err(err) if is_denied(&err) => {
+                    warn!(%bucket, prefix = folder.prefix, error = %err, "a folder may not be read: nothing in it is served");
+                    strangers += 1;
+                    continue;
+                }
+                Err(err) => return Err(err).doing("looking for strangers"),
+            };
+            let read = dir.entries(&mut |raw, kind| {
                 match folder.meaning(raw, kind) {
                     Meaning::File => {}
                     Meaning::Nothing => strangers += 1,
                     Meaning::Folder { prefix, text, written } => {
-                        inner.push((String::from_utf8_lossy(raw).into_owned(), prefix, text, written));
+                        let (parent, name) = (dir.clone(), String::from_utf8_lossy(raw).into_owned());
+                        folders.push(Folder { parent, name, prefix, text, written });
                     }
                 }
                 Ok(())
             });
             read.doing("looking for strangers")?;
-            for (name, prefix, text, written) in inner {
-                match folder.dir.open_dir(&name) {
-                    Ok(dir) => folders.push(Folder { dir: Arc::new(dir), prefix, text, written }),
-                    Err(err) if leads_nowhere(&err) => {}
-                    Err(err) => return Err(err).doing("looking for strangers"),
-                }
-            }
         }
         Ok(strangers)
     }

@@ -36,6 +36,9 @@ impl Handle {
         let mut state = self.looking()?;
         let inode = state.walk(self.inode, path)?;
         state.names(inode)?;
+        if path.split('/').any(|name| state.closed.contains(name)) {
+            return Err(Errno::ACCESS.into());
+        }
         Ok(self.at(inode))
     }
 

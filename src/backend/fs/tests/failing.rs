@@ -1,5 +1,6 @@
 //! A disk that is full, or read-only, at any call: an error that says so, and nothing half-written.
 
+use futures::TryStreamExt;
 use rustix::io::Errno;
 
 use super::*;
@@ -72,6 +73,22 @@ async fn a_delete_that_fails_can_be_done_again() {
         assert!(matches!(fs.head(&plain("d/a")).await, Err(Error::NotFound)), "call {call}");
         fs.harden(&[plain("d/a")]).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_folder_that_others_keep_closed_hides_nothing_but_itself() {
+    let shim = Shim::new();
+    let fs = Fs::on_shim(&shim).unwrap();
+    let bucket = BucketName::new("bucket").unwrap();
+    fs.create_bucket(&bucket).await.unwrap();
+    for key in ["a/b", "d/closed/x", "d/e", "z"] {
+        write(&fs, key, b"mine").await;
+    }
+    assert_eq!(fs.strangers(&bucket).await.unwrap(), 0);
+    shim.close("closed");
+    let found: Vec<crate::backend::Found> = fs.list(&bucket, None).try_collect().await.unwrap();
+    assert_eq!(found.iter().map(|found| found.key.as_str()).collect::<Vec<_>>(), ["a/b", "d/e", "z"]);
+    assert_eq!(fs.strangers(&bucket).await.unwrap(), 1);
 }
 
 const MIB: u64 = 1 << 20;
