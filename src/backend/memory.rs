@@ -29,6 +29,9 @@ struct Held {
     buckets: BTreeMap<BucketName, Names>,
     staged: HashMap<StagingFile, Blob>,
     notes: BTreeMap<String, Bytes>,
+    /// Keys that may not be read, by their names; buckets too.
+    #[cfg(test)]
+    closed: std::collections::BTreeSet<String>,
     /// The last number given to a staging file and to its binding: both are never given twice.
     last: u64,
 }
@@ -51,6 +54,12 @@ struct Blob {
 impl Memory {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on nobody may read the key, or bucket, of this name.
+    #[cfg(test)]
+    pub(crate) fn close(&self, name: &str) {
+        self.held().closed.insert(name.to_owned());
     }
 
     /// How many bodies are staged.
@@ -99,7 +108,17 @@ impl Memory {
 
 impl Held {
     fn bucket(&self, bucket: &BucketName) -> Result<&Names> {
+        #[cfg(test)]
+        self.admit(bucket.as_str())?;
         self.buckets.get(bucket).ok_or(Error::NoSuchBucket)
+    }
+
+    #[cfg(test)]
+    fn admit(&self, name: &str) -> Result<()> {
+        match self.closed.contains(name) {
+            true => Err(Error::ReadOnly(std::io::ErrorKind::PermissionDenied.into())),
+            false => Ok(()),
+        }
     }
 
     fn settled(&self, at: &Place) -> Result<&Blob> {
@@ -115,6 +134,8 @@ impl Held {
     /// The bytes at `at`. Staged ones may have been published since the caller learned of them, so with a binding in
     /// hand both names are tried.
     fn find(&self, at: &Place, expect: Option<&Binding>) -> Result<&Blob> {
+        #[cfg(test)]
+        self.admit(at.object.key.as_str())?;
         let settled = self.settled(&at.settled());
         match (at.location.staged(), expect) {
             (None, None) => settled,

@@ -146,7 +146,10 @@ impl Options {
                 say(format!("{} to be fetched, {} told again, {} corrected", summary.queued, summary.told, summary.corrected));
             }
             if summary.busy + summary.unchecked > 0 {
-                say(format!("{} changed meanwhile and are left to the next run", summary.busy + summary.unchecked));
+                say(format!(
+                    "{} changed meanwhile or could not be read, and are left to the next run",
+                    summary.busy + summary.unchecked
+                ));
             }
             if summary.out_of_scope > 0 {
                 say(format!("{} differ where nothing is to be replicated (replication.sites) and stay so", summary.out_of_scope));

@@ -57,7 +57,7 @@ pub struct Summary {
     pub hashed: u64,
     /// Changed too lately to say anything; the next run looks again.
     pub busy: u64,
-    /// Differences that were to be looked at again and were too many.
+    /// Differences that were to be looked at again and were too many, and objects that the store does not let anybody read.
     pub unchecked: u64,
     /// Units that differ where neither site is to have what the other has; no differences in the sense of the classes.
     pub out_of_scope: u64,

@@ -203,11 +203,17 @@ impl Site {
         mut staged: Option<Kept>,
         between: Between,
     ) -> Result<Applied> {
-        let locked = self.lock_key(object).await;
-        let outcome = match &locked {
-            Ok(_key) => self.commit_replica((object, slot), replica, &mut staged, between).await,
-            Err(err) => Err(Error::Internal(err.to_string())),
+        let _key = match self.lock_key(object).await {
+            Ok(key) => key,
+            // Nothing names the bytes yet, whatever the error.
+            Err(err) => {
+                if let Some(unused) = staged {
+                    self.inner.backend.release(unused.location).await;
+                }
+                return Err(err);
+            }
         };
+        let outcome = self.commit_replica((object, slot), replica, &mut staged, between).await;
         // Where the outcome of the commit is unknown the bytes stay, and the next start finds out.
         if let Some(unused) = staged.filter(|_| !matches!(outcome, Err(Error::Internal(_)))) {
             self.inner.backend.release(unused.location).await;

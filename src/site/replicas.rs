@@ -154,6 +154,15 @@ impl Site {
     /// How every site in scope stands with a state of a unit that was written here under `seq`, at `vector`. `None`: the
     /// newest of it was written elsewhere, so that this site holds a replica and says nothing of others.
     pub async fn replication(&self, unit: &Unit, vector: &Vector, seq: Seq) -> Result<Option<Vec<(SiteNumber, Replication)>>> {
+        let seq = match self.telling(unit, vector).await? {
+            // Nobody is told of bytes before they are read, whatever was written of them meanwhile.
+            Some((_, State::Unread)) => {
+                return Ok(Some(self.inner.neighbours.in_scope().into_iter().map(|site| (site, Replication::Pending)).collect()));
+            }
+            // They were read, and told of, since the question was put.
+            Some((now, _)) if seq == Seq(0) => now,
+            _ => seq,
+        };
         // Told under no seq it came from elsewhere, if only back to a site that had lost it.
         if vector.greatest().parts().site != self.inner.id.number || seq == Seq(0) {
             return Ok(None);
@@ -163,6 +172,13 @@ impl Site {
             all.push((site, self.replication_to(unit, vector, site, seq).await?));
         }
         Ok(Some(all))
+    }
+
+    /// Under which seq a state of an object is told, and what it is, if it is still here.
+    async fn telling(&self, unit: &Unit, vector: &Vector) -> Result<Option<(Seq, State)>> {
+        let Unit::Object { object, slot } = unit else { return Ok(None) };
+        let now = self.inner.status.unit(object, *slot).await?.filter(|now| now.row.vector == *vector);
+        Ok(now.map(|now| (now.seq, now.row.state)))
     }
 
     /// Derived, never stored: owed, refused or dirty, else it is there (protocol §3). Where nothing is owed or in trouble

@@ -135,6 +135,10 @@ impl Site {
         let from = self.inner.neighbours.numbers();
         for _ in 0..CONFLICTS_MAX {
             let now = self.inner.status.unit(object, slot).await?;
+            // A file that went before anybody had read it: nobody else was told of it.
+            if now.as_ref().is_some_and(|now| now.row.state == State::Unread) {
+                return Ok(false);
+            }
             let Some(now) = now.filter(|now| now.row.state == State::Wanted) else { return Ok(true) };
             if from.is_empty() || self.inner.status.get::<Work>(&unit).await?.is_some() {
                 return Ok(!from.is_empty());

@@ -106,9 +106,12 @@ impl Site {
             if stored.row.state != State::Unread || stored.identity.size > bytes_max {
                 return Ok(stored);
             }
-            match self.read_up(object, &stored).await? {
-                ReadUp::Done | ReadUp::Differs => {}
-                ReadUp::Gone | ReadUp::Young => return Ok(stored),
+            match self.read_up(object, &stored).await {
+                Ok(ReadUp::Done | ReadUp::Differs) => {}
+                Ok(ReadUp::Gone | ReadUp::Young) => return Ok(stored),
+                // The row says of it what a listing does, and it is for whoever opens the bytes to be refused.
+                Err(Error::StoreReadOnly(_)) => return Ok(stored),
+                Err(err) => return Err(err),
             }
         }
         Err(Error::Unavailable {

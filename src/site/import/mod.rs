@@ -277,7 +277,9 @@ impl Site {
                 found => found?,
             };
             let bucket = self.bucket_row(&object.bucket).await?;
-            let guarded = known.guarded(object, Commit::new().expect::<Buckets>(&object.bucket, Some(bucket.revision)));
+            // A delete needs the row first, however little room is left: it is one, for one key.
+            let commit = Commit::new().frees().expect::<Buckets>(&object.bucket, Some(bucket.revision));
+            let guarded = known.guarded(object, commit);
             let record = self.unread(&found, self.stamp_of(&found));
             match self.inner.status.commit(guarded.put_unit(object, &record)).await {
                 Ok(_) => return Ok(()),

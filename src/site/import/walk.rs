@@ -1,7 +1,8 @@
 //! The walk over a bucket that is imported: first every file gets its row, by a look at its name; then every file is read,
 //! so that its ETag is its MD5 and other sites are told of it. Killed, it goes on behind the last key it had committed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,6 +36,8 @@ const LARGE_SIDE_BY_SIDE: usize = 2;
 const LARGE_BYTES: u64 = 1 << 20;
 /// Between two passes over files that could not be read, or that somebody was writing.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Passes in a row that read nothing of what they tried, after which an import ends all the same: each looks through every row.
+const FRUITLESS_MAX: u32 = 3;
 /// Longest rest after a step: it rests half as long as it worked, so that clients get at the disk.
 const REST_MAX: Duration = Duration::from_millis(500);
 
@@ -44,8 +47,10 @@ pub struct Importer {
     site: Site,
     /// Where it stands in reading a bucket.
     reading: Option<Reading>,
-    /// Buckets of which something is left for another pass, after a while.
+    /// Buckets of which something is left for another pass, or whose step failed: after a while.
     put_off: BTreeSet<BucketName>,
+    /// How many passes over a bucket have read nothing, one after the other.
+    fruitless: BTreeMap<BucketName, u32>,
 }
 
 /// A pass over the rows of a bucket for those whose bytes are to be read.
@@ -58,9 +63,12 @@ struct Reading {
     /// Rows it has behind it.
     passed: u64,
     read: u64,
-    /// What is left for another pass.
-    left: u64,
-    unreadable: u64,
+    /// Written a moment ago: left for another pass.
+    young: u64,
+    /// They have no bytes any more.
+    gone: u64,
+    /// The store does not give their bytes: tried again.
+    failed: u64,
 }
 
 #[derive(Debug)]
@@ -77,7 +85,7 @@ impl<K> Place<K> {
 
 impl Importer {
     pub(in crate::site) fn new(site: Site) -> Self {
-        Self { site, reading: None, put_off: BTreeSet::new() }
+        Self { site, reading: None, put_off: BTreeSet::new(), fruitless: BTreeMap::new() }
     }
 
     async fn work(&mut self) -> Result<Step> {
@@ -86,12 +94,21 @@ impl Importer {
             return Ok(Step::Idle);
         }
         let all = self.site.inner.imports.all();
-        let unlisted = all.iter().find(|(_, import)| !import.is_listed());
+        let unlisted = |(bucket, import): &&(BucketName, Arc<Import>)| !self.put_off.contains(bucket) && !import.is_listed();
         let unread = all.iter().find(|(bucket, _)| !self.put_off.contains(bucket));
-        let Some((bucket, import)) = unlisted.or(unread) else {
+        let Some((bucket, import)) = all.iter().find(unlisted).or(unread) else {
             self.put_off.clear();
             return Ok(Step::Idle);
         };
+        let worked = self.work_on(bucket, import).await;
+        if worked.is_err() {
+            // What ails one bucket holds up no other.
+            self.put_off.insert(bucket.clone());
+        }
+        worked
+    }
+
+    async fn work_on(&mut self, bucket: &BucketName, import: &Import) -> Result<Step> {
         if !self.is_live(bucket).await? {
             // One that is just being made is named before its row is written.
             let _change = self.site.inner.bucket_changes.lock(bucket).await;
@@ -158,22 +175,11 @@ impl Importer {
         Ok(())
     }
 
-    /// Reads what a page of rows says was not read yet. A pass that leaves nothing is the last.
+    /// Reads what a page of rows says was not read yet.
     async fn read(&mut self, bucket: &BucketName, import: &Import) -> Result<Step> {
         let mut pass = self.reading.take().filter(|pass| pass.bucket == *bucket).unwrap_or_else(|| Reading::begin(bucket));
         let Some(unread) = pass.page(&self.site).await? else {
-            import.set(Progress { unreadable: pass.unreadable, ..import.progress() });
-            if pass.left > 0 {
-                self.put_off.insert(bucket.clone());
-                return Ok(Step::Worked);
-            }
-            if pass.read > 0 {
-                // What moved meanwhile may have been passed over.
-                return Ok(Step::Worked);
-            }
-            self.site.end_import(bucket).await?;
-            let Progress { objects, bytes, skipped, .. } = import.progress();
-            tracing::info!(%bucket, objects, bytes, skipped, "its import is done");
+            self.end_pass(&pass, import).await?;
             return Ok(Step::Worked);
         };
         let (site, is_large) = (&self.site, unread.iter().any(|(_, stored)| stored.row.identity.size >= LARGE_BYTES));
@@ -190,18 +196,45 @@ impl Importer {
         self.reading = Some(pass);
         Ok(Step::Worked)
     }
+
+    /// A pass that leaves nothing is the last. So is one of several that found nothing to read of what they left: such files
+    /// stay unread, and whoever asks for one, or compares the rows with the store, tries again.
+    async fn end_pass(&mut self, pass: &Reading, import: &Import) -> Result<()> {
+        let (bucket, left) = (&pass.bucket, pass.young + pass.failed);
+        import.set(Progress { unreadable: pass.gone + pass.failed, ..import.progress() });
+        if left > 0 {
+            self.put_off.insert(bucket.clone());
+        }
+        if pass.read > 0 {
+            // What moved meanwhile may have been passed over.
+            self.fruitless.remove(bucket);
+            return Ok(());
+        }
+        if left > 0 {
+            let passes = self.fruitless.entry(bucket.clone()).or_default();
+            *passes += 1;
+            if *passes < FRUITLESS_MAX {
+                return Ok(());
+            }
+        }
+        self.site.end_import(bucket).await?;
+        self.fruitless.remove(bucket);
+        let Progress { objects, bytes, skipped, .. } = import.progress();
+        tracing::info!(%bucket, objects, bytes, skipped, unread = left + pass.gone, "its import is done");
+        Ok(())
+    }
 }
 
 impl Reading {
     fn begin(bucket: &BucketName) -> Self {
         let (objects, versions) = (Place::After(None), Place::After(None));
-        Self { bucket: bucket.clone(), objects, versions, passed: 0, read: 0, left: 0, unreadable: 0 }
+        Self { bucket: bucket.clone(), objects, versions, passed: 0, read: 0, young: 0, gone: 0, failed: 0 }
     }
 
     /// How much of the bucket is known to be read: what the first pass has left behind it.
     fn show(&self, import: &Import) {
         let mut progress = import.progress();
-        let read = self.passed.saturating_sub(self.left + self.unreadable);
+        let read = self.passed.saturating_sub(self.young + self.gone + self.failed);
         progress.read = progress.read.max(read.min(progress.objects));
         import.set(progress);
     }
@@ -211,12 +244,11 @@ impl Reading {
             // What differs is found by the next pass.
             Ok(ReadUp::Done | ReadUp::Differs) => self.read += 1,
             // It has no bytes to read, and may never get any again.
-            Ok(ReadUp::Gone) => self.unreadable += 1,
-            Ok(ReadUp::Young) => self.left += 1,
+            Ok(ReadUp::Gone) => self.gone += 1,
+            Ok(ReadUp::Young) => self.young += 1,
             Err(err) => {
                 tracing::warn!(%object, error = %err, "a file cannot be read: it is tried again");
-                self.left += 1;
-                self.unreadable += 1;
+                self.failed += 1;
             }
         }
     }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{if_match, if_none_match, keys};
 use crate::backend::memory::Memory;
 use crate::backend::{self, Backend, Body, Place, PutOptions};
-use crate::model::{ETag, Location, ObjectId, Replica, Slot, State, Unit};
-use crate::site::testing::{get, object, open, open_in, put, status, upload};
-use crate::site::{Custody, Error, Newcomer, Ownership, ReadConditions, Rule, Selection, Site, WriteConditions};
-use crate::status::{ListEntry, ListQuery, Options, Status, VersionsQuery};
+use crate::model::{ETag, Location, ObjectId, Replica, Seq, SiteNumber, Slot, State, Unit};
+use crate::site::testing::{get, object, open, open_in, put, site_with_neighbour, status, upload, with_bucket};
+use crate::site::{
+    Custody, Error, Newcomer, Ownership, ReadConditions, Replication, Rule, Scrubbed, Selection, Site, WriteConditions,
+};
+use crate::status::{Commit, ListEntry, ListQuery, Options, Status, VersionsQuery};
 use crate::tasks::{Step, Worker};
 
 const HELLO_MD5: &str = "5d41402abc4b2a76b9719d911017c592";
@@ -428,4 +431,83 @@ async fn versions_of_a_file_that_nobody_has_read_stay_whole() {
     assert_eq!((null.state, null.identity.etag.as_str()), (State::Present, HELLO_MD5));
     let opened = site.get(&object("a"), Some(Slot::Null), Selection::All, &Default::default()).await.unwrap();
     assert_eq!(opened.body.collect(10).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_bucket_that_nobody_may_list_holds_up_no_other() {
+    let store = folder(&["b"]).await;
+    file(&store, &ObjectId::parse("another", "a").unwrap(), "hello").await;
+    let (site, mut importer) = started(&store).await;
+    store.close("another");
+    let steps = [importer.step().await, importer.step().await, importer.step().await];
+    assert!(steps[0].is_err() && steps[1] == Ok(Step::Worked), "{steps:?}");
+    for _ in 0..20 {
+        let _ = importer.step().await;
+    }
+    assert_eq!(site.imports().into_iter().map(|(bucket, _)| bucket.to_string()).collect::<Vec<_>>(), ["another"]);
+    assert_eq!(get(&site, "b").await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn an_import_ends_although_a_file_cannot_be_read_and_its_row_says_what_is_known() {
+    let store = folder(&["a", "closed"]).await;
+    let (site, mut importer) = started(&store).await;
+    importer.step().await.unwrap();
+    store.close("closed");
+    for _ in 0..40 {
+        let _ = importer.step().await;
+    }
+    assert!(site.imports().is_empty());
+    assert_eq!(etag(&site, "a").await.as_str(), HELLO_MD5);
+    assert!(etag(&site, "closed").await.as_str().ends_with("-1"), "HEAD answers from the row");
+    assert!(matches!(get(&site, "closed").await, Err(Error::StoreReadOnly(_))));
+}
+
+#[tokio::test]
+async fn what_a_file_in_the_way_refuses_leaves_no_bytes_behind() {
+    let there = with_bucket(open(Arc::new(Memory::new()), status(Options::default())).await.0).await;
+    put(&there, "b", "theirs").await;
+    let (unit, store) = (Unit::null(&object("b")), folder(&["a"]).await);
+    let (site, _) = started(&store).await;
+    store.close("b");
+    let applied = site.apply(&unit, there.replica(&unit).await.unwrap(), Some(Body::from(bytes::Bytes::from("theirs")))).await;
+    assert!(matches!(applied, Err(Error::StoreReadOnly(_))), "{applied:?}");
+    assert_eq!(store.staged(), 0);
+}
+
+#[tokio::test]
+async fn a_file_without_a_row_can_be_deleted_when_little_room_is_left() {
+    let free = Arc::new(AtomicU64::new(u64::MAX));
+    let store = folder(&["a", "b"]).await;
+    let (site, _) = started_with(&store, Status::open_with_room(free.clone())).await;
+    free.store(32 << 20, Ordering::Relaxed);
+    site.delete(&object("a"), WriteConditions::default()).await.unwrap();
+    assert!(!lies_there(&store, "a").await);
+}
+
+#[tokio::test]
+async fn a_file_that_went_before_it_was_read_is_not_said_to_be_mended() {
+    let store = folder(&["a"]).await;
+    let (site, mut importer) = started(&store).await;
+    importer.step().await.unwrap();
+    let at = Place { object: object("a"), location: Location::Plain };
+    store.delete(&at, &store.head(&at).await.unwrap().binding).await.unwrap();
+    let row = site.status().object(&object("a")).await.unwrap().unwrap();
+    let found = site.scrub(&object("a"), &row, false).await.unwrap();
+    assert_eq!(found, Scrubbed::Lost);
+    assert!(!site.mend(&object("a"), &row, found).await.unwrap());
+}
+
+#[tokio::test]
+async fn no_site_is_said_to_have_bytes_that_nobody_has_read() {
+    let site = with_bucket(site_with_neighbour("other", SiteNumber(2)).await).await;
+    put(&site, "a", "hello").await;
+    let (unit, row) = (Unit::null(&object("a")), site.status().object(&object("a")).await.unwrap().unwrap());
+    let mut unread = row.row.clone();
+    unread.state = State::Unread;
+    site.status().commit(Commit::new().put_unit(&object("a"), &unread)).await.unwrap();
+    for seq in [Seq(0), row.seq] {
+        let stands = site.replication(&unit, &row.row.vector, seq).await.unwrap();
+        assert_eq!(stands, Some(vec![(SiteNumber(2), Replication::Pending)]));
+    }
 }
