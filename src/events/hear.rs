@@ -39,10 +39,13 @@ impl Listener {
     /// The tellings of this life of the origin that concern this site and are not known through the log already.
     async fn read(&self, deliveries: &[Box<dyn Delivery>]) -> Result<Vec<Telling>, String> {
         let seen = self.site.neighbours().get(self.origin.number).map(|neighbour| neighbour.seen()).unwrap_or_default();
+        let is_first_look = seen.received.is_none();
         let mut tellings = Vec::new();
         for delivery in deliveries {
             match Payload::read(delivery.payload()).and_then(|payload| Ok((payload.telling()?, payload))) {
-                Ok((telling, payload)) if self.is_news(&payload, &seen) && !self.was_received(&payload).await? => {
+                Ok((telling, payload))
+                    if self.is_news(&payload, &seen) && !(is_first_look && self.was_received(&payload).await?) =>
+                {
                     tellings.push(telling);
                 }
                 Ok(_) => {}

@@ -10,7 +10,7 @@ use super::land::{slot_of_write, without_part_map};
 use super::settle::{UNSETTLED_MAX, Unsettled};
 use super::types::{Deleted, Purge, WriteConditions};
 use super::{CONFLICTS_MAX, Site, plain, precondition};
-use crate::backend::Place;
+use crate::backend::{Found, Place};
 use crate::model::{
     Binding, Bucket, Bypass, Event, Grave, Here, Identity, Location, ObjectId, Purged, Record, Registers, Slot, Stamp, State,
     Unit, Vector, Versioning, WriteId,
@@ -169,11 +169,17 @@ impl Site {
 
     /// Removes a file that others had changed before its object was deleted: it is what the object was, though no row says so,
     /// and left alone it would be taken for a new one when the grave has gone.
-    pub(super) async fn remove_changed(&self, object: &ObjectId, slot: Slot, deleted: Stamp) {
+    async fn remove_changed(&self, object: &ObjectId, slot: Slot, deleted: Stamp) {
         if slot != Slot::Null || !self.adopts(&object.bucket) {
             return;
         }
-        let Ok(found) = self.inner.backend.head(&plain(object)).await else { return };
+        if let Ok(found) = self.inner.backend.head(&plain(object)).await {
+            self.remove_older(object, &found, deleted).await;
+        }
+    }
+
+    /// The same of a file that was found.
+    pub(super) async fn remove_older(&self, object: &ObjectId, found: &Found, deleted: Stamp) {
         if found.changed_ms.is_none_or(|changed_ms| changed_ms > deleted.ms()) {
             return;
         }

@@ -194,7 +194,7 @@ impl Site {
                 Err(Error::NoSuchBucket) => return Ok(false),
                 bucket => bucket?,
             };
-            if !self.is_still_due(object, slot, end, day).await? {
+            if !self.is_still_due(object, slot, end, (&bucket.row.lifecycle(), day)).await? {
                 return Ok(false);
             }
             let Some(unit) = self.inner.status.unit(object, slot).await? else { return Ok(false) };
@@ -232,19 +232,16 @@ impl Site {
 
     /// Whether a version's time is over by what is known now, with its key locked: rules, holds and the versions around it may
     /// have changed since it was found.
-    async fn is_still_due(&self, object: &ObjectId, slot: Slot, end: End, day: Day) -> Result<bool> {
+    async fn is_still_due(&self, object: &ObjectId, slot: Slot, end: End, (rules, day): (&Lifecycle, Day)) -> Result<bool> {
         // What was told of a key and is not here yet may be behind a marker that seems to be alone, or before a version.
         if !self.inner.neighbours.is_empty() && end == End::Marker && !self.knows_all_of(object).await? {
             return Ok(false);
         }
-        let before = Key::new(object.key.as_str()).ok();
-        let mut place = before.map(|key| Place { key: key.to_string(), within: None });
-        let rules = self.bucket_row(&object.bucket).await?.row.lifecycle();
-        let (mut after_version, mut of_key) = (None, OfKey::default());
-        while let Some(Place { key, .. }) = place.take() {
-            let prefix = key.clone();
-            let after = after_version.map(|_| key.clone());
-            let keys = ListQuery { bucket: object.bucket.clone(), prefix, delimiter: None, after, entries_max: STEP_VERSIONS };
+        let key = object.key.to_string();
+        let (mut after_version, mut of_key) = (None, OfKey { key: key.clone(), ..OfKey::default() });
+        loop {
+            let (bucket, prefix, after) = (object.bucket.clone(), key.clone(), after_version.map(|_| key.clone()));
+            let keys = ListQuery { bucket, prefix, delimiter: None, after, entries_max: STEP_VERSIONS };
             let page = self.inner.status.list_versions(VersionsQuery { keys, after_version }).await?;
             for (at, entry) in page.entries.iter().enumerate() {
                 let VersionEntry::Version { key: of, record, is_latest } = entry else { continue };
@@ -252,16 +249,16 @@ impl Site {
                     return Ok(false);
                 }
                 let is_alone = page.entries.get(at + 1).and_then(key_of) != Some(of.as_str()) && *is_latest;
-                of_key.key.clone_from(of);
-                let found = self.end_of(&rules, record, &mut of_key, (*is_latest, is_alone), day);
+                let found = self.end_of(rules, record, &mut of_key, (*is_latest, is_alone), day);
                 if record.row.slot() == slot {
                     return Ok(found == Some(end));
                 }
             }
+            if !page.more {
+                return Ok(false);
+            }
             after_version = slot_of(page.entries.last());
-            place = page.more.then_some(Place { key, within: None });
         }
-        Ok(false)
     }
 
     /// Whether nothing of a key is on its way here, from anybody.

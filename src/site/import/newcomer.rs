@@ -58,7 +58,7 @@ impl Site {
             return Ok(Newcomer::Busy);
         }
         if let Some(deleted) = deleted.filter(|deleted| found.changed_ms.is_none_or(|changed_ms| changed_ms <= deleted.ms())) {
-            self.remove_changed(object, Slot::Null, deleted).await;
+            self.remove_older(object, &found, deleted).await;
             return Ok(Newcomer::Left);
         }
         let greatest = self.current(object).await?.map(|current| current.row.vector.greatest()).max(deleted);
