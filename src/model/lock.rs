@@ -139,12 +139,16 @@ impl Registers {
         self.protect(now_ms, if self.purge_bypasses { Bypass::Governance } else { Bypass::No })
     }
 
-    /// Each register of whoever wrote it later. Under one stamp they are the same, but where a version was purged that was not
-    /// known: nothing is known then of what came with its data. A retention in COMPLIANCE mode that was in force when another was written is
-    /// not undone by that: its writer had not seen it.
-    pub fn merge(&self, mine: &Vector, other: &Self, theirs: &Vector) -> Self {
+    /// Of two states of one data: each register of whoever wrote it later, and the stamps. Under one stamp they are the same,
+    /// but where a version was purged that was not known: nothing is known then of what came with its data. A retention in
+    /// COMPLIANCE mode that was in force when another was written is not undone by that, whose writer had not seen it, nor is
+    /// the bypass of an earlier purge; the stamp is then the next after the later one, lest a site that has only that seem to
+    /// have both.
+    pub fn merge(&self, mine: &Vector, other: &Self, theirs: &Vector) -> (Self, Vector) {
         let later = |mine: Option<Stamp>, theirs: Option<Stamp>| if theirs > mine { other } else { self };
-        Self {
+        let retention = merged_retention((self.retention, mine.retention), (other.retention, theirs.retention));
+        let purge = merged_purge((self.purge_bypasses, mine.purge), (other.purge_bypasses, theirs.purge));
+        let registers = Self {
             acl: match mine.acl == theirs.acl {
                 true => self.acl.clone().or_else(|| other.acl.clone()),
                 false => later(mine.acl, theirs.acl).acl.clone(),
@@ -153,33 +157,53 @@ impl Registers {
                 true => self.hold || other.hold,
                 false => later(mine.hold, theirs.hold).hold,
             },
-            retention: merged_retention((self.retention, mine.retention), (other.retention, theirs.retention)),
-            purge_bypasses: self.purge_bypasses || other.purge_bypasses,
-        }
+            retention: retention.0,
+            purge_bypasses: purge.0,
+        };
+        (registers, Vector { retention: retention.1, purge: purge.1, ..mine.merge(*theirs) })
     }
 }
 
-/// A retention and when it was written; `None` is with the data.
-type Written = (Option<Retention>, Option<Stamp>);
+/// What a register holds and when it was written; `None` is with the data.
+type Written<T> = (T, Option<Stamp>);
 
-fn merged_retention(mine: Written, theirs: Written) -> Option<Retention> {
+fn in_order<T>(mine: Written<T>, theirs: Written<T>) -> (Written<T>, Written<T>) {
+    if theirs.1 > mine.1 { (mine, theirs) } else { (theirs, mine) }
+}
+
+/// The later of two writes, with what the earlier one adds to it: a value that stands under neither of their stamps.
+fn amended<T: PartialEq>(value: T, later: Written<T>) -> Written<T> {
+    let stamp = if value == later.0 { later.1 } else { later.1.map(Stamp::next_rank) };
+    (value, stamp)
+}
+
+fn merged_retention(mine: Written<Option<Retention>>, theirs: Written<Option<Retention>>) -> Written<Option<Retention>> {
     if mine.1 == theirs.1 {
-        return mine.0.max(theirs.0);
+        return (mine.0.max(theirs.0), mine.1);
     }
-    let (earlier, later) = if theirs.1 > mine.1 { (mine, theirs) } else { (theirs, mine) };
+    let (earlier, later) = in_order(mine, theirs);
     planted!(ComplianceShortened => {
-        return later.0;
+        return later;
     });
-    let Some(before) = earlier.0.filter(|before| before.mode == RetentionMode::Compliance) else { return later.0 };
+    let Some(before) = earlier.0.filter(|before| before.mode == RetentionMode::Compliance) else { return later };
     // As whoever wrote the later one decided.
     let was_in_force = later.1.is_none_or(|stamp| before.until_ms > stamp.ms() + MARGIN_MS);
-    match later.0 {
+    let stands = match later.0 {
         Some(after) if after.mode == RetentionMode::Compliance && was_in_force => {
             Some(Retention { until_ms: after.until_ms.max(before.until_ms), ..after })
         }
         _ if was_in_force => Some(before),
         after => after,
+    };
+    amended(stands, later)
+}
+
+fn merged_purge(mine: Written<bool>, theirs: Written<bool>) -> Written<bool> {
+    if mine.1 == theirs.1 {
+        return (mine.0 || theirs.0, mine.1);
     }
+    let (earlier, later) = in_order(mine, theirs);
+    amended(earlier.0 || later.0, later)
 }
 
 #[cfg(test)]
@@ -230,14 +254,27 @@ mod tests {
     fn compliance_is_not_undone_by_who_had_not_seen_it() {
         use RetentionMode::{Compliance, Governance};
         let (strict, loose) = (retained(Compliance, 10_100), retained(Governance, 10_200));
-        let both = strict.merge(&at(5), &loose, &at(7));
-        assert_eq!(both, loose.merge(&at(7), &strict, &at(5)));
+        let (both, stamps) = strict.merge(&at(5), &loose, &at(7));
+        assert_eq!((both.clone(), stamps), loose.merge(&at(7), &strict, &at(5)));
         assert_eq!(both.retention, strict.retention);
+        // Who has only the later one has not both.
+        assert!(stamps > at(7) && stamps < at(8));
+        assert_eq!(both.merge(&stamps, &loose, &at(7)), (both.clone(), stamps));
+        assert_eq!(both.merge(&stamps, &strict, &at(5)), (both.clone(), stamps));
         // What was over by then may be followed by anything.
-        assert_eq!(strict.merge(&at(5), &loose, &at(10_101)).retention, loose.retention);
-        assert_eq!(strict.merge(&at(5), &loose, &at(10_101 - MARGIN_MS)).retention, loose.retention);
+        assert_eq!(strict.merge(&at(5), &loose, &at(10_101)).0.retention, loose.retention);
+        assert_eq!(strict.merge(&at(5), &loose, &at(10_101 - MARGIN_MS)).0.retention, loose.retention);
         let longer = retained(Compliance, 10_300);
-        assert_eq!(longer.merge(&at(5), &strict, &at(7)).retention, longer.retention);
+        assert_eq!(longer.merge(&at(5), &strict, &at(7)).0.retention, longer.retention);
+    }
+
+    #[test]
+    fn an_earlier_purge_bypasses_for_a_later_one() {
+        let purged = |ms| Vector { purge: Some(stamp(ms)), ..Vector::of(stamp(1)) };
+        let (bypassing, plain) = (Registers { purge_bypasses: true, ..Registers::default() }, Registers::default());
+        let (both, stamps) = plain.merge(&purged(7), &bypassing, &purged(5));
+        assert!(both.purge_bypasses && stamps > purged(7));
+        assert_eq!(plain.merge(&purged(5), &bypassing, &purged(7)), (bypassing, purged(7)));
     }
 
     /// Who purges a version that was not known knows nothing of what came with its data.
@@ -245,14 +282,14 @@ mod tests {
     fn under_one_stamp_what_is_known_counts() {
         let held = Registers { hold: true, ..retained(RetentionMode::Governance, 10_000) };
         let (data, unread) = (Vector::of(stamp(1)), Registers::default());
-        assert_eq!(held.merge(&data, &unread, &data), held);
-        assert_eq!(unread.merge(&data, &held, &data), held);
+        assert_eq!(held.merge(&data, &unread, &data), (held.clone(), data));
+        assert_eq!(unread.merge(&data, &held, &data), (held, data));
     }
 
     #[test]
     fn otherwise_the_later_register_counts() {
         let held = Registers { hold: true, ..Registers::default() };
-        assert!(!held.merge(&at(5), &Registers::default(), &at(6)).hold);
-        assert!(held.merge(&at(7), &Registers::default(), &at(6)).hold);
+        assert!(!held.merge(&at(5), &Registers::default(), &at(6)).0.hold);
+        assert!(held.merge(&at(7), &Registers::default(), &at(6)).0.hold);
     }
 }

@@ -53,7 +53,7 @@ fn newer(here: Here<'_>, stamp: Stamp, base: Option<Stamp>) -> Decision {
 
 fn same_data(here: Here<'_>, there: &Replica) -> Decision {
     let (Here::Live(record), Replica::Live(live)) = (here, there) else { return Decision::Keep };
-    let merged = record.vector.merge(live.vector);
+    let (_, merged) = record.registers.merge(&record.vector, &live.registers, &live.vector);
     match record.state {
         State::Wanted if live.has_bytes => Decision::Fill(merged),
         _ if merged != record.vector => Decision::Merge(merged),
@@ -63,11 +63,13 @@ fn same_data(here: Here<'_>, there: &Replica) -> Decision {
 
 fn decide_version(here: Here<'_>, there: &Replica, now_ms: u64) -> Decision {
     let (Some(vector), Some(registers)) = (there.vector(), registers_of(there)) else { return Decision::Keep };
-    let merged = here.stamps().map_or(vector, |known| known.merge(vector));
+    let known = here.registers().zip(here.stamps());
+    let (together, merged) = match known {
+        Some((known, stamps)) => known.merge(&stamps, &registers, &vector),
+        None => (registers, vector),
+    };
     #[cfg(test)]
     let merged = merged_as_planted(here, merged);
-    let together = here.registers().zip(here.stamps());
-    let together = together.map_or(registers.clone(), |(known, stamps)| known.merge(&stamps, &registers, &vector));
     let stays = merged.purge.is_none() || (together.delay_purge(now_ms) && !planted!(PurgeBeatsHold));
     match (here, there) {
         (Here::Live(_), _) if !stays => Decision::Purge(merged),
@@ -340,9 +342,10 @@ mod tests {
         };
         let (strict, loose) = (retained(at(6), RetentionMode::Compliance), retained(at(7), RetentionMode::Governance));
         assert!(!Here::Live(&loose).reaches(&strict.vector) && Here::Live(&loose).reaches(&loose.vector));
-        assert_eq!(of_version(Here::Live(&loose), &told(&strict)), Decision::Merge(at(7)));
-        let both = retained(at(7), RetentionMode::Compliance);
-        assert_eq!(of_version(Here::Live(&loose), &told(&both)), Decision::Merge(at(7)));
+        let amended = Vector { retention: Some(stamp(7).next_rank()), ..Vector::of(stamp(5)) };
+        assert_eq!(of_version(Here::Live(&loose), &told(&strict)), Decision::Merge(amended));
+        let both = retained(amended, RetentionMode::Compliance);
+        assert_eq!(of_version(Here::Live(&loose), &told(&both)), Decision::Merge(amended));
         assert_eq!(of_version(Here::Live(&both), &told(&loose)), Decision::Keep);
         let purge = |ms| Vector { purge: Some(stamp(ms)), ..Vector::of(stamp(5)) };
         assert!(!Here::Grave(&purged(purge(7), false)).reaches(&purge(6)));

@@ -27,7 +27,7 @@ pub struct StampParts {
     pub tick: u16,
     pub site: SiteNumber,
     pub incarnation: Incarnation,
-    /// 0 for people's writes; an automatic delete takes the stamp of what it expires and the next rank.
+    /// 0 for people's writes; see [`Stamp::next_rank`].
     pub rank: u8,
 }
 
@@ -65,6 +65,12 @@ impl Stamp {
     /// Whether a clock that is not wrong may have drawn it by now.
     pub fn may_be_drawn(self, now_ms: u64) -> bool {
         self.0[15] == 0 && self.ms() <= now_ms + AHEAD_MS_MAX
+    }
+
+    /// The next greater stamp of its writer: what sites conclude from a write by themselves, each drawing the same.
+    pub fn next_rank(self) -> Self {
+        let parts = self.parts();
+        Self::new(StampParts { rank: parts.rank.saturating_add(1), ..parts })
     }
 
     pub fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -30,6 +30,12 @@ impl Vector {
         self.registers().into_iter().flatten().fold(self.data, Stamp::max)
     }
 
+    /// Whether who is at this vector has all that was written up to it. An earlier retention may stand against a later one that
+    /// had not seen it, and an earlier purge may bypass what the later does not.
+    pub fn tells_all(&self) -> bool {
+        self.retention.is_none() && self.purge.is_none()
+    }
+
     fn registers(&self) -> [Option<Stamp>; 5] {
         [self.purge, self.tags, self.acl, self.hold, self.retention]
     }

@@ -321,7 +321,7 @@ impl Outward {
         let body = in_time(peer.open(object, live.vector.data, 0..live.identity.size)).await?;
         let stamp = live.vector.data;
         match self.pair.site.correct(&unit, Replica::Live(live), Some(body)).await? {
-            Applied::Reached(_) => {
+            Applied::Reached(_) | Applied::Part(_) => {
                 tracing::error!(%stamp, %object, peer = %self.pair.neighbour.id.name, "two contents bore one stamp: that of its origin was taken");
                 Ok(())
             }

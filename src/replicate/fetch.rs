@@ -134,6 +134,7 @@ async fn bytes(site: &Site, peer: &Arc<dyn Peer>, unit: &Unit, live: Box<LiveRep
     let body = opened.map_err(|err: PeerError| Missed::ForNow(err.to_string()))?;
     match site.apply(unit, Replica::Live(live), Some(body)).await.map_err(missed)? {
         Applied::Reached(_) => Ok(Brought::Here),
+        Applied::Part(vector) => Ok(Brought::Part(vector)),
         Applied::NeedsBucket => Err(Missed::ForNow("its bucket went while its bytes came".into())),
         other => Err(Missed::ForNow(format!("it changed while its bytes came ({other:?})"))),
     }

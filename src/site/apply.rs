@@ -24,7 +24,7 @@ use crate::status::{Commit, CommitError, Stored};
 pub enum Applied {
     /// It is here, at this vector; receipts are written.
     Reached(Vector),
-    /// So much of it is here as that site had, at this vector; others that told of it may have more that stamps do not tell, so
+    /// So much of it is here as that site had, which was at this vector; others that told of it may have more that stamps do not tell, so
     /// that no receipts are written ([`Site::came`]).
     Part(Vector),
     /// It is wanted and its bytes did not come along: open them and apply again.
@@ -237,8 +237,8 @@ impl Site {
             let Some(reached) = planned.reached else { return Ok(Applied::NeedsBytes) };
             let commit = self.guard(object, &known, replica, std::mem::take(&mut planned.commit)).await?;
             let Some(commit) = commit else { return Ok(Applied::NeedsBucket) };
-            let (commit, applied) = match planned.is_unread {
-                true => (commit, Applied::Part(reached)),
+            let (commit, applied) = match planned.is_part() {
+                true => (commit, Applied::Part(replica.vector().unwrap_or(reached))),
                 false => (self.end_work(&unit, &reached, commit).await?, Applied::Reached(reached)),
             };
             if commit.is_empty() {
@@ -397,7 +397,7 @@ pub(super) struct Planned {
     /// What loses against a write that had not seen it.
     lost: Option<Vector>,
     /// Whether it leaves the grave of a version that was purged unawares.
-    pub is_unread: bool,
+    is_unread: bool,
 }
 
 enum Change {
@@ -429,6 +429,11 @@ impl Between {
 }
 
 impl Planned {
+    /// Whether another site that told of the unit may have what was reached, by its stamps, and is not here.
+    pub fn is_part(&self) -> bool {
+        self.is_unread || self.reached.is_some_and(|reached| !reached.tells_all())
+    }
+
     fn nothing(reached: Option<Vector>) -> Self {
         Self { commit: Commit::new(), reached, change: Change::None, lost: None, is_unread: false }
     }
@@ -490,7 +495,7 @@ fn registers_of(known: &Known, there: &Replica) -> Registers {
     };
     match known.here().registers().zip(known.here().stamps()) {
         // Registers count between equal data only.
-        Some((mine, own)) if own.data == stamps.data => mine.merge(&own, &theirs, &stamps),
+        Some((mine, own)) if own.data == stamps.data => mine.merge(&own, &theirs, &stamps).0,
         _ => theirs,
     }
 }

@@ -70,7 +70,8 @@ impl Site {
     }
 
     /// What `source` had of a unit is here, where stamps do not tell by themselves what more others may have: of a bucket,
-    /// since registers that two sites wrote at once are in the state of neither, and of a version that was purged unawares.
+    /// since registers that two sites wrote at once are in the state of neither, of a version that was purged unawares, and of
+    /// one whose earlier retention or purge may stand against a later one.
     /// Each site hears only of what came from itself, and the work is over when all who told of it were asked. `revision` is
     /// that of the work for which it was asked.
     pub async fn came(&self, unit: &Unit, source: SiteNumber, vector: Vector, revision: Revision) -> Result<()> {
@@ -105,10 +106,10 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Incarnation, Stamp, StampParts};
+    use crate::model::{Grave, Incarnation, Key, ObjectId, Purged, Registers, Replica, Slot, Stamp, StampParts};
     use crate::site::testing::site_with_neighbour;
     use crate::status::Page;
-    use crate::status::tables::Receipts;
+    use crate::status::tables::{Graves, Receipts};
 
     const BERLIN: SiteNumber = SiteNumber(2);
     const OSLO: SiteNumber = SiteNumber(3);
@@ -146,5 +147,28 @@ mod tests {
         assert_eq!((work(&site, &unit).await, heard(&site, OSLO).await), (None, vec![Vector::of(stamp(9))]));
         let due: Page<Due> = site.status().page(&(), None, 10).await.unwrap();
         assert!(due.rows.is_empty(), "{due:?}");
+    }
+
+    /// Two sites purged a version at once, the earlier with the bypass: the later's state reaches both stamps and has not both.
+    #[tokio::test]
+    async fn a_purge_is_heard_of_each_site_that_told_of_one() {
+        let site = site_with_neighbour("berlin", BERLIN).await;
+        let object = ObjectId { bucket: BucketName::new("bucket").unwrap(), key: Key::new("key").unwrap() };
+        let unit = Unit::of(&object, Slot::Version(stamp(1)));
+        let purged = |ms, purge_bypasses| {
+            let vector = Vector { purge: Some(stamp(ms)), ..Vector::of(stamp(1)) };
+            let registers = Registers { purge_bypasses, ..Registers::default() };
+            let purged = Some(Box::new(Purged { vector, registers, tags: Vec::new() }));
+            (vector, Replica::Grave(Grave { stamp: stamp(ms), base: Some(stamp(1)), told: None, purged }))
+        };
+        let ((earlier, of_oslo), (later, of_berlin)) = (purged(5, true), purged(7, false));
+        let hint = Hint { want: later, sources: vec![BERLIN, OSLO], due_ms: 5, tries: 0, error: None };
+        site.status().commit(Commit::new().put::<Work>(&unit, &hint)).await.unwrap();
+
+        assert!(matches!(site.apply(&unit, of_berlin, None).await, Ok(Applied::Part(of)) if of == later));
+        assert!(work(&site, &unit).await.is_some() && heard(&site, OSLO).await.is_empty());
+        assert!(matches!(site.apply(&unit, of_oslo, None).await, Ok(Applied::Part(of)) if of == earlier));
+        let grave = site.status().get::<Graves>(&(object, Slot::Version(stamp(1)))).await.unwrap().unwrap().row;
+        assert!(grave.registers().purge_bypasses && grave.vector() > later);
     }
 }

@@ -12,9 +12,7 @@ use tokio::time::Instant;
 use super::delete::Gone;
 use super::error::{Error, Result};
 use super::{CONFLICTS_MAX, Site};
-use crate::model::{
-    Bucket, BucketName, Bypass, Day, Expiring, Key, Lifecycle, ObjectId, Record, Slot, Stamp, StampParts, State, Versioning,
-};
+use crate::model::{Bucket, BucketName, Bypass, Day, Expiring, Key, Lifecycle, ObjectId, Record, Slot, Stamp, State, Versioning};
 use crate::status::tables::{Buckets, Graves, Objects, UploadState, Uploads};
 use crate::status::{Commit, ListQuery, Page, Stored, VersionEntry, VersionsQuery};
 use crate::tasks::{Step, Worker};
@@ -204,7 +202,7 @@ impl Site {
                 .expect::<Buckets>(&object.bucket, Some(bucket.revision))
                 .expect_unit(object, slot, Some(unit.revision))
                 .expect::<Objects>(object, current.as_ref().map(|current| current.revision));
-            let stamp = next_rank(unit.row.vector.data);
+            let stamp = unit.row.vector.data.next_rank();
             let done = match end {
                 End::Expired if unit.row.versioned || bucket.row.versioning() != Versioning::Off => {
                     let (stamp, slot, guarded) = self.free_marker(object, &bucket.row, stamp, guarded).await?;
@@ -280,7 +278,7 @@ impl Site {
             let grave = self.inner.status.get::<Graves>(&(object.clone(), slot)).await?;
             let buried = grave.as_ref().map(|grave| grave.row.vector().greatest()).filter(|buried| *buried >= stamp);
             match buried {
-                Some(buried) => stamp = next_rank(buried),
+                Some(buried) => stamp = buried.next_rank(),
                 None => {
                     let revision = grave.map(|grave| grave.revision);
                     return Ok((stamp, slot, guarded.expect::<Graves>(&(object.clone(), slot), revision)));
@@ -305,12 +303,6 @@ impl Site {
         }
         Ok(aborted)
     }
-}
-
-/// Every site draws the same for what it expires.
-fn next_rank(stamp: Stamp) -> Stamp {
-    let parts = stamp.parts();
-    Stamp::new(StampParts { rank: parts.rank.saturating_add(1), ..parts })
 }
 
 fn key_of(entry: &VersionEntry) -> Option<&str> {
@@ -454,7 +446,7 @@ mod tests {
         assert_eq!(expire_all(&site).await, 1);
         assert!(matches!(get(&site, "k").await, Err(Error::NoSuchKey)));
         let grave = site.status().get::<crate::status::tables::Graves>(&(object("k"), Slot::Null)).await.unwrap().unwrap();
-        assert_eq!(grave.row.stamp, next_rank(written.stamp));
+        assert_eq!(grave.row.stamp, written.stamp.next_rank());
         assert_eq!(expire_all(&site).await, 0);
     }
 

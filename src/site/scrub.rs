@@ -125,7 +125,7 @@ impl Site {
         }
         let body = open(neighbour, object, live.vector.data, 0..live.identity.size).await?;
         let corrected = self.correct(&unit, Replica::Live(live), Some(body)).await;
-        corrected.map(|applied| matches!(applied, Applied::Reached(_))).map_err(|err| err.to_string())
+        corrected.map(|applied| matches!(applied, Applied::Reached(_) | Applied::Part(_))).map_err(|err| err.to_string())
     }
 
     /// Whether somebody can be asked for the bytes of a record that lacks them; then they are. A conflict may be about the work

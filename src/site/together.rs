@@ -175,7 +175,7 @@ impl Site {
             let guarded = self.guard(&one.object, &known, &one.replica, one_commit).await;
             match (decision, planned.reached, guarded) {
                 // Rows carry the seq of one event: what tells is committed by itself.
-                (decision, Some(reached), Ok(Some(guarded))) if is_taken(decision) && !planned.is_unread && !guarded.tells() => {
+                (decision, Some(reached), Ok(Some(guarded))) if is_taken(decision) && !planned.is_part() && !guarded.tells() => {
                     commit = commit.and(work_ended(work.as_ref(), unit, &reached, guarded));
                     ready.push(Ready { one, known, planned, write });
                 }

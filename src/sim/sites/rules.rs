@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use super::ledger::{Id, Kind, tagged_by, written_by};
 use super::shown::{Shown, brief};
 use super::watch::Seen;
-use crate::model::{Identity, Incarnation, ObjectId, Record, RetentionMode, SiteNumber, Slot, Stamp, Unit, Vector, Versioning};
+use crate::model::{
+    Identity, Incarnation, ObjectId, Record, RetentionMode, SiteNumber, Slot, Stamp, StampParts, Unit, Vector, Versioning,
+};
 use crate::site::GRAVE_KEPT_MS;
 
 /// A stamp that is further ahead of a site's clock than the site allows; its clock may jump back by so much meanwhile.
@@ -209,9 +211,11 @@ impl Seen {
         let explains = |kind: fn(Kind) -> bool, stamp: Option<Stamp>| {
             stamp.is_none_or(|stamp| self.ledger.any_explains(kind, came.version(), stamp))
         };
+        // Where an earlier retention or purge stands against a later one, that one's stamp was raised.
+        let as_written = |stamp: Option<Stamp>| stamp.map(|stamp| Stamp::new(StampParts { rank: 0, ..stamp.parts() }));
         let of_hold = |stamp| self.ledger.any_explains(|kind| kind == Kind::Hold(held), came.version(), stamp);
-        explains(|kind| kind == Kind::Purge, vector.purge)
-            && explains(|kind| matches!(kind, Kind::Retain(_)), vector.retention)
+        (explains(|kind| kind == Kind::Purge, vector.purge) || explains(|kind| kind == Kind::Purge, as_written(vector.purge)))
+            && explains(|kind| matches!(kind, Kind::Retain(_)), as_written(vector.retention))
             && vector.hold.is_none_or(of_hold)
     }
 
