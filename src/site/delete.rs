@@ -147,7 +147,13 @@ impl Site {
         if row.is_none() && self.inner.neighbours.is_empty() && !self.is_rebuilding() {
             return Ok(Some(Deleted { stamp: None, slot, is_marker }));
         }
-        let stamp = stamp.unwrap_or_else(|| self.inner.clock.tick(row.map(|record| record.vector.greatest())));
+        // Whoever names a version has seen it, be it unknown here: what is written here from now on is later.
+        let named = match slot {
+            Slot::Version(data) => Some(data),
+            Slot::Null => None,
+        };
+        let above = row.map(|record| record.vector.greatest()).max(named);
+        let stamp = stamp.unwrap_or_else(|| self.inner.clock.tick(above));
         let write = self.inner.writes.next();
         let base = row.map(|record| record.vector.data);
         let purged = match slot {
@@ -281,4 +287,24 @@ fn removed(commit: Commit, object: &ObjectId, record: &Record, write: WriteId) -
     }
     let (object, location, binding) = (object.clone(), record.location.settled(), record.binding.clone());
     commit.put::<Settle>(&write, &Settling::Remove { object, location, binding })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+    use crate::model::{Incarnation, SiteNumber};
+    use crate::site::testing::{object, put, site_with_neighbour, with_bucket};
+
+    #[tokio::test]
+    async fn what_follows_the_purge_of_a_version_unknown_here_is_later_than_that_version() {
+        let there = SiteNumber(2);
+        let site = with_bucket(site_with_neighbour("there", there).await).await;
+        let its_clock = Clock::new(Arc::new(SystemClock), there, Incarnation(1), site.clock().wall_ms() + 4_000);
+        let version = its_clock.tick(None);
+        let purge = Purge { slot: Slot::Version(version), bypass: Bypass::No };
+        let purged = site.purge(&object("a"), purge, WriteConditions::default()).await.unwrap().stamp.unwrap();
+        let written = put(&site, "a", "later").await.stamp;
+        assert!(version < purged && purged < written, "{version} {purged} {written}");
+    }
 }
