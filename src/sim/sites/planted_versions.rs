@@ -3,6 +3,7 @@
 
 use super::plan::{Act, Op, VersionsOp};
 use super::planted::{KEY, ONE, TWO, client, cut, only_without, plan, put};
+use super::play::play;
 use crate::model::SiteNumber;
 use crate::planted::Fault;
 
@@ -105,4 +106,17 @@ fn a_later_retention_does_not_end_one_in_compliance_mode_that_it_had_not_seen() 
 fn a_write_of_the_null_version_destroys_no_other() {
     let acts = [(3_000, put(ONE)), (4_000, switch(TWO, false)), (5_000, put(TWO))];
     only_without(Fault::NullOverVersion, &plan(2, with_versions(acts)), "I9");
+}
+
+#[test]
+fn a_version_that_is_purged_again_when_its_grave_has_left_lost_no_registers() {
+    let expire = [ONE, TWO].map(|site| (9_100, Act::Expire { site }));
+    // Of all that anybody was told of, there being one.
+    let again = versions(ONE, VersionsOp::Purge { key: KEY, nth: 64, bypass: false });
+    let tag = client(ONE, Op::Tag { key: KEY });
+    let mut acts = with_versions([(3_000, put(ONE)), (3_500, tag), (4_000, hold(ONE, false)), (4_500, retain(ONE, false, 1))]);
+    acts.extend([(8_000, purge(ONE)), (9_000, Act::Advance { hours: 400 })]);
+    acts.extend(expire);
+    acts.push((12_000, again));
+    assert_eq!(play(&plan(2, acts)).violations, Vec::<String>::new());
 }

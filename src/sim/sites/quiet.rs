@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::client::{Client, object};
 use super::ledger::{Attempt, Kind, is_open_write};
 use super::plan::{Op, VersionsOp};
+use super::rules::SKEW_MS_MAX;
 use super::shown::replica;
 use super::world::World;
 use crate::model::{
@@ -204,15 +205,20 @@ fn durable(world: &World, unit: &Unit) {
         Slot::Null => null_is_durable(world, &object, last.vector()),
         Slot::Version(_) => version_is_durable(world, unit, &last),
     }
-    // Purged again when its grave had left: nobody knows what tags it had.
-    let is_unread = matches!(&last, Replica::Grave(grave) if grave.is_unread());
-    let Some(vector) = last.vector().filter(|_| !is_unread) else { return };
+    let Some(vector) = last.vector().filter(|_| !was_forgotten(world, unit, &last)) else { return };
     for (attempt, stamp) in acknowledged(world, &object, slot) {
         let on_this = || world.watch.tagged_data(attempt.site, unit, stamp) == Some(vector.data);
         if attempt.kind == Kind::Tag && vector.tags < Some(stamp) && on_this() {
             world.watch.violate(format!("I1: tags {stamp} of {unit} were acknowledged and are gone: {vector:?}"));
         }
     }
+}
+
+/// Whether it was purged again when its first grave had had its time: nobody knows any more what tags and locks it had.
+fn was_forgotten(world: &World, unit: &Unit, last: &Replica) -> bool {
+    let Replica::Grave(grave) = last else { return false };
+    let had_its_time = |before: &Vector| before.greatest().ms() + GRAVE_KEPT_MS < grave.stamp.ms() + SKEW_MS_MAX;
+    grave.is_unread() && world.watch.buried(unit).iter().any(had_its_time)
 }
 
 fn acknowledged(world: &World, object: &ObjectId, slot: Slot) -> Vec<(Attempt, Stamp)> {
@@ -240,6 +246,7 @@ fn null_is_durable(world: &World, object: &ObjectId, last: Option<Vector>) {
 fn version_is_durable(world: &World, unit: &Unit, last: &Replica) {
     let Some((object, slot)) = unit.version() else { return };
     let has_left = *last == Replica::Unknown && !world.watch.buried(unit).is_empty();
+    let was_forgotten = was_forgotten(world, unit, last);
     let now_ms = world.site(world.numbers()[0].0).clock().wall_ms();
     let registers = match last {
         Replica::Live(live) => Some(&live.registers),
@@ -250,9 +257,9 @@ fn version_is_durable(world: &World, unit: &Unit, last: &Replica) {
         let kept = match attempt.kind {
             Kind::Write | Kind::Delete => there.is_some(),
             Kind::Purge => there.is_some_and(|there| there.purge >= Some(stamp)),
-            Kind::Hold(_) => there.is_some_and(|there| there.hold >= Some(stamp)),
+            Kind::Hold(_) => was_forgotten || there.is_some_and(|there| there.hold >= Some(stamp)),
             Kind::Retain(kept) => {
-                there.is_some_and(|there| there.retention >= Some(stamp)) && {
+                (was_forgotten || there.is_some_and(|there| there.retention >= Some(stamp))) && {
                     let strict = kept.filter(|kept| is_in_force(kept, now_ms));
                     let now = registers.and_then(|registers| registers.retention);
                     strict.is_none_or(|strict| now.is_some_and(|now| now.mode == strict.mode && now.until_ms >= strict.until_ms))

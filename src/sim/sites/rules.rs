@@ -15,7 +15,7 @@ use crate::site::GRAVE_KEPT_MS;
 /// A stamp that is further ahead of a site's clock than the site allows; its clock may jump back by so much meanwhile.
 const AHEAD_MS_MAX: u64 = crate::model::AHEAD_MS_MAX + 5_000;
 /// By so much a clock may have been ahead when a purge was decided.
-const SKEW_MS_MAX: u64 = 40_000;
+pub(super) const SKEW_MS_MAX: u64 = 40_000;
 
 /// What stamps stand for.
 #[derive(Debug, Default)]
