@@ -80,8 +80,12 @@ impl Site {
                 unit.as_ref().map(|stored| stored.revision),
             );
             let now_ms = self.inner.clock.wall_ms();
-            // No site ever drew it: its grave would be a stamp from the future, which no other takes.
-            if unit.is_none() && matches!(purge.slot, Slot::Version(stamp) if !stamp.may_be_drawn(now_ms)) {
+            // Its grave would be a stamp from the future, which no other site takes.
+            if unit.is_none()
+                && let Slot::Version(stamp) = purge.slot
+                && !stamp.may_be_drawn(now_ms)
+            {
+                self.refuse_unheard(object, stamp).await?;
                 return Ok(Deleted { stamp: None, slot: purge.slot, is_marker: false });
             }
             if unit.as_ref().is_some_and(|unit| unit.row.registers.protect(now_ms, purge.bypass)) {
@@ -94,6 +98,15 @@ impl Site {
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// A version that a site with another clock may have drawn is not said to be destroyed while nothing can be done about it.
+    async fn refuse_unheard(&self, object: &ObjectId, stamp: Stamp) -> Result<()> {
+        let known = self.known(object, Slot::Version(stamp)).await?;
+        match (known.here(), self.inner.neighbours.get(stamp.parts().site)) {
+            (Here::Nothing, Some(_)) => self.refuse_future(&Vector::of(stamp)),
+            _ => Ok(()),
+        }
     }
 
     /// The null version where that is no other: nothing may be current because a delete marker came before its site heard of
@@ -296,15 +309,36 @@ mod tests {
     use crate::model::{Incarnation, SiteNumber};
     use crate::site::testing::{object, put, site_with_neighbour, with_bucket};
 
+    const THERE: SiteNumber = SiteNumber(2);
+
+    async fn site() -> Site {
+        with_bucket(site_with_neighbour("there", THERE).await).await
+    }
+
+    /// A version that another site may have drawn, whose clock is ahead.
+    fn drawn(site: &Site, by: SiteNumber, ahead_ms: u64) -> Stamp {
+        Clock::new(Arc::new(SystemClock), by, Incarnation(1), site.clock().wall_ms() + ahead_ms).tick(None)
+    }
+
+    async fn purge(site: &Site, version: Stamp) -> Result<Option<Stamp>> {
+        let purge = Purge { slot: Slot::Version(version), bypass: Bypass::No };
+        Ok(site.purge(&object("a"), purge, WriteConditions::default()).await?.stamp)
+    }
+
     #[tokio::test]
     async fn what_follows_the_purge_of_a_version_unknown_here_is_later_than_that_version() {
-        let there = SiteNumber(2);
-        let site = with_bucket(site_with_neighbour("there", there).await).await;
-        let its_clock = Clock::new(Arc::new(SystemClock), there, Incarnation(1), site.clock().wall_ms() + 4_000);
-        let version = its_clock.tick(None);
-        let purge = Purge { slot: Slot::Version(version), bypass: Bypass::No };
-        let purged = site.purge(&object("a"), purge, WriteConditions::default()).await.unwrap().stamp.unwrap();
+        let site = site().await;
+        let version = drawn(&site, THERE, 4_000);
+        let purged = purge(&site, version).await.unwrap().unwrap();
         let written = put(&site, "a", "later").await.stamp;
         assert!(version < purged && purged < written, "{version} {purged} {written}");
+    }
+
+    #[tokio::test]
+    async fn a_version_that_a_clock_ahead_may_have_drawn_is_not_said_to_be_destroyed() {
+        let site = site().await;
+        assert!(matches!(purge(&site, drawn(&site, THERE, 60_000)).await, Err(Error::Unavailable { .. })));
+        let by_nobody = drawn(&site, SiteNumber(9), 60_000);
+        assert_eq!(purge(&site, by_nobody).await.unwrap(), None);
     }
 }
