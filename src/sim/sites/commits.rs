@@ -188,12 +188,14 @@ fn last(seen: &Seen, site: SiteNumber, unit: &Unit) -> Shown {
     seen.states.get(&(site, unit.clone())).and_then(|states| states.last()).cloned().unwrap_or(Shown::Nothing)
 }
 
-/// Of a bucket a site speaks for what it wrote itself.
+/// Of a bucket a site speaks for what it wrote itself: what it wrote on one that another site made says nothing of who has
+/// heard of the making.
 fn own_part(shown: &Shown, site: SiteNumber) -> Shown {
     let Shown::Bucket(row) = shown else { return shown.clone() };
     let is_own = |stamp: &Stamp| stamp.parts().site == site;
+    let created = if is_own(&row.created) { row.created } else { Stamp::from_bytes([0; 16]) };
     let registers = row.registers.iter().filter(|(_, stamp, _)| is_own(stamp)).cloned().collect();
-    Shown::Bucket(Bucket { deleted: row.deleted.filter(is_own), registers, ..row.clone() })
+    Shown::Bucket(Bucket { created, deleted: row.deleted.filter(is_own), registers, ..row.clone() })
 }
 
 fn versioning(bucket: &Shown) -> Versioning {

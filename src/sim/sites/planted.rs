@@ -24,7 +24,7 @@ use crate::status::tables::{Due, Hint, Work};
 
 pub(super) const ONE: SiteNumber = SiteNumber(1);
 pub(super) const TWO: SiteNumber = SiteNumber(2);
-const THREE: SiteNumber = SiteNumber(3);
+pub(super) const THREE: SiteNumber = SiteNumber(3);
 pub(super) const KEY: u8 = 0;
 const SOON: Duration = Duration::from_secs(5);
 

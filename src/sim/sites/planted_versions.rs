@@ -2,7 +2,7 @@
 //! without it what watches over the sites says so.
 
 use super::plan::{Act, Op, VersionsOp};
-use super::planted::{KEY, ONE, TWO, client, cut, only_without, plan, put};
+use super::planted::{KEY, ONE, THREE, TWO, client, cut, only_without, plan, put};
 use super::play::play;
 use crate::model::SiteNumber;
 use crate::planted::Fault;
@@ -119,4 +119,19 @@ fn a_version_that_is_purged_again_when_its_grave_has_left_lost_no_registers() {
     acts.extend(expire);
     acts.push((12_000, again));
     assert_eq!(play(&plan(2, acts)).violations, Vec::<String>::new());
+}
+
+/// What the first site wrote on a bucket is where its own making of it is; that another site made one later is that site's to
+/// tell, whoever has heard of it in between.
+#[test]
+fn of_a_bucket_that_two_sites_made_each_tells_its_own_part() {
+    let mut acts = vec![(1_000, client(ONE, Op::DeleteBucket))];
+    [(ONE, TWO), (ONE, THREE), (TWO, THREE)].into_iter().for_each(|(one, other)| acts.extend(cut(5_000, one, other)));
+    acts.extend([ONE, TWO].map(|site| (6_000, client(site, Op::CreateBucket))));
+    acts.push((7_000, switch(ONE, true)));
+    for (at_ms, other) in [(8_000, THREE), (15_000, TWO)] {
+        acts.extend([(ONE, other), (other, ONE)].map(|(from, to)| (at_ms, Act::Cut { from, to, cut: false })));
+    }
+    acts.push((25_000, put(ONE)));
+    assert_eq!(play(&plan(3, acts)).violations, Vec::<String>::new());
 }
