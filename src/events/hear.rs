@@ -11,7 +11,7 @@ use super::{Bus, Delivery};
 use crate::model::{Incarnation, Seq, SiteId, Telling};
 use crate::replicate::{Bell, absorb_hints};
 use crate::site::{SeenNeighbour as Seen, Site};
-use crate::status::tables::{Poison, Received};
+use crate::status::tables::Poison;
 use crate::status::{Commit, Page};
 use crate::tasks::{Step, Worker};
 
@@ -39,15 +39,10 @@ impl Listener {
     /// The tellings of this life of the origin that concern this site and are not known through the log already.
     async fn read(&self, deliveries: &[Box<dyn Delivery>]) -> Result<Vec<Telling>, String> {
         let seen = self.site.neighbours().get(self.origin.number).map(|neighbour| neighbour.seen()).unwrap_or_default();
-        let is_first_look = seen.received.is_none();
         let mut tellings = Vec::new();
         for delivery in deliveries {
             match Payload::read(delivery.payload()).and_then(|payload| Ok((payload.telling()?, payload))) {
-                Ok((telling, payload))
-                    if self.is_news(&payload, &seen) && !(is_first_look && self.was_received(&payload).await?) =>
-                {
-                    tellings.push(telling);
-                }
+                Ok((telling, payload)) if self.is_news(&payload, &seen) => tellings.push(telling),
                 Ok(_) => {}
                 Err(why) => self.put_aside(delivery.payload(), &why).await?,
             }
@@ -73,19 +68,14 @@ impl Listener {
         Ok(())
     }
 
-    /// The bus carries to everybody what the origin tells some, and goes on while a person stopped the traffic.
+    /// The bus carries to everybody what the origin tells some, and goes on while a person stopped the traffic. Until the log
+    /// was read to its end nobody knows what of a stream the origin still owes this site: it may go back to before the data
+    /// here began, or to before a restart, and what it tells of may be gone from everywhere by now.
     fn is_news(&self, payload: &Payload, seen: &Seen) -> bool {
         let (site, life) = payload.origin();
         let tells_us = seen.heads.as_ref().is_some_and(|heads| heads.tells) && !seen.is_paused();
         let is_unknown = |(known, seq): (Incarnation, Seq)| life > known || (life == known && payload.seq > seq.0);
-        site == self.origin.number && tells_us && seen.received.is_none_or(is_unknown)
-    }
-
-    /// Whether the log brought it in an earlier run of this process, of which nothing is seen before the origin answers. What it
-    /// told then may be gone there by now.
-    async fn was_received(&self, payload: &Payload) -> Result<bool, String> {
-        let received = self.site.status().get::<Received>(&payload.origin()).await.map_err(|err| err.to_string())?;
-        Ok(received.is_some_and(|received| payload.seq <= received.row.0))
+        site == self.origin.number && tells_us && seen.caught_up.is_some() && seen.received.is_some_and(is_unknown)
     }
 
     async fn put_aside(&self, payload: &[u8], why: &Unreadable) -> Result<(), String> {

@@ -88,15 +88,20 @@ async fn while_the_bus_is_down_the_outbox_stays_within_its_bound() {
     assert_eq!(rows::<Outbox>(&site).await, 11);
 }
 
-/// The other site says whether it tells this one what is written there.
+/// The other site says whether it tells this one what is written there, and how much it told so far, which is known here.
 fn says_that_it_tells(site: &Site, tells: bool) {
+    says_that_it_told(site, tells, 6);
+    site.neighbours().get(SiteNumber(2)).unwrap().received(crate::model::Incarnation(1), crate::model::Seq(6));
+}
+
+fn says_that_it_told(site: &Site, tells: bool, seq: u64) {
     let heads = crate::peer::Heads {
         protocol: crate::peer::PROTOCOL,
         site: SiteNumber(2),
         name: "other".into(),
         incarnation: crate::model::Incarnation(1),
         state: crate::peer::SiteState::Active,
-        seq: crate::model::Seq(7),
+        seq: crate::model::Seq(seq),
         settled: crate::model::Seq(0),
         clock_ms: 0,
         received: None,
@@ -151,4 +156,23 @@ async fn what_is_heard_becomes_work_and_what_cannot_be_read_is_put_aside() {
     let work = site.status().get::<crate::status::tables::Work>(&event.unit).await.unwrap().unwrap();
     assert_eq!((work.row.want, work.row.sources.clone()), (event.vector, vec![SiteNumber(2)]));
     assert_eq!(rows::<Poison>(&site).await, 1);
+}
+
+/// A stream goes back to before the data of a site that lost everything began: what it tells of may be gone everywhere.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_heard_before_the_log_was_read_to_its_end_nor_what_the_log_told() {
+    let bus = Arc::new(Held::default());
+    let site = with_bucket(crate::site::testing::site_with_neighbour("other", SiteNumber(2)).await).await;
+    let (origin, life) = (SiteId { name: "other".into(), number: SiteNumber(2) }, crate::model::Incarnation(1));
+    let unit = crate::model::Unit::null(&crate::site::testing::object("k"));
+    let event = crate::model::Event { unit, vector: crate::model::Vector::of(crate::model::Stamp::from_bytes([0; 16])) };
+    let mut listener = hear::Listener::new(site.clone(), bus.clone(), origin.clone(), Bell::default());
+    says_that_it_told(&site, true, 9);
+    for (received, told, work) in [(0, 7, 0), (5, 7, 0), (9, 7, 0), (9, 10, 1)] {
+        site.neighbours().get(SiteNumber(2)).unwrap().received(life, crate::model::Seq(received));
+        let payload = wire::Payload::of(&origin, life, crate::model::Seq(told), &event).bytes();
+        bus.messages.lock().unwrap().push_back(Message { subject: "s".into(), id: "i".into(), payload: payload.into() });
+        listener.step().await.unwrap();
+        assert_eq!(rows::<crate::status::tables::Work>(&site).await, work, "{told} after {received}");
+    }
 }

@@ -337,3 +337,18 @@ fn a_grave_stays_until_everything_told_before_is_known() {
     };
     only_without_in(Fault::ServedBeforeThrough, history, "I7");
 }
+
+/// A stream may bring what was told before a site lost everything. By now it may be gone from everywhere, its grave too: work
+/// that wants it would never end, and until it is given up nothing is listed there.
+#[test]
+fn what_a_stream_brings_to_a_site_that_lost_everything_is_no_news_until_the_log_was_read() {
+    let mut acts = vec![(3_000, put(TWO)), (6_000, client(TWO, Op::Delete { key: KEY })), (9_000, Act::Advance { hours: 170 })];
+    acts.extend([ONE, TWO].map(|site| (30_000, Act::Expire { site })));
+    acts.push((35_000, Act::Wipe { site: ONE }));
+    // Some of it comes between the first heartbeat and the log.
+    acts.extend((0..200).map(|n| (35_000 + 10 * n, Act::Stream { site: TWO, again: true })));
+    let windy = Weather { delay_ms_max: 300, ..Weather::default() };
+    let mut plan = Plan { weather: windy, ..plan(2, acts) };
+    plan.settings.bus = Some(0);
+    assert_eq!(play(&plan).violations, Vec::<String>::new());
+}
