@@ -163,8 +163,8 @@ impl Gate {
         if method == Method::POST {
             return true;
         }
-        let of_subresource = SUBRESOURCES.iter().any(|name| uri::has_parameter(uri.query(), name));
-        method == Method::PUT && (of_subresource || !self.names_key(uri, headers))
+        let of_subresource = || SUBRESOURCES.iter().any(|name| uri::has_parameter(uri.query(), name));
+        method == Method::PUT && (of_subresource() || !self.names_key(uri, headers))
     }
 
     fn names_key(&self, uri: &Uri, headers: &HeaderMap) -> bool {
@@ -255,21 +255,24 @@ fn without_signature(uri: &Uri, headers: &mut HeaderMap) -> S3Result<Uri> {
     }
     headers.remove("x-amz-content-sha256");
     let presigned = uri::has_parameter(uri.query(), "X-Amz-Signature");
-    let mut kept = Vec::new();
+    let mut kept = uri.path().to_owned();
+    let mut before = '?';
     for (name, value) in uri::parameters(uri.query()) {
-        let lower = name.to_ascii_lowercase();
-        if SIGNATURE_PARAMETERS.contains(&lower.as_str()) {
+        if SIGNATURE_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
             continue;
         }
-        if presigned && lower.starts_with("x-amz-") {
-            hoist(&lower, value, headers)?;
+        if presigned && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-")) {
+            hoist(&name.to_ascii_lowercase(), value, headers)?;
             continue;
         }
-        kept.push(if value.is_empty() { name.to_owned() } else { format!("{name}={value}") });
+        kept.push(std::mem::replace(&mut before, '&'));
+        kept.push_str(name);
+        if !value.is_empty() {
+            kept.push('=');
+            kept.push_str(value);
+        }
     }
-    let path = uri.path();
-    let text = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
-    text.parse().map_err(|_| error::invalid_request("The request URI cannot be parsed"))
+    Uri::try_from(kept).map_err(|_| error::invalid_request("The request URI cannot be parsed"))
 }
 
 fn hoist(name: &str, value: &str, headers: &mut HeaderMap) -> S3Result<()> {

@@ -195,26 +195,29 @@ fn check_size(uri: &Uri, headers: &HeaderMap, bytes_max: usize) -> Result<(), S3
 
 /// Ways to sign that we do not offer: s3s would ignore a session token, and answer SigV2 in its own words.
 fn refuse_early(query: Option<&str>, headers: &HeaderMap) -> Result<(), S3Error> {
-    let has_token = headers.get(SECURITY_TOKEN).is_some_and(|token| !token.is_empty());
-    if has_token || uri::has_parameter(query, SECURITY_TOKEN) {
+    if headers.get(SECURITY_TOKEN).is_some_and(|token| !token.is_empty()) {
         return Err(error::invalid_token());
     }
     let authorization = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-    let v2_header = authorization.starts_with(b"AWS ");
-    if v2_header || uri::has_parameter(query, "AWSAccessKeyId") || uri::has_parameter(query, "Signature") {
+    if authorization.starts_with(b"AWS ") {
         return Err(error::signature_v2());
-    }
-    let algorithm = uri::parameters(query).find(|(name, _)| *name == "X-Amz-Algorithm");
-    if algorithm.is_some_and(|(_, algorithm)| algorithm != "AWS4-HMAC-SHA256") {
-        return Err(error::wrong_algorithm());
     }
     if let Some(service) = foreign_service(authorization) {
         return Err(error::wrong_service(&service));
     }
-    if uri::parameters(query).any(|(name, value)| name == "X-Amz-Expires" && value.starts_with('-')) {
-        return Err(error::expired());
+    uri::parameters(query).try_for_each(|(name, value)| refuse_parameter(name, value))
+}
+
+/// The same of a parameter. It is asked of each of every request: what it is not must cost next to nothing.
+fn refuse_parameter(name: &str, value: &str) -> Result<(), S3Error> {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    match value {
+        _ if is(SECURITY_TOKEN) => Err(error::invalid_token()),
+        _ if is("AWSAccessKeyId") || is("Signature") => Err(error::signature_v2()),
+        algorithm if name == "X-Amz-Algorithm" && algorithm != "AWS4-HMAC-SHA256" => Err(error::wrong_algorithm()),
+        seconds if name == "X-Amz-Expires" && seconds.starts_with('-') => Err(error::expired()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The service that a signature is for, where it is another than ours: s3s would call that not implemented.
