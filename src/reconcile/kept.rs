@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use super::run::{Party, Place};
 use crate::site::{self, Site};
-use crate::status::Commit;
-use crate::status::tables::Checkpoints;
+use crate::status::{Checkpoint, Commit, ReadError};
 
 /// What is remembered of a party.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,24 +33,18 @@ pub(super) struct Unfinished {
     place: Place,
 }
 
-/// Version of [`Kept`] in its row.
-const VERSION: u8 = 3;
-
 impl Kept {
     pub async fn load(site: &Site, party: Party) -> Result<Self> {
-        let stored = site.status().get::<Checkpoints>(&name(party)).await.map_err(site::Error::from)?;
-        let known = stored.and_then(|stored| match stored.row.split_first() {
-            Some((&VERSION, kept)) => postcard::from_bytes(kept).ok(),
-            _ => None,
-        });
-        // One that cannot be read costs a comparison.
-        Ok(known.unwrap_or_default())
+        match checkpoint(party).read(site.status()).await {
+            Ok(known) => Ok(known.unwrap_or_default()),
+            // One that cannot be read costs a comparison.
+            Err(ReadError::Row { .. }) => Ok(Self::default()),
+            Err(err) => Err(site::Error::from(err).into()),
+        }
     }
 
     pub async fn save(&self, site: &Site, party: Party) -> Result<()> {
-        let mut row = vec![VERSION];
-        row.extend(postcard::to_stdvec(self).expect("it holds only values that postcard can write"));
-        let commit = Commit::new().put::<Checkpoints>(&name(party), &row);
+        let commit = checkpoint(party).noted(Commit::new(), self);
         site.status().commit(commit).await.map_err(site::Error::from)?;
         Ok(())
     }
@@ -66,11 +59,13 @@ impl Kept {
     }
 }
 
-fn name(party: Party) -> String {
-    match party {
+/// Where [`Kept`] is.
+fn checkpoint(party: Party) -> Checkpoint {
+    let name = match party {
         Party::Store => "reconcile/store".into(),
         Party::Site(number) => format!("reconcile/{}", number.0),
-    }
+    };
+    Checkpoint { name, version: 3 }
 }
 
 #[cfg(test)]

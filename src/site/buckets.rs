@@ -68,6 +68,15 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
+    /// Gives a folder of the store the row that makes it a bucket, and tells; not where it has one by now.
+    pub(super) async fn note_bucket(&self, bucket: &BucketName, row: &Bucket) -> Result<()> {
+        let commit = Commit::new().expect::<Buckets>(bucket, None).put::<Buckets>(bucket, row);
+        match self.inner.status.commit(commit.tell(bucket_event(bucket, row.greatest())).to(self.audience())).await {
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(err) => Err(err.into()),
+        }
+    }
+
     /// What is known of a bucket.
     pub async fn bucket(&self, bucket: &BucketName) -> Result<BucketInfo> {
         Ok(info(bucket, &self.known_bucket(bucket).await?.row))

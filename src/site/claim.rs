@@ -198,12 +198,7 @@ impl Site {
             let like = self.latest_bucket().await?;
             let row = Bucket { created: self.inner.clock.tick(None), deleted: None, registers: Vec::new(), ..like };
             tracing::warn!(%bucket, owner = row.owner, "took over a bucket whose row was lost");
-            let event = Event { unit: Unit::Bucket(bucket.clone()), vector: Vector::of(row.created) };
-            let commit = Commit::new().expect::<Buckets>(&bucket, None).put::<Buckets>(&bucket, &row);
-            match self.inner.status.commit(commit.tell(event).to(self.audience())).await {
-                Ok(_) | Err(CommitError::Conflict) => {}
-                Err(err) => return Err(err.into()),
-            }
+            self.note_bucket(&bucket, &row).await?;
         }
         Ok(())
     }

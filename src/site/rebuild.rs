@@ -19,14 +19,10 @@ use super::error::{Error, Result};
 use super::{Scrubbed, Site, Standing};
 use crate::backend::{self, Found};
 use crate::model::{BucketName, Incarnation, Key, ObjectId, Record};
-use crate::status::tables::{Checkpoints, Objects};
-use crate::status::{Commit, Page, ReadError, Status, Stored};
+use crate::status::tables::Objects;
+use crate::status::{Checkpoint, Commit, Page, Status, Stored};
 use crate::tasks::{Step, Worker};
 
-/// Its row stands until everything is rebuilt.
-const ROW: &str = "rebuild";
-/// Version of [`Rebuild`] in its row.
-const VERSION: u8 = 1;
 /// Objects of the store looked at by one step, and rows read at once.
 const STEP_OBJECTS: usize = 1_000;
 /// Between two looks whether the other sites were compared, whose rows come first.
@@ -58,21 +54,20 @@ pub struct Rebuild {
     pub replayed: bool,
 }
 
+/// Its row stands until everything is rebuilt.
+fn checkpoint() -> Checkpoint {
+    Checkpoint { name: "rebuild".into(), version: 1 }
+}
+
 impl Rebuild {
     /// The one that a status store has not finished.
     pub async fn unfinished(status: &Status) -> Result<Option<Self>> {
-        let Some(stored) = status.get::<Checkpoints>(&ROW.to_owned()).await? else { return Ok(None) };
-        let read = stored.row.split_first().filter(|(version, _)| **version == VERSION);
-        let read = read.and_then(|(_, rest)| postcard::from_bytes(rest).ok());
-        let unreadable = || ReadError::Row { table: "checkpoints", reason: "the row `rebuild` is not understood".into() };
-        Ok(Some(read.ok_or_else(unreadable)?))
+        Ok(checkpoint().read(status).await?)
     }
 
     /// Adds its row to a commit.
     pub fn noted(&self, commit: Commit) -> Commit {
-        let mut row = vec![VERSION];
-        row.extend(postcard::to_stdvec(self).expect("it holds only numbers"));
-        commit.put::<Checkpoints>(&ROW.to_owned(), &row)
+        checkpoint().noted(commit, self)
     }
 
     /// Whether what came to its name at this time may lack an archived row. A store that does not say when has to be believed.
@@ -131,7 +126,7 @@ impl Site {
     }
 
     async fn rebuilt(&self) -> Result<()> {
-        self.inner.status.commit(Commit::new().frees().delete::<Checkpoints>(&ROW.to_owned())).await?;
+        self.inner.status.commit(checkpoint().removed()).await?;
         self.inner.rebuilding.set(None);
         Ok(())
     }

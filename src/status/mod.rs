@@ -4,12 +4,14 @@
 //! guarded commits. No engine type, no closure over a transaction and no iterator handle gets out of here.
 
 mod cache;
+mod checkpoint;
 mod commit;
 mod key;
 mod list;
 pub mod redb;
 pub mod tables;
 
+pub use checkpoint::Checkpoint;
 pub use commit::{Audience, Commit, CommitError, Committed};
 pub use key::{TableKey, VersionsOf};
 pub use list::{ListEntry, ListPage, ListQuery, VersionEntry, VersionsPage, VersionsQuery};

@@ -25,15 +25,15 @@ use super::error::{Error, Result};
 use super::locks::KeyGuard;
 use super::{CONFLICTS_MAX, Site, plain};
 use crate::backend::{self, Found};
-use crate::model::{Bucket, BucketName, Event, Here, Key, ObjectId, Slot, Unit, Vector};
-use crate::status::tables::{Buckets, Checkpoints};
-use crate::status::{Commit, CommitError, ListQuery, Page, ReadError};
+use crate::model::{Bucket, BucketName, Here, Key, ObjectId, Slot};
+use crate::status::tables::Buckets;
+use crate::status::{Checkpoint, Commit, CommitError, ListQuery, Page};
 pub use newcomer::Newcomer;
 pub use walk::Importer;
 
 /// The note in the store that names the buckets.
 const NOTE: &str = "import";
-/// Version of the note, and of a bucket's row of `checkpoints`.
+/// Version of the note.
 const VERSION: u8 = 1;
 
 /// How far a bucket's import came.
@@ -117,15 +117,9 @@ impl Imports {
     }
 }
 
-/// The key of a bucket's row of `checkpoints`.
-fn row_of(bucket: &BucketName) -> String {
-    format!("import.{bucket}")
-}
-
-fn with_progress(commit: Commit, bucket: &BucketName, progress: &Progress) -> Commit {
-    let mut row = vec![VERSION];
-    row.extend(postcard::to_stdvec(progress).expect("it holds only numbers and a text"));
-    commit.put::<Checkpoints>(&row_of(bucket), &row)
+/// Where a bucket's [`Progress`] is kept.
+fn checkpoint(bucket: &BucketName) -> Checkpoint {
+    Checkpoint { name: format!("import.{bucket}"), version: 1 }
 }
 
 impl Site {
@@ -141,7 +135,7 @@ impl Site {
         }
         for bucket in buckets {
             self.make_row(&bucket).await?;
-            let progress = self.noted_progress(&bucket).await?;
+            let progress: Progress = checkpoint(&bucket).read(&self.inner.status).await?.unwrap_or_default();
             tracing::info!(%bucket, ?progress, "its files are imported; it is served meanwhile");
             self.inner.imports.change(|imports| drop(imports.insert(bucket, Arc::new(Import(Mutex::new(progress))))));
         }
@@ -174,26 +168,11 @@ impl Site {
         Ok(self.inner.backend.write_note(NOTE, bytes.into()).await?)
     }
 
-    async fn noted_progress(&self, bucket: &BucketName) -> Result<Progress> {
-        let Some(stored) = self.inner.status.get::<Checkpoints>(&row_of(bucket)).await? else { return Ok(Progress::default()) };
-        let read = stored.row.split_first().filter(|(version, _)| **version == VERSION);
-        let read = read.and_then(|(_, rest)| postcard::from_bytes(rest).ok());
-        let unreadable =
-            || ReadError::Row { table: "checkpoints", reason: format!("the row `{}` is not understood", row_of(bucket)) };
-        Ok(read.ok_or_else(unreadable)?)
-    }
-
     /// Makes the row of a bucket that never had one.
     async fn make_row(&self, bucket: &BucketName) -> Result<()> {
         let created = self.inner.clock.tick(None);
         let (owner, region) = (FIRST_OWNER.into(), self.inner.custody.region.clone());
-        let row = Bucket { created, deleted: None, owner, region, registers: Vec::new() };
-        let event = Event { unit: Unit::Bucket(bucket.clone()), vector: Vector::of(created) };
-        let commit = Commit::new().expect::<Buckets>(bucket, None).put::<Buckets>(bucket, &row);
-        match self.inner.status.commit(commit.tell(event).to(self.audience())).await {
-            Ok(_) | Err(CommitError::Conflict) => Ok(()),
-            Err(err) => Err(err.into()),
-        }
+        self.note_bucket(bucket, &Bucket { created, deleted: None, owner, region, registers: Vec::new() }).await
     }
 
     /// Begins the import of a bucket that is about to be made of a folder that is there. Nothing is imported where others
@@ -214,7 +193,7 @@ impl Site {
             buckets.push(bucket.clone());
             self.write_note(&buckets).await?;
         }
-        self.inner.status.commit(Commit::new().frees().delete::<Checkpoints>(&row_of(bucket))).await?;
+        self.inner.status.commit(checkpoint(bucket).removed()).await?;
         tracing::info!(%bucket, "a bucket is made of a folder that is there: its files are imported");
         self.inner.imports.change(|imports| drop(imports.insert(bucket.clone(), Arc::default())));
         self.inner.imports.begun.notify_one();
@@ -236,7 +215,7 @@ impl Site {
         let mut buckets = self.noted_imports().await?;
         buckets.retain(|noted| noted != bucket);
         self.write_note(&buckets).await?;
-        self.inner.status.commit(Commit::new().frees().delete::<Checkpoints>(&row_of(bucket))).await?;
+        self.inner.status.commit(checkpoint(bucket).removed()).await?;
         self.inner.imports.change(|imports| drop(imports.remove(bucket)));
         Ok(())
     }
@@ -295,7 +274,7 @@ impl Site {
         let object = |key: &Key| ObjectId { bucket: bucket.clone(), key: key.clone() };
         let units: Vec<_> = found.iter().map(|found| (object(&found.key), Slot::Null)).collect();
         let row = self.bucket_row(bucket).await?;
-        let noted = progress.map_or(Commit::new(), |progress| with_progress(Commit::new(), bucket, progress));
+        let noted = progress.map_or(Commit::new(), |progress| checkpoint(bucket).noted(Commit::new(), progress));
         let mut commit = noted.clone().expect::<Buckets>(bucket, Some(row.revision));
         let known = self.known_all(&units).await?;
         let new: Vec<_> =
