@@ -62,7 +62,8 @@ chaos: build clients ## three sites and a NATS that are killed, cut off and slow
 bench-sites: build clients ## how far a second site is behind, how fast it catches up, how one that lost everything comes back, what one that is away costs
 	$(VENV_PYTHON) compat-tests/bench_sites.py $(ARGS)
 
-bench: build clients ## beside nginx and rclone on this disk; let nothing else run meanwhile
+bench: build clients ## beside nginx, rclone and versitygw on this disk; let nothing else run meanwhile
+	compat-tests/setup.sh bench
 	$(VENV_PYTHON) compat-tests/bench.py $(ARGS)
 
 clients: ## the clients that tests drive, into .tools

@@ -1,4 +1,4 @@
-"""The servers anybucket is compared with, on the same disk: nginx (static files, WebDAV PUT) and `rclone serve s3`."""
+"""The servers anybucket is compared with, on the same disk: nginx (static files, WebDAV PUT), `rclone serve s3`, versitygw."""
 
 from __future__ import annotations
 
@@ -66,10 +66,28 @@ class Rclone(Process):
         return self.start(lambda: accepts(self.port), patience_s)
 
 
+class Versitygw(Process):
+    """The S3 gateway versitygw on a directory, whose metadata is in extended attributes; it does not fsync."""
+
+    def __init__(self, directory: Path) -> None:
+        self.host, self.port, self.credentials = "127.0.0.1", free_port(), KEYS
+        self.objects = directory / "objects"
+        self.objects.mkdir(parents=True)
+        argv = [
+            find_tool("versitygw"), "--port", f"127.0.0.1:{self.port}", "--access", KEYS.access_key, "--secret", KEYS.secret_key,
+            "--quiet", "--keep-alive", "posix", str(self.objects),
+        ]
+        super().__init__("versitygw", argv, directory)
+
+    def up(self, patience_s: float = 30) -> float:
+        return self.start(lambda: accepts(self.port), patience_s)
+
+
 def find_tool(name: str) -> str:
     """The path of a program: ours in .tools first, then the machine's (nginx hides in /usr/sbin)."""
-    places = os.pathsep.join([str(ROOT / ".tools/py/bin"), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    places = os.pathsep.join([str(ROOT / ".tools/py/bin"), str(ROOT / ".tools/bin"), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which(name, path=places)
     if found is None:
-        raise FileNotFoundError(f"{name} is missing. Debian: apt install {name}" if name != "rclone" else "rclone is missing: compat-tests/setup.sh")
+        ours = {"rclone": "compat-tests/setup.sh", "versitygw": "compat-tests/setup.sh bench"}
+        raise FileNotFoundError(f"{name} is missing: {ours.get(name, f'on Debian `apt install {name}`')}")
     return found
