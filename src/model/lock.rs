@@ -177,9 +177,16 @@ fn amended<T: PartialEq>(value: T, later: Written<T>) -> Written<T> {
     (value, stamp)
 }
 
+/// Of two writes under one stamp. With the data it is one write, which one side may not have read; later than that, two that
+/// were raised over different earlier ones.
+fn alike<T: PartialEq>(value: T, mine: Written<T>, theirs: Written<T>) -> Written<T> {
+    let stamp = if mine.0 == theirs.0 { mine.1 } else { mine.1.map(Stamp::next_rank) };
+    (value, stamp)
+}
+
 fn merged_retention(mine: Written<Option<Retention>>, theirs: Written<Option<Retention>>) -> Written<Option<Retention>> {
     if mine.1 == theirs.1 {
-        return (mine.0.max(theirs.0), mine.1);
+        return alike(mine.0.max(theirs.0), mine, theirs);
     }
     let (earlier, later) = in_order(mine, theirs);
     planted!(ComplianceShortened => {
@@ -200,7 +207,7 @@ fn merged_retention(mine: Written<Option<Retention>>, theirs: Written<Option<Ret
 
 fn merged_purge(mine: Written<bool>, theirs: Written<bool>) -> Written<bool> {
     if mine.1 == theirs.1 {
-        return (mine.0 || theirs.0, mine.1);
+        return alike(mine.0 || theirs.0, mine, theirs);
     }
     let (earlier, later) = in_order(mine, theirs);
     amended(earlier.0 || later.0, later)
@@ -266,6 +273,31 @@ mod tests {
         assert_eq!(strict.merge(&at(5), &loose, &at(10_101 - MARGIN_MS)).0.retention, loose.retention);
         let longer = retained(Compliance, 10_300);
         assert_eq!(longer.merge(&at(5), &strict, &at(7)).0.retention, longer.retention);
+    }
+
+    /// In whatever order sites hear of three writes, and then of each other, they come to the same.
+    #[test]
+    fn three_retentions_come_to_one_end_in_any_order() {
+        use RetentionMode::{Compliance, Governance};
+        let written = [(50, Compliance, 10_100), (60, Compliance, 10_150), (70, Governance, 10_900)];
+        for untils in [[10_100, 10_150], [10_150, 10_100]] {
+            let of = |(at, (ms, mode, until_ms)): (usize, &(u64, RetentionMode, u64))| {
+                let until_ms = untils.get(at).copied().unwrap_or(*until_ms);
+                (retained(*mode, until_ms), Vector { retention: Some(stamp(*ms)), ..Vector::of(stamp(1)) })
+            };
+            let writes: Vec<_> = written.iter().enumerate().map(of).collect();
+            let merge = |(mine, own): &(Registers, Vector), (other, theirs): &(Registers, Vector)| mine.merge(own, other, theirs);
+            let mut ends: Vec<_> = [[0, 1, 2], [0, 2, 1], [1, 2, 0]]
+                .map(|[one, two, three]| merge(&merge(&writes[one], &writes[two]), &writes[three]))
+                .to_vec();
+            ends.push(merge(&writes[0], &writes[2]));
+            ends.push(merge(&writes[1], &writes[2]));
+            for _ in 0..3 {
+                ends = (0..ends.len()).map(|at| ends.iter().fold(ends[at].clone(), |end, other| merge(&end, other))).collect();
+            }
+            assert!(ends.windows(2).all(|two| two[0] == two[1]), "{ends:?}");
+            assert_eq!(ends[0].0.retention, Some(Retention { mode: Compliance, until_ms: 10_150 }));
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Brought {
     Here,
     /// So much of it as that site has; others may have more that stamps do not tell.
     Part(Vector),
+    /// That site knows nothing of it.
+    Nothing,
     /// All but its bytes, which are too many to come along with others.
     Record(Box<LiveReplica>),
 }
@@ -117,7 +119,7 @@ async fn brought(
         (Applied::Reached(_), _) => Ok(Brought::Here),
         (Applied::NeedsBytes, Replica::Live(live)) if live.has_bytes => Ok(Brought::Record(live)),
         (Applied::NeedsBytes, Replica::Live(_)) => Err(Missed::ForNow("the site that told of it lost its bytes".into())),
-        (Applied::Unknown, _) => Err(Missed::ForNow("the site that told of it knows nothing of it any more".into())),
+        (Applied::Unknown, _) => Ok(Brought::Nothing),
         (other, _) => Err(Missed::ForNow(format!("it changed while it came ({other:?})"))),
     }
 }

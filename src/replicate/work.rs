@@ -140,7 +140,7 @@ impl Fetcher {
         let ways = self.ways.entry(trip.source).or_default();
         *(if trip.is_body { &mut ways.bodies } else { &mut ways.batches }) -= 1;
         let mut outcomes: BTreeMap<Unit, Result<Brought, Missed>> = outcomes.into_iter().collect();
-        let (mut missed, mut brought) = (Vec::new(), Vec::new());
+        let (mut missed, mut brought, mut nothing) = (Vec::new(), Vec::new(), Vec::new());
         for (unit, revision) in trip.asked {
             match outcomes.remove(&unit) {
                 Some(Ok(Brought::Record(live))) if ways.waiting.len() < WAITING_MAX => {
@@ -149,6 +149,7 @@ impl Fetcher {
                 }
                 Some(Ok(Brought::Record(_))) => missed.push((unit.clone(), Missed::Underway)),
                 Some(Ok(Brought::Here)) => brought.push((unit.clone(), revision)),
+                Some(Ok(Brought::Nothing)) => nothing.push((unit.clone(), revision)),
                 Some(Ok(Brought::Part(vector))) => {
                     let came = self.site.came(&unit, trip.source, vector, revision).await;
                     came.map_err(|err| err.to_string())?;
@@ -158,8 +159,25 @@ impl Fetcher {
             }
             self.underway.remove(&unit);
         }
+        for (unit, revision) in nothing {
+            missed.extend(self.nothing_came(unit, trip.source, revision).await?);
+        }
         missed.extend(self.not_enough(brought).await?);
         self.putting_off.put_off(missed).await
+    }
+
+    /// The site that was asked knows nothing of the unit, as one that lost its data: another may. Where all is here that is
+    /// told by stamps it was asked for the rest, and there is none.
+    async fn nothing_came(&self, unit: Unit, source: SiteNumber, revision: Revision) -> Result<Option<(Unit, Missed)>, String> {
+        let work = self.site.status().get::<Work>(&unit).await.map_err(|err| err.to_string())?;
+        if let Some(want) = work.map(|work| work.row.want)
+            && self.site.reaches(&unit, &want).await.map_err(|err| err.to_string())?
+        {
+            self.site.came(&unit, source, want, revision).await.map_err(|err| err.to_string())?;
+            return Ok(None);
+        }
+        let why = "the site that told of it knows nothing of it any more";
+        Ok(Some((unit, Missed::ForNow(why.into()))))
     }
 
     /// What was fetched may be less than another site told of: then it is tried later, and there. Asking again at once
@@ -264,13 +282,14 @@ impl Fetcher {
         Ok((due.collect(), more))
     }
 
-    /// Those that are not here yet. The others are acknowledged.
+    /// Those that are not here yet. The others are acknowledged. Of what several sites told, and stamps do not tell all of, each
+    /// is asked.
     async fn open(&self, due: Vec<(Unit, Revision, Hint)>) -> Result<Asked, String> {
         let wants: Vec<_> = due.iter().map(|(unit, _, hint)| (unit.clone(), hint.want)).collect();
         let reached = self.site.reaches_all(&wants).await.map_err(|err| err.to_string())?;
         let mut open = Vec::new();
-        for ((unit, revision, _), reached) in due.into_iter().zip(reached) {
-            match reached {
+        for ((unit, revision, hint), reached) in due.into_iter().zip(reached) {
+            match reached && hint.want.tells_all() {
                 true => self.site.acknowledge(&unit).await.map_err(|err| err.to_string())?,
                 false => open.push((unit, revision)),
             }

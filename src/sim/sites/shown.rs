@@ -72,8 +72,15 @@ impl Shown {
             (_, Self::Nothing) => true,
             (Self::Bucket(here), Self::Bucket(there)) => here.merge(there) == *here,
             (Self::Live(stored), _) if stored.row.state == State::Wanted => false,
-            (here, there) => here.vector() >= there.vector(),
+            (here, there) => here.vector() >= there.vector() && here.has_registers_of(there),
         }
+    }
+
+    /// Whether what protects the other, of the same data, adds nothing to what protects this: stamps alone do not tell.
+    fn has_registers_of(&self, other: &Self) -> bool {
+        let of = |shown: &Self| shown.registers().zip(shown.vector());
+        let (Some((mine, own)), Some((theirs, stamps))) = (of(self), of(other)) else { return true };
+        own.data != stamps.data || mine.merge(&own, &theirs, &stamps).0 == mine
     }
 }
 
