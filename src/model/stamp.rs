@@ -67,7 +67,8 @@ impl Stamp {
         self.0[15] == 0 && self.ms() <= now_ms + AHEAD_MS_MAX
     }
 
-    /// The next greater stamp of its writer: what sites conclude from a write by themselves, each drawing the same.
+    /// The next greater stamp of its writer: what sites conclude from a write by themselves, each drawing the same. Ranks are
+    /// counted in ones and twos: 255 writes that had not seen each other would have to meet in one version to end them.
     pub fn next_rank(self) -> Self {
         let parts = self.parts();
         Self::new(StampParts { rank: parts.rank.saturating_add(1), ..parts })

@@ -30,8 +30,8 @@ impl Vector {
         self.registers().into_iter().flatten().fold(self.data, Stamp::max)
     }
 
-    /// Whether who is at this vector has all that was written up to it. An earlier retention may stand against a later one that
-    /// had not seen it, and an earlier purge may bypass what the later does not.
+    /// Whether who is at this vector has all that was written up to it: not where an earlier write may stand against a later
+    /// one (`Registers::merge`).
     pub fn tells_all(&self) -> bool {
         self.retention.is_none() && self.purge.is_none()
     }
@@ -40,7 +40,7 @@ impl Vector {
         [self.purge, self.tags, self.acl, self.hold, self.retention]
     }
 
-    /// What both sides together know (protocol §2).
+    /// The stamps that both sides together know of (protocol §2); what stands under them is merged by `Registers::merge`.
     pub fn merge(self, other: Self) -> Self {
         match self.data.cmp(&other.data) {
             Ordering::Greater => self,

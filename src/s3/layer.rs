@@ -211,12 +211,16 @@ fn refuse_early(query: Option<&str>, headers: &HeaderMap) -> Result<(), S3Error>
 /// The same of a parameter. It is asked of each of every request: what it is not must cost next to nothing.
 fn refuse_parameter(name: &str, value: &str) -> Result<(), S3Error> {
     let is = |known: &str| name.eq_ignore_ascii_case(known);
-    match value {
-        _ if is(SECURITY_TOKEN) => Err(error::invalid_token()),
-        _ if is("AWSAccessKeyId") || is("Signature") => Err(error::signature_v2()),
-        algorithm if name == "X-Amz-Algorithm" && algorithm != "AWS4-HMAC-SHA256" => Err(error::wrong_algorithm()),
-        seconds if name == "X-Amz-Expires" && seconds.starts_with('-') => Err(error::expired()),
-        _ => Ok(()),
+    if is(SECURITY_TOKEN) {
+        Err(error::invalid_token())
+    } else if is("AWSAccessKeyId") || is("Signature") {
+        Err(error::signature_v2())
+    } else if name == "X-Amz-Algorithm" && value != "AWS4-HMAC-SHA256" {
+        Err(error::wrong_algorithm())
+    } else if name == "X-Amz-Expires" && value.starts_with('-') {
+        Err(error::expired())
+    } else {
+        Ok(())
     }
 }
 

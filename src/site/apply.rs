@@ -429,7 +429,7 @@ impl Between {
 }
 
 impl Planned {
-    /// Whether another site that told of the unit may have what was reached, by its stamps, and is not here.
+    /// Whether another site that told of the unit may have more under these stamps than came.
     pub fn is_part(&self) -> bool {
         self.is_unread || self.reached.is_some_and(|reached| !reached.tells_all())
     }

@@ -70,8 +70,8 @@ impl Site {
     }
 
     /// What `source` had of a unit is here, where stamps do not tell by themselves what more others may have: of a bucket,
-    /// since registers that two sites wrote at once are in the state of neither, of a version that was purged unawares, and of
-    /// one whose earlier retention or purge may stand against a later one.
+    /// since registers that two sites wrote at once are in the state of neither, of a version that was purged unawares, and
+    /// where an earlier write may stand against a later one.
     /// Each site hears only of what came from itself, and the work is over when all who told of it were asked. `revision` is
     /// that of the work for which it was asked.
     pub async fn came(&self, unit: &Unit, source: SiteNumber, vector: Vector, revision: Revision) -> Result<()> {

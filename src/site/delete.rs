@@ -12,8 +12,8 @@ use super::types::{Deleted, Purge, WriteConditions};
 use super::{CONFLICTS_MAX, Site, plain, precondition};
 use crate::backend::{Found, Place};
 use crate::model::{
-    Binding, Bucket, Bypass, Event, Grave, Here, Identity, Location, ObjectId, Purged, Record, Registers, Slot, Stamp, State,
-    Unit, Vector, Versioning, WriteId,
+    Binding, Bucket, Bypass, Event, Grave, Here, Identity, Location, ObjectId, Purged, Record, Registers, SiteNumber, Slot,
+    Stamp, State, Unit, Vector, Versioning, WriteId,
 };
 use crate::status::tables::{Buckets, Graves, Objects, Settle, Settling};
 use crate::status::{Audience, Commit, CommitError, Committed, Stored};
@@ -100,6 +100,10 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
+    fn is_a_sites(&self, number: SiteNumber) -> bool {
+        number == self.inner.id.number || self.inner.neighbours.get(number).is_some()
+    }
+
     /// A version that a site with another clock may have drawn is not said to be destroyed while nothing can be done about it.
     async fn refuse_unheard(&self, object: &ObjectId, stamp: Stamp) -> Result<()> {
         let known = self.known(object, Slot::Version(stamp)).await?;
@@ -160,9 +164,10 @@ impl Site {
         if row.is_none() && self.inner.neighbours.is_empty() && !self.is_rebuilding() {
             return Ok(Some(Deleted { stamp: None, slot, is_marker }));
         }
-        // Whoever names a version has seen it, be it unknown here: what is written here from now on is later.
+        // Whoever names a version has seen it, be it unknown here: what is written here from now on is later. An id that no
+        // site drew moves no clock.
         let named = match slot {
-            Slot::Version(data) => Some(data),
+            Slot::Version(data) => Some(data).filter(|data| self.is_a_sites(data.parts().site)),
             Slot::Null => None,
         };
         let above = row.map(|record| record.vector.greatest()).max(named);

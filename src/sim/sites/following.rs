@@ -7,13 +7,15 @@ use bytes::Bytes;
 use super::absence::{Manners, Pair};
 use super::world::World;
 use crate::backend::{Backend, Place};
-use crate::model::{Location, News, Replica, SiteNumber, Stamp, StampParts, Telling, Unit, Vector};
+use crate::model::{
+    Bypass, Location, News, Replica, Retention, RetentionMode, SiteNumber, Stamp, StampParts, Telling, Unit, Vector,
+};
 use crate::replicate::{self, Bell, absorb_hints};
 use crate::s3::Settings;
 use crate::s3::testing::{Call, server_over};
 use crate::site::testing::{get, object, put, with_bucket};
-use crate::site::{Error, Replication, Site, WriteConditions};
-use crate::status::tables::{Due, Graves, Hint, Pending, Work};
+use crate::site::{Error, Register, Replication, Site, WriteConditions};
+use crate::status::tables::{Due, Graves, Hint, Pending, Received, Work};
 use crate::status::{Commit, Page};
 use crate::tasks::Runner;
 
@@ -62,6 +64,11 @@ fn cut_off(world: &World, site: SiteNumber) {
     for other in world.numbers().into_iter().filter(|other| *other != site) {
         world.network.cut(site, other, true);
     }
+}
+
+fn join(world: &World, one: SiteNumber, other: SiteNumber) {
+    world.network.cut(one, other, false);
+    world.network.cut(other, one, false);
 }
 
 #[tokio::test(start_paused = true)]
@@ -339,4 +346,37 @@ async fn bytes_that_were_spoiled_before_they_were_fetched_are_mended_where_they_
         assert_eq!(get(world.site(2), "a").await.unwrap(), "1", "gone: {is_gone}");
         assert_eq!(get(&one, "a").await.unwrap(), "1");
     }
+}
+
+/// The second site told of its retention while what the first had told, a later one, was on its way: of both there is one row
+/// of work, and by stamps all of it is here once the first was asked.
+#[tokio::test(start_paused = true)]
+async fn who_told_of_an_earlier_retention_is_asked_for_it_too() {
+    let world = World::new(3).await;
+    let one = with_bucket(world.site(1).clone()).await;
+    put(&one, "a", "1").await;
+    world.pass(SOON).await;
+    [ONE, TWO, THREE].into_iter().for_each(|site| cut_off(&world, site));
+    let until_ms = one.clock().wall_ms() + 3_600_000;
+    for (site, mode) in [(2, RetentionMode::Compliance), (1, RetentionMode::Governance)] {
+        let retention = Register::Retention(Some(Retention { mode, until_ms }), Bypass::No);
+        world.site(site).set_register(&object("a"), None, retention).await.unwrap();
+        world.pass(SOON).await;
+    }
+    join(&world, ONE, THREE);
+    world.pass(SOON).await;
+    let (third, later) = (world.site(3), vector(world.site(3), "a").await);
+    assert_eq!(later, vector(&one, "a").await);
+
+    // What the log of the second brought is known to be told, and is work.
+    let (unit, seq) = (unit("a"), world.site(2).told_under(&unit("a")).await.unwrap().unwrap());
+    let work = Hint { want: later, sources: vec![TWO], due_ms: 0, tries: 0, error: None };
+    let received = (TWO, world.site(2).status().facts().incarnation);
+    let commit = Commit::new().put::<Received>(&received, &seq).put::<Work>(&unit, &work).put::<Due>(&(0, unit.clone()), &());
+    third.status().commit(commit).await.unwrap();
+    join(&world, TWO, THREE);
+    world.pass(Duration::from_secs(30)).await;
+    let Replica::Live(live) = third.replica(&unit).await.unwrap() else { panic!("it is here") };
+    assert_eq!(live.registers.retention.map(|retention| retention.mode), Some(RetentionMode::Compliance));
+    assert!(live.vector > later);
 }

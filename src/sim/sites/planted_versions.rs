@@ -121,20 +121,6 @@ fn a_version_that_is_purged_again_when_its_grave_has_left_lost_no_registers() {
     assert_eq!(play(&plan(2, acts)).violations, Vec::<String>::new());
 }
 
-/// Who heard of a later retention first, and would by its stamp have both, asks for the earlier one too, which stands against
-/// it, before its writer is told that it is there.
-#[test]
-fn each_of_two_retentions_is_fetched_from_its_writer() {
-    let mut acts = with_versions([(3_000, put(ONE))]);
-    [(ONE, TWO), (ONE, THREE), (TWO, THREE)].into_iter().for_each(|(one, other)| acts.extend(cut(8_000, one, other)));
-    acts.extend([(9_000, retain(TWO, true, DAYS_S)), (10_000, retain(ONE, false, 3_600))]);
-    for site in [ONE, TWO] {
-        acts.extend([(site, THREE), (THREE, site)].map(|(from, to)| (12_000, Act::Cut { from, to, cut: false })));
-    }
-    acts.push((25_000, put(THREE)));
-    assert_eq!(play(&plan(3, acts)).violations, Vec::<String>::new());
-}
-
 /// What the first site wrote on a bucket is where its own making of it is; that another site made one later is that site's to
 /// tell, whoever has heard of it in between.
 #[test]
