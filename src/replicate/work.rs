@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::Bell;
 use super::fetch::{Brought, Missed, Outcomes, fetch, fetch_bytes};
 use super::put_off::PuttingOff;
 use super::retry::make_due;
-use crate::model::{LiveReplica, SiteNumber, Unit};
+use crate::model::{LiveReplica, SiteNumber, Unit, Vector};
 use crate::site::{Neighbour, Site, Standing};
 use crate::status::tables::{Due, Hint, Work};
 use crate::status::{Page, Revision};
@@ -140,7 +141,7 @@ impl Fetcher {
         let ways = self.ways.entry(trip.source).or_default();
         *(if trip.is_body { &mut ways.bodies } else { &mut ways.batches }) -= 1;
         let mut outcomes: BTreeMap<Unit, Result<Brought, Missed>> = outcomes.into_iter().collect();
-        let (mut missed, mut brought, mut nothing) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut missed, mut brought, mut nothing, mut parts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (unit, revision) in trip.asked {
             match outcomes.remove(&unit) {
                 Some(Ok(Brought::Record(live))) if ways.waiting.len() < WAITING_MAX => {
@@ -150,20 +151,24 @@ impl Fetcher {
                 Some(Ok(Brought::Record(_))) => missed.push((unit.clone(), Missed::Underway)),
                 Some(Ok(Brought::Here)) => brought.push((unit.clone(), revision)),
                 Some(Ok(Brought::Nothing)) => nothing.push((unit.clone(), revision)),
-                Some(Ok(Brought::Part(vector))) => {
-                    let came = self.site.came(&unit, trip.source, vector, revision).await;
-                    came.map_err(|err| err.to_string())?;
-                }
+                Some(Ok(Brought::Part(vector))) => parts.push((unit.clone(), vector, revision)),
                 Some(Err(why)) => missed.push((unit.clone(), why)),
                 None => missed.push((unit.clone(), Missed::ForNow("its transfer stopped half-way".into()))),
             }
             self.underway.remove(&unit);
         }
+        self.came(trip.source, parts).await?;
         for (unit, revision) in nothing {
             missed.extend(self.nothing_came(unit, trip.source, revision).await?);
         }
         missed.extend(self.not_enough(brought).await?);
         self.putting_off.put_off(missed).await
+    }
+
+    /// Side by side, so that one commit takes many.
+    async fn came(&self, source: SiteNumber, parts: Vec<(Unit, Vector, Revision)>) -> Result<(), String> {
+        let came = parts.iter().map(|(unit, vector, revision)| self.site.came(unit, source, *vector, *revision));
+        try_join_all(came).await.map(drop).map_err(|err| err.to_string())
     }
 
     /// The site that was asked knows nothing of the unit, as one that lost its data: another may. Where all is here that is

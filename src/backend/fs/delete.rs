@@ -37,6 +37,7 @@ impl Core {
                 Err(err) => return Err(err).doing("moving a file away"),
             }
             if self.holds(file, only)? {
+                self.handles.forget(only);
                 self.pool.deleted(file, at);
                 self.remove_empty(at, &spot.route);
                 return Ok(());

@@ -51,6 +51,12 @@ impl Opened {
         Ok((now.size, now.mtime_ns) == (self.stat.size, self.stat.mtime_ns))
     }
 
+    /// Whether, beside that, nobody took its name.
+    fn is_untouched(&self) -> std::io::Result<bool> {
+        let told = |stat: &Stat| (stat.size, stat.mtime_ns, stat.ctime_ns, stat.links);
+        Ok(told(&self.node.stat()?) == told(&self.stat))
+    }
+
     /// The part of `range` that the file has; all of it where none was asked for.
     pub fn clamp(&self, range: Option<&Range<u64>>) -> Range<u64> {
         let size = self.stat.size;
@@ -67,7 +73,7 @@ enum Look {
 }
 
 pub(super) async fn get(core: &Arc<Core>, at: &Place, get: GetOptions) -> Result<Fetched> {
-    if let Some(fetched) = get_cached(core, at, &get) {
+    if let Some(fetched) = get_kept(core, at, &get).or_else(|| get_cached(core, at, &get)) {
         return Ok(fetched);
     }
     let at = at.clone();
@@ -78,7 +84,9 @@ pub(super) async fn get(core: &Arc<Core>, at: &Place, get: GetOptions) -> Result
                 return Ok(fetched_large(core, &at, opened, &get));
             }
             let read = read_small(&opened, &get, Node::read_at).doing("reading a file")?;
-            if let Some(bytes) = read {
+            if let Some(bytes) = read
+                && opened.still_holds().doing("looking at a file")?
+            {
                 return Ok(fetched_small(&at, &opened, bytes));
             }
         }
@@ -87,17 +95,36 @@ pub(super) async fn get(core: &Arc<Core>, at: &Place, get: GetOptions) -> Result
     .await
 }
 
-/// The answer, where no disk is needed for it; any doubt is left to the long way.
+/// The answer by a descriptor that is open, where no disk is needed for it.
+fn get_kept(core: &Core, at: &Place, get: &GetOptions) -> Option<Fetched> {
+    let expect = get.expect.as_ref()?;
+    let opened = core.handles.get(expect)?;
+    let bytes = read_small(&opened, get, Node::read_cached).ok()?;
+    match opened.is_untouched() {
+        Ok(true) => Some(fetched_small(at, &opened, bytes?)),
+        _ => {
+            core.handles.forget(expect);
+            None
+        }
+    }
+}
+
+/// The same by opening the file; any doubt is left to the long way.
 fn get_cached(core: &Arc<Core>, at: &Place, get: &GetOptions) -> Option<Fetched> {
     let opened = core.find_cached(at, get.expect.as_ref())?;
     if opened.stat.size > SMALL_BYTES_MAX {
         return Some(fetched_large(core, at, opened, get));
     }
     let bytes = read_small(&opened, get, Node::read_cached).ok()??;
-    Some(fetched_small(at, &opened, bytes))
+    if !opened.still_holds().ok()? {
+        return None;
+    }
+    let fetched = fetched_small(at, &opened, bytes);
+    core.handles.keep(Arc::new(opened));
+    Some(fetched)
 }
 
-/// `None` if the file was written meanwhile, or was not read in full.
+/// What counts if the file is looked at afterwards and is still the same. `None` if it was not read in full.
 fn read_small(
     opened: &Opened,
     get: &GetOptions,
@@ -108,7 +135,7 @@ fn read_small(
     if !buf.is_empty() && read(&opened.node, &mut buf, range.start)? != buf.len() {
         return Ok(None);
     }
-    Ok(opened.still_holds()?.then(|| buf.into()))
+    Ok(Some(buf.into()))
 }
 
 fn range_len(range: &Range<u64>) -> usize {

@@ -22,6 +22,7 @@ mod disk;
 mod error;
 mod find;
 mod get;
+mod handles;
 mod harden;
 mod io;
 mod lane;
@@ -51,6 +52,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use self::error::Doing;
+use self::handles::Handles;
 use self::io::{Access, Node, Stat};
 use self::lane::Lane;
 use self::notes::Notes;
@@ -96,6 +98,7 @@ struct Core {
     /// Digits below the millisecond of the next mtime.
     tick: AtomicU64,
     buffers: get::Buffers,
+    handles: Handles,
     /// Small puts: each waits for the disk.
     putting: Lane,
     /// Renames: they wait for each other's locks, so one thread does them all.
@@ -192,6 +195,7 @@ impl Core {
             bucket_goes: Mutex::default(),
             tick: AtomicU64::new(first_tick),
             buffers: get::Buffers::default(),
+            handles: Handles::new(),
             putting: Lane::new("fs-put", PUTS_MAX),
             moving: Lane::new("fs-move", 1),
             inline: false,

@@ -107,7 +107,9 @@ impl Core {
 
     /// A directory that came between the look and the exchange goes back: it is somebody's objects.
     fn check_displaced(&self, staged: &str, spot: &Spot) -> Result<Moved> {
-        if self.staging.stat_at(staged).doing("looking at what was displaced")?.kind == Kind::File {
+        let displaced = self.staging.stat_at(staged).doing("looking at what was displaced")?;
+        if displaced.kind == Kind::File {
+            self.handles.forget(&binding_of(&displaced));
             return Ok(Moved::Exchanged);
         }
         self.staging.rename(staged, &spot.dir, &spot.name, Onto::Exchange).doing("putting back what is no file")?;

@@ -3,7 +3,54 @@
 use futures::{FutureExt, StreamExt};
 
 use super::*;
+use crate::backend::Error;
 use crate::model::BucketName;
+
+/// Whatever is done to a file whose descriptor was kept, nothing is answered but what its name shows.
+#[tokio::test]
+async fn a_kept_descriptor_shows_no_more_than_the_name() {
+    type Act = fn(&std::path::Path);
+    let acts: [Act; 4] = [
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| std::fs::rename(path, path.with_extension("away")).unwrap(),
+        |path| std::fs::rename(path.with_extension("other"), path).unwrap(),
+        |path| std::fs::write(path, "bites").unwrap(),
+    ];
+    let (fs, dir) = fresh();
+    fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
+    for (n, act) in acts.into_iter().enumerate() {
+        let path = dir.path().join(format!("bucket/{n}"));
+        std::fs::write(path.with_extension("other"), "other").unwrap();
+        let kept = write(&fs, &n.to_string(), b"bytes").await;
+        let place = plain(&n.to_string());
+        let read = || read(&fs, &place, Some(&kept.binding));
+        // Many ticks of the clock that dates a file, so that what is done next is told by its ctime.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        for _ in 0..2 {
+            assert_eq!(read().await.unwrap(), b"bytes");
+        }
+        assert_eq!(fs.core.handles.get(&kept.binding).is_some(), fs.core.nature.cached_opens);
+        act(&path);
+        let refused = read().await;
+        assert!(matches!(refused, Err(Error::NotFound | Error::Changed)), "{n}: {refused:?}");
+        assert!(fs.core.handles.get(&kept.binding).is_none(), "{n}");
+    }
+}
+
+#[tokio::test]
+async fn what_we_move_away_ourselves_is_forgotten_at_once() {
+    let (fs, _dir) = fresh();
+    fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
+    for _ in 0..20 {
+        let first = write(&fs, "a", b"first").await;
+        read(&fs, &plain("a"), Some(&first.binding)).await.unwrap();
+        let second = write(&fs, "a", b"second").await;
+        assert!(matches!(read(&fs, &plain("a"), Some(&first.binding)).await, Err(Error::Changed)));
+        assert_eq!(read(&fs, &plain("a"), Some(&second.binding)).await.unwrap(), b"second");
+        fs.delete(&plain("a"), &second.binding).await.unwrap();
+        assert!(matches!(read(&fs, &plain("a"), Some(&second.binding)).await, Err(Error::NotFound)));
+    }
+}
 
 #[tokio::test]
 async fn a_cached_read_waits_for_no_thread() {
