@@ -1,7 +1,7 @@
 //! Reads that are bound: whatever is answered is of the file whose binding was answered with it.
 //!
 //! A small file is read whole and its binding compared again before anything is answered, since the pool may write it
-//! again at any moment. A larger one is never written again by us: its descriptor is kept, and each chunk goes out only
+//! again at any moment; its descriptor is kept a while for the next reader ([`super::handles`]). A larger one is never written again by us: its descriptor is kept, and each chunk goes out only
 //! while the binding still holds, lest somebody else changed it in place.
 //!
 //! What is in memory is read on the spot: a hop to a blocking thread costs more than the read.
@@ -51,7 +51,7 @@ impl Opened {
         Ok((now.size, now.mtime_ns) == (self.stat.size, self.stat.mtime_ns))
     }
 
-    /// Whether, beside that, nobody took its name.
+    /// Whether, beside that, nothing tells that it lost its name.
     fn is_untouched(&self) -> std::io::Result<bool> {
         let told = |stat: &Stat| (stat.size, stat.mtime_ns, stat.ctime_ns, stat.links);
         Ok(told(&self.node.stat()?) == told(&self.stat))
@@ -83,10 +83,8 @@ pub(super) async fn get(core: &Arc<Core>, at: &Place, get: GetOptions) -> Result
             if opened.stat.size > SMALL_BYTES_MAX {
                 return Ok(fetched_large(core, &at, opened, &get));
             }
-            let read = read_small(&opened, &get, Node::read_at).doing("reading a file")?;
-            if let Some(bytes) = read
-                && opened.still_holds().doing("looking at a file")?
-            {
+            let read = read_small(&opened, &get, Node::read_at, Opened::still_holds).doing("reading a file")?;
+            if let Some(bytes) = read {
                 return Ok(fetched_small(&at, &opened, bytes));
             }
         }
@@ -95,18 +93,18 @@ pub(super) async fn get(core: &Arc<Core>, at: &Place, get: GetOptions) -> Result
     .await
 }
 
-/// The answer by a descriptor that is open, where no disk is needed for it.
+/// The answer by a descriptor that is open, where no disk is needed for it. Who asks for no bytes asks what has the name.
 fn get_kept(core: &Core, at: &Place, get: &GetOptions) -> Option<Fetched> {
     let expect = get.expect.as_ref()?;
     let opened = core.handles.get(expect)?;
-    let bytes = read_small(&opened, get, Node::read_cached).ok()?;
-    match opened.is_untouched() {
-        Ok(true) => Some(fetched_small(at, &opened, bytes?)),
-        _ => {
-            core.handles.forget(expect);
-            None
-        }
+    if opened.clamp(get.range.as_ref()).is_empty() {
+        return None;
     }
+    let Ok(Some(bytes)) = read_small(&opened, get, Node::read_cached, Opened::is_untouched) else {
+        core.handles.forget(expect);
+        return None;
+    };
+    Some(fetched_small(at, &opened, bytes))
 }
 
 /// The same by opening the file; any doubt is left to the long way.
@@ -115,27 +113,28 @@ fn get_cached(core: &Arc<Core>, at: &Place, get: &GetOptions) -> Option<Fetched>
     if opened.stat.size > SMALL_BYTES_MAX {
         return Some(fetched_large(core, at, opened, get));
     }
-    let bytes = read_small(&opened, get, Node::read_cached).ok()??;
-    if !opened.still_holds().ok()? {
-        return None;
-    }
+    let bytes = read_small(&opened, get, Node::read_cached, Opened::still_holds).ok()??;
     let fetched = fetched_small(at, &opened, bytes);
-    core.handles.keep(Arc::new(opened));
+    // Its last name may have gone between the opening and the look at it.
+    if opened.stat.links > 0 {
+        core.handles.keep(opened);
+    }
     Some(fetched)
 }
 
-/// What counts if the file is looked at afterwards and is still the same. `None` if it was not read in full.
+/// `None` if the file is not what it was any more, or was not read in full.
 fn read_small(
     opened: &Opened,
     get: &GetOptions,
     read: impl Fn(&Node, &mut [u8], u64) -> std::io::Result<usize>,
+    is_same: impl Fn(&Opened) -> std::io::Result<bool>,
 ) -> std::io::Result<Option<Bytes>> {
     let range = opened.clamp(get.range.as_ref());
     let mut buf = vec![0; range_len(&range)];
     if !buf.is_empty() && read(&opened.node, &mut buf, range.start)? != buf.len() {
         return Ok(None);
     }
-    Ok(Some(buf.into()))
+    Ok(is_same(opened)?.then(|| buf.into()))
 }
 
 fn range_len(range: &Range<u64>) -> usize {

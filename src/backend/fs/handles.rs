@@ -2,11 +2,12 @@
 //!
 //! A descriptor goes on showing a file that lost its name. So what was read through a kept one counts only while the file
 //! is as it was when it was opened: its bytes, told by the binding, and its name, told by the ctime and the number of links,
-//! which a rename and an unlink change. The ctime of most file systems stands still for milliseconds; what we move ourselves
-//! is forgotten by hand.
+//! which most renames and an unlink change. What neither tells (a directory above it that was renamed, an exchange on xfs)
+//! is seen when the descriptor is opened anew, a second later; what we move ourselves is forgotten at once.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use rustix::process::{Resource, getrlimit};
@@ -19,38 +20,42 @@ use crate::model::Binding;
 const KEPT_MAX: usize = 1_024;
 const SHARE_OF_GRANTED: u64 = 8;
 
-/// Kept descriptors, those read longest ago leaving first.
+/// How long a descriptor stands for its file's name, however often it is read.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// Kept descriptors by inode, those read longest ago leaving first.
 #[derive(Debug)]
-pub(super) struct Handles {
-    by_inode: Mutex<LruCache<u64, Arc<Opened>>>,
-}
+pub(super) struct Handles(Mutex<LruCache<u64, (Arc<Opened>, Instant)>>);
 
 impl Handles {
     pub fn new() -> Self {
         let granted = getrlimit(Resource::Nofile).current.map(|granted| granted / SHARE_OF_GRANTED);
         let kept_max = granted.and_then(|share| usize::try_from(share).ok()).unwrap_or(KEPT_MAX).min(KEPT_MAX);
-        Self { by_inode: Mutex::new(LruCache::new(NonZeroUsize::new(kept_max).unwrap_or(NonZeroUsize::MIN))) }
+        Self(Mutex::new(LruCache::new(NonZeroUsize::new(kept_max).unwrap_or(NonZeroUsize::MIN))))
     }
 
-    /// The descriptor of the file that was `binding` when it was opened.
+    /// The descriptor of the file that was `binding` when it was opened, a short while ago.
     pub fn get(&self, binding: &Binding) -> Option<Arc<Opened>> {
         let Binding::File { inode, .. } = binding else { return None };
-        self.lock().get(inode).filter(|opened| binding_of(&opened.stat) == *binding).cloned()
+        let mut kept = self.lock();
+        let (opened, since) = kept.get(inode)?;
+        (since.elapsed() < KEPT_FOR && binding_of(&opened.stat) == *binding).then(|| opened.clone())
     }
 
-    pub fn keep(&self, opened: Arc<Opened>) {
+    /// Keeps a descriptor in place of an earlier one of that file.
+    pub fn keep(&self, opened: Opened) {
         // What leaves is closed when the lock is free again.
-        let _left = self.lock().push(opened.stat.inode, opened);
+        let _left = self.lock().push(opened.stat.inode, (Arc::new(opened), Instant::now()));
     }
 
-    /// The file loses the name that it was opened under.
+    /// Closes the descriptor of a file that loses its name.
     pub fn forget(&self, binding: &Binding) {
         if let Binding::File { inode, .. } = binding {
             let _left = self.lock().pop(inode);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<u64, Arc<Opened>>> {
-        self.by_inode.lock().expect("no code panics while it holds the descriptors")
+    fn lock(&self) -> MutexGuard<'_, LruCache<u64, (Arc<Opened>, Instant)>> {
+        self.0.lock().expect("no code panics while it holds the descriptors")
     }
 }

@@ -6,6 +6,11 @@ use super::*;
 use crate::backend::Error;
 use crate::model::BucketName;
 
+/// Elsewhere the kernel may not read without waiting.
+fn reads_on_the_spot(fs: &Fs) -> bool {
+    ["ext4", "xfs", "btrfs"].contains(&fs.core.nature.volume.name.as_str())
+}
+
 /// Whatever is done to a file whose descriptor was kept, nothing is answered but what its name shows.
 #[tokio::test]
 async fn a_kept_descriptor_shows_no_more_than_the_name() {
@@ -29,11 +34,29 @@ async fn a_kept_descriptor_shows_no_more_than_the_name() {
         for _ in 0..2 {
             assert_eq!(read().await.unwrap(), b"bytes");
         }
-        assert_eq!(fs.core.handles.get(&kept.binding).is_some(), fs.core.nature.cached_opens);
+        assert_eq!(fs.core.handles.get(&kept.binding).is_some(), reads_on_the_spot(&fs));
         act(&path);
         let refused = read().await;
         assert!(matches!(refused, Err(Error::NotFound | Error::Changed)), "{n}: {refused:?}");
         assert!(fs.core.handles.get(&kept.binding).is_none(), "{n}");
+    }
+}
+
+/// Nothing about the file tells of it.
+#[tokio::test]
+async fn a_directory_moved_away_is_seen_by_who_asks_for_no_bytes_and_after_a_second_by_all() {
+    let (fs, dir) = fresh();
+    fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
+    let kept = write(&fs, "d/a", b"bytes").await;
+    let place = plain("d/a");
+    assert_eq!(read(&fs, &place, Some(&kept.binding)).await.unwrap(), b"bytes");
+    std::fs::rename(dir.path().join("bucket/d"), dir.path().join("bucket/e")).unwrap();
+    let nothing = GetOptions { range: Some(0..0), expect: Some(kept.binding.clone()) };
+    assert!(matches!(fs.get(&place, nothing).await, Err(Error::NotFound)));
+    let begun = std::time::Instant::now();
+    while read(&fs, &place, Some(&kept.binding)).await.is_ok() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it is read for ever");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 
@@ -45,9 +68,11 @@ async fn what_we_move_away_ourselves_is_forgotten_at_once() {
         let first = write(&fs, "a", b"first").await;
         read(&fs, &plain("a"), Some(&first.binding)).await.unwrap();
         let second = write(&fs, "a", b"second").await;
+        assert!(fs.core.handles.get(&first.binding).is_none());
         assert!(matches!(read(&fs, &plain("a"), Some(&first.binding)).await, Err(Error::Changed)));
         assert_eq!(read(&fs, &plain("a"), Some(&second.binding)).await.unwrap(), b"second");
         fs.delete(&plain("a"), &second.binding).await.unwrap();
+        assert!(fs.core.handles.get(&second.binding).is_none());
         assert!(matches!(read(&fs, &plain("a"), Some(&second.binding)).await, Err(Error::NotFound)));
     }
 }
@@ -55,8 +80,7 @@ async fn what_we_move_away_ourselves_is_forgotten_at_once() {
 #[tokio::test]
 async fn a_cached_read_waits_for_no_thread() {
     let (fs, _dir) = fresh();
-    if !["ext4", "xfs", "btrfs"].contains(&fs.core.nature.volume.name.as_str()) {
-        // Elsewhere the kernel may not read without waiting.
+    if !reads_on_the_spot(&fs) {
         return;
     }
     fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
