@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::model::{Incarnation, SiteNumber, Stamp, StampParts};
+use crate::model::{AHEAD_MS_MAX, Incarnation, SiteNumber, Stamp, StampParts};
 
 /// Where wall time comes from.
 pub trait WallClock: fmt::Debug + Send + Sync + 'static {
@@ -76,6 +76,16 @@ impl Clock {
         *last = (*last).max((stamp.ms(), stamp.parts().tick));
     }
 
+    /// Hears up to which millisecond another site drew stamps or heard of them. One that is further ahead of the wall than
+    /// stamps are taken turns no clock.
+    pub fn hear(&self, stamped_ms: u64) {
+        if stamped_ms > self.wall.millis() + AHEAD_MS_MAX || planted!(ClockForgotten) {
+            return;
+        }
+        let mut last = self.last.lock().expect("no code panics while it holds the clock");
+        *last = (*last).max((stamped_ms, u16::MAX));
+    }
+
     /// Greatest millisecond of a stamp drawn or seen.
     pub fn last_ms(&self) -> u64 {
         self.last.lock().expect("no code panics while it holds the clock").0
@@ -110,6 +120,16 @@ mod tests {
         let third = clock.tick(None);
         assert!(first < second && second < third);
         assert_eq!(third.ms(), 1_000);
+    }
+
+    #[test]
+    fn stamps_are_above_what_another_site_has_come_to_unless_its_clock_is_wrong() {
+        let wall = Arc::new(ManualClock::at(1_000));
+        let clock = clock(&wall);
+        clock.hear(1_000 + AHEAD_MS_MAX + 1);
+        assert_eq!(clock.tick(None).ms(), 1_000);
+        clock.hear(1_000 + AHEAD_MS_MAX);
+        assert!(clock.tick(None).ms() > 1_000 + AHEAD_MS_MAX);
     }
 
     #[test]

@@ -82,6 +82,7 @@ fn mine(received: Option<(Incarnation, Seq)>) -> Heads {
         seq: Seq(0),
         settled: Seq(0),
         clock_ms: 0,
+        stamped_ms: 0,
         received,
         tells: true,
         dirty: false,
@@ -186,10 +187,10 @@ async fn faults_of_the_reader_are_refused_with_the_same_words_as_in_one_process(
     let refused = berlin.fetch(&many).await.unwrap_err();
     assert_eq!(refused, feed.fetch(BERLIN, &many).await.unwrap_err());
     assert!(matches!(refused, Error::Refused(text) if text.contains("1000 units")));
-    let newer = Heads { protocol: 3, ..mine(None) };
+    let newer = Heads { protocol: PROTOCOL + 1, ..mine(None) };
     let refused = berlin.heads(newer.clone(), SOON).await.unwrap_err();
     assert_eq!(refused, feed.heads(BERLIN, newer, SOON).await.unwrap_err());
-    assert!(matches!(refused, Error::Refused(text) if text.contains("speaks version 2")));
+    assert!(matches!(refused, Error::Refused(text) if text.contains(&format!("speaks version {PROTOCOL}"))));
     #[expect(clippy::reversed_empty_ranges, reason = "that is the fault")]
     let backwards = berlin.open(&object("x"), Stamp::from_bytes([0; 16]), 5..3).await.unwrap_err();
     assert!(matches!(backwards, Error::Malformed(text) if text.contains("ends before it begins")));

@@ -6,7 +6,7 @@ use super::{Error, Result};
 use crate::model::{BucketName, Incarnation, Key, Replica, Seq, SiteId, SiteNumber, Slot, Telling, Vector};
 
 /// Version of everything in this file. Sites of different versions say so at the handshake and wait.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Bytes of a body that comes along with its record, at the most.
 pub const SMALL_BYTES_MAX: u64 = 64 * 1024;
@@ -25,6 +25,9 @@ pub struct Heads {
     pub settled: Seq,
     /// Its wall clock, milliseconds since 1970.
     pub clock_ms: u64,
+    /// Greatest millisecond of a stamp that it drew or heard of. One that lost its data draws above it, as it would have if it
+    /// still had them.
+    pub stamped_ms: u64,
     /// Up to where it knows what the one spoken to has told, and in which of its lives. Also how that one finds out that
     /// its store came back from a snapshot (protocol §2).
     pub received: Option<(Incarnation, Seq)>,

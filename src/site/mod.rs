@@ -210,6 +210,7 @@ impl Site {
             counters: Counters::default(),
         };
         let site = Self { inner: Arc::new(inner) };
+        site.catch_up_with_clocks();
         site.recover().await?;
         site.recall_pauses().await?;
         site.note_scope().await?;
@@ -225,6 +226,12 @@ impl Site {
             workers.push(Box::new(rebuild::Rebuilder::new(site.clone())));
         }
         Ok((site, workers))
+    }
+
+    /// A store that is new, or came back from a snapshot, remembers less of the stamps it drew than those who answered the greeting.
+    fn catch_up_with_clocks(&self) {
+        let answered = self.inner.neighbours.iter().filter_map(|neighbour| neighbour.seen().heads);
+        answered.for_each(|heads| self.inner.clock.hear(heads.stamped_ms));
     }
 
     /// The worker that imports folders full of files: run it beside the others.

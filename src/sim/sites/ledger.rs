@@ -1,5 +1,7 @@
 //! What clients asked for and what they were told: every write has a number of its own, which its object carries.
 
+use std::collections::BTreeMap;
+
 use crate::model::{Identity, ObjectId, Retention, SiteNumber, Slot, Stamp};
 
 /// The metadata and the tag that carry the number of a write.
@@ -65,6 +67,8 @@ pub struct Attempt {
 pub struct Ledger {
     attempts: Vec<Attempt>,
     now: u64,
+    /// When a site lost the stamps that it had drawn, and somebody who may know them did not answer as it started.
+    forgot: BTreeMap<SiteNumber, u64>,
 }
 
 impl Ledger {
@@ -86,6 +90,12 @@ impl Ledger {
         self.attempts.len() - 1
     }
 
+    /// Nothing can be promised of stamps that a site draws after it lost what it drew before.
+    pub fn forgot_stamps(&mut self, site: SiteNumber) {
+        let now = self.moment();
+        self.forgot.insert(site, now);
+    }
+
     pub fn refuse(&mut self, id: Id) {
         self.attempts[id].outcome = Outcome::Refused;
     }
@@ -98,9 +108,10 @@ impl Ledger {
         if this.above.is_some_and(|above| above >= stamp) {
             return Err(format!("I4: attempt {id} was acknowledged with {stamp}, not above what its site knew: {this:?}"));
         }
+        let forgot = self.forgot.get(&this.site).copied().unwrap_or_default();
         let before = |one: &Attempt| match one.outcome {
             Outcome::Acknowledged { ended, stamp: earlier, .. } => {
-                one.site == this.site && ended < this.began && earlier >= stamp
+                one.site == this.site && (forgot..this.began).contains(&ended) && earlier >= stamp
             }
             _ => false,
         };

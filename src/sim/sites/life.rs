@@ -97,6 +97,11 @@ impl Life {
         self.state().steps_left = None;
     }
 
+    /// Whether it is to die soon.
+    pub fn is_doomed(&self) -> bool {
+        self.state().steps_left.is_some()
+    }
+
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
     }

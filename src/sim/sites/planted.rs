@@ -147,6 +147,19 @@ fn stamps_grow_over_a_restart_with_the_clock_set_back() {
     only_without(Fault::ClockForgotten, &plan(2, acts), "I4");
 }
 
+/// It drew them above those of a site whose clock is ahead, and lost them with everything else.
+#[test]
+fn stamps_grow_over_the_loss_of_everything() {
+    let acts = vec![
+        (3_000, Act::Skew { site: TWO, ms: 4_000 }),
+        (3_100, put(TWO)),
+        (4_000, put(ONE)),
+        (5_000, Act::Wipe { site: ONE }),
+        (5_500, client(ONE, Op::Put { key: KEY + 1, size: 10 })),
+    ];
+    only_without(Fault::ClockForgotten, &plan(2, acts), "I4");
+}
+
 #[test]
 fn a_grave_does_not_leave_before_everybody_knows_of_it() {
     let mut acts = vec![(0, put(ONE))];

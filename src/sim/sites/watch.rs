@@ -233,6 +233,11 @@ impl Watch {
         seen.ledger.begin(site, kind, version, above)
     }
 
+    /// A site that lost everything started without hearing from everybody.
+    pub fn forgot_stamps(&self, site: SiteNumber) {
+        self.seen().ledger.forgot_stamps(site);
+    }
+
     /// A site says that nothing was done: then nothing of it may ever have been there.
     pub fn refuse(&self, id: Id) {
         let mut seen = self.seen();

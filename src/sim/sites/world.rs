@@ -41,6 +41,8 @@ pub struct Machine {
     running: Option<Running>,
     /// How often it was started.
     starts: u64,
+    /// Whether it lost what it knew since it last ran.
+    has_lost: bool,
 }
 
 struct Running {
@@ -84,7 +86,18 @@ impl World {
             let store = Arc::new(Memory::new());
             watch.store(id.number, store.clone());
             let (disk, clock) = (Forgetful::new(Power::on()), Arc::new(SimClock::new()));
-            Machine { id, store, disk, made: Instant::now(), copy: None, clock, gait: Gait::default(), running: None, starts: 0 }
+            Machine {
+                id,
+                store,
+                disk,
+                made: Instant::now(),
+                copy: None,
+                clock,
+                gait: Gait::default(),
+                running: None,
+                starts: 0,
+                has_lost: false,
+            }
         };
         let machines: BTreeMap<_, _> = (1..=settings.sites).map(|number| (SiteNumber(number), machine(number))).collect();
         let names = machines.values().map(|machine| machine.id.name.clone()).collect();
@@ -163,6 +176,10 @@ impl World {
         let telling = bus.map(|bus| events::workers(&site, &bus, &bell)).unwrap_or_default();
         let workers = workers.into_iter().chain(following).chain(reconciling).chain(telling);
         workers.for_each(|worker| runner.spawn(worker));
+        let all_answered = site.neighbours().iter().all(|neighbour| neighbour.seen().heads.is_some());
+        if std::mem::take(&mut self.machine(number).has_lost) && !all_answered {
+            watch.forgot_stamps(number);
+        }
         network.up(site.clone(), life.clone());
         watch.up(site.clone());
         self.machine(number).running = Some(Running { site, life, runner, hub });
@@ -214,7 +231,7 @@ impl World {
     pub fn wipe(&mut self, number: SiteNumber) {
         self.kill(number);
         let machine = self.machine(number);
-        (machine.made, machine.copy) = (Instant::now(), None);
+        (machine.made, machine.copy, machine.has_lost) = (Instant::now(), None, true);
         (machine.store, machine.disk) = (Arc::new(Memory::new()), Forgetful::new(Power::on()));
         let store = machine.store.clone();
         self.watch.lost(number, store);
@@ -268,6 +285,7 @@ impl World {
         self.kill(number);
         let machine = self.machine(number);
         machine.disk = machine.copy.take().expect("it was looked at");
+        machine.has_lost = true;
         let store = machine.store.clone();
         self.watch.lost(number, store);
         let weather = self.network.weather(super::network::Weather::default());
@@ -280,7 +298,8 @@ impl World {
         let Some((site, _)) = self.running(number) else { return false };
         let told = (site.status().facts().incarnation, *site.status().told().borrow());
         let knows = |other: &SiteNumber| {
-            let received = self.running(*other).and_then(|(other, _)| other.neighbours().get(number)?.seen().received);
+            let lives = self.running(*other).filter(|(_, life)| !life.is_doomed());
+            let received = lives.and_then(|(other, _)| other.neighbours().get(number)?.seen().received);
             *other != number && received == Some(told)
         };
         self.numbers().iter().any(knows)
