@@ -222,7 +222,7 @@ async fn a_site_that_is_paused_reads_nothing() {
 async fn a_wrong_token_is_refused_and_told_nothing_more() {
     let paris = paris().await;
     for verb in ["heads", "log", "fetch", "open", "digests", "rows", "buckets", "nothing"] {
-        let (status, said) = raw(&paris, &format!("/feed/v2/{verb}"), "wrong", "2").await;
+        let (status, said) = raw(&paris, &format!("/feed/v{PROTOCOL}/{verb}"), "wrong", &PROTOCOL.to_string()).await;
         assert_eq!((status, said.as_str()), (401, ""), "{verb}");
     }
     let err = client(&paris.address, "wrong", BERLIN).buckets().await.unwrap_err();
@@ -239,10 +239,15 @@ async fn a_wrong_number_is_told() {
 #[tokio::test]
 async fn another_version_is_told() {
     let paris = paris().await;
-    let (status, said) = raw(&paris, "/feed/v3/heads", "berlin", "2").await;
-    assert_eq!((status, said.contains("speaks version 2 of the feed")), (404, true), "{said}");
-    let (status, said) = raw(&paris, "/feed/v2/heads", "berlin", "3").await;
-    assert_eq!((status, said.contains("version 2 of the feed is spoken here, version 3 there")), (403, true), "{said}");
+    let (ours, other) = (PROTOCOL.to_string(), (PROTOCOL + 1).to_string());
+    let (status, said) = raw(&paris, &format!("/feed/v{other}/heads"), "berlin", &ours).await;
+    assert_eq!((status, said.contains(&format!("speaks version {ours} of the feed"))), (404, true), "{said}");
+    let (status, said) = raw(&paris, &format!("/feed/v{ours}/heads"), "berlin", &other).await;
+    assert_eq!(
+        (status, said.contains(&format!("version {ours} of the feed is spoken here, version {other} there"))),
+        (403, true),
+        "{said}"
+    );
 }
 
 /// A request as nobody's client sends it: status and text of the answer.
@@ -271,33 +276,37 @@ async fn asked_of(answer: impl IntoResponse + Clone + Send + Sync + 'static) -> 
     client(&address, "berlin", BERLIN)
 }
 
-const OURS: [(HeaderName, &str); 1] = [(VERSION, "2")];
+/// What says that it is our feed.
+fn ours() -> [(HeaderName, String); 1] {
+    [(VERSION, PROTOCOL.to_string())]
+}
 
 #[tokio::test]
 async fn what_is_no_feed_is_told_apart_from_a_feed() {
     let err = asked_of((StatusCode::FORBIDDEN, "<Error/>")).await.buckets().await.unwrap_err();
     assert!(matches!(err, Error::Refused(text) if text.contains("no feed of anybucket")));
-    let err = asked_of(([(VERSION, "3")], "?")).await.buckets().await.unwrap_err();
-    assert!(matches!(err, Error::Refused(text) if text.contains("version 3 there")));
+    let other = (PROTOCOL + 1).to_string();
+    let err = asked_of(([(VERSION, other.clone())], "?")).await.buckets().await.unwrap_err();
+    assert!(matches!(err, Error::Refused(text) if text.contains(&format!("version {other} there"))));
     let err = asked_of((StatusCode::BAD_GATEWAY, "nginx")).await.buckets().await.unwrap_err();
     assert!(matches!(err, Error::Unreachable(text) if text.contains("502")));
 }
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_or_has_no_end_is_malformed() {
-    let err = asked_of((OURS, vec![255_u8; 40])).await.buckets().await.unwrap_err();
+    let err = asked_of((ours(), vec![255_u8; 40])).await.buckets().await.unwrap_err();
     assert!(matches!(err, Error::Malformed(_)), "{err}");
-    let err = asked_of((OURS, vec![0_u8; 20 << 20])).await.buckets().await.unwrap_err();
+    let err = asked_of((ours(), vec![0_u8; 20 << 20])).await.buckets().await.unwrap_err();
     assert!(matches!(err, Error::Malformed(text) if text.contains("longer than")));
     let outside = postcard::to_stdvec(&["../../etc"]).unwrap();
-    let err = asked_of((OURS, outside)).await.buckets().await.unwrap_err();
+    let err = asked_of((ours(), outside)).await.buckets().await.unwrap_err();
     assert!(matches!(err, Error::Malformed(_)), "{err}");
 }
 
 #[tokio::test]
 async fn bytes_that_are_too_few_or_too_many_are_no_body() {
     for sent in [4, 6] {
-        let peer = asked_of((OURS, vec![0_u8; sent])).await;
+        let peer = asked_of((ours(), vec![0_u8; sent])).await;
         let body = peer.open(&object("x"), Stamp::from_bytes([0; 16]), 0..5).await.unwrap();
         assert!(body.collect(100).await.is_err(), "{sent}");
     }
@@ -305,16 +314,16 @@ async fn bytes_that_are_too_few_or_too_many_are_no_body() {
 
 #[tokio::test]
 async fn the_text_of_an_error_goes_to_logs_as_one_bounded_line() {
-    let err = asked_of((StatusCode::FORBIDDEN, OURS, "a\nb\u{1b}[31m")).await.buckets().await.unwrap_err();
+    let err = asked_of((StatusCode::FORBIDDEN, ours(), "a\nb\u{1b}[31m")).await.buckets().await.unwrap_err();
     assert_eq!(err, Error::Refused("ab[31m".into()));
-    let err = asked_of((StatusCode::FORBIDDEN, OURS, "x".repeat(10_000))).await.buckets().await.unwrap_err();
+    let err = asked_of((StatusCode::FORBIDDEN, ours(), "x".repeat(10_000))).await.buckets().await.unwrap_err();
     assert!(matches!(err, Error::Refused(text) if text.len() < 100));
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_no_end() {
     let chunks = || futures::stream::iter([Ok(bytes::Bytes::from_static(b"abc")), Err(std::io::Error::other("cut"))]);
-    let address = serve(Router::new().fallback(move || async move { (OURS, Body::from_stream(chunks())) })).await;
+    let address = serve(Router::new().fallback(move || async move { (ours(), Body::from_stream(chunks())) })).await;
     // All the bytes came, and still the end did not; it may break off before the headers are seen.
     if let Ok(body) = client(&address, "berlin", BERLIN).open(&object("x"), Stamp::from_bytes([0; 16]), 0..3).await {
         assert!(body.collect(100).await.is_err());

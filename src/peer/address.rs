@@ -66,7 +66,7 @@ mod tests {
         for good in ["http://127.0.0.1:9002", "http://[::1]:9002/", "https://berlin.example.com:443"] {
             let address: Address = good.parse().unwrap();
             assert_eq!(address.to_string(), good.trim_end_matches('/'));
-            assert_eq!(address.at("/feed/v2/log").path(), "/feed/v2/log");
+            assert_eq!(address.at("/feed/v3/log").path(), "/feed/v3/log");
             assert_eq!(address.tls(), good.starts_with("https"));
         }
         for bad in [

@@ -38,13 +38,13 @@ pub enum Verb {
 impl Verb {
     pub fn path(self) -> &'static str {
         match self {
-            Self::Heads => "/feed/v2/heads",
-            Self::Log => "/feed/v2/log",
-            Self::Fetch => "/feed/v2/fetch",
-            Self::Open => "/feed/v2/open",
-            Self::Digests => "/feed/v2/digests",
-            Self::Rows => "/feed/v2/rows",
-            Self::Buckets => "/feed/v2/buckets",
+            Self::Heads => "/feed/v3/heads",
+            Self::Log => "/feed/v3/log",
+            Self::Fetch => "/feed/v3/fetch",
+            Self::Open => "/feed/v3/open",
+            Self::Digests => "/feed/v3/digests",
+            Self::Rows => "/feed/v3/rows",
+            Self::Buckets => "/feed/v3/buckets",
         }
     }
 
@@ -139,8 +139,9 @@ mod tests {
 
     #[test]
     fn another_version_and_no_version_are_told_apart() {
-        assert_eq!(check_version(Some("2")), Ok(()));
-        assert!(check_version(Some("3")).unwrap_err().contains("version 3"));
+        let (ours, other) = (PROTOCOL.to_string(), (PROTOCOL + 1).to_string());
+        assert_eq!(check_version(Some(&ours)), Ok(()));
+        assert!(check_version(Some(&other)).unwrap_err().contains(&format!("version {other}")));
         assert!(check_version(None).unwrap_err().contains("no feed of anybucket"));
     }
 }
