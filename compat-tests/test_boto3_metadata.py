@@ -138,7 +138,7 @@ def test_tags_are_set_read_counted_and_removed(s3, bucket):
 )
 def test_illegal_tags_are_refused(s3, bucket, tags):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
-    with refused(("InvalidTag", "BadRequest"), 400):
+    with refused("BadRequest", 400):
         s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": k, "Value": v} for k, v in tags]})
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []
 

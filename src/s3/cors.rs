@@ -187,10 +187,10 @@ impl Browsers {
 
     /// Answers a browser that asks whether a page may ask.
     pub async fn preflight(&self, request: &Request<Body>) -> S3Result<Response<Body>> {
-        let insufficient = || error::bad_preflight("Insufficient information. Origin request header needed.");
+        let insufficient = || error::bad_request("Insufficient information. Origin request header needed.");
         let wanted = Wanted::of(request, &self.hosts).ok_or_else(insufficient)?;
         if !request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) || !METHODS.contains(&wanted.method.as_str()) {
-            return Err(error::bad_preflight("Invalid Access-Control-Request-Method: it is missing, or no method of S3"));
+            return Err(error::bad_request("Invalid Access-Control-Request-Method: it is missing, or no method of S3"));
         }
         let bucket = wanted.bucket.as_ref().ok_or_else(|| error::no_cors(NOT_ENABLED))?;
         let rules = self.rules(bucket).await.map_err(error::from_site)?.ok_or_else(|| error::no_cors(NOT_ENABLED))?;

@@ -234,8 +234,8 @@ pub fn no_cors_configuration() -> S3Error {
     own("NoSuchCORSConfiguration", StatusCode::NOT_FOUND, "The CORS configuration does not exist")
 }
 
-/// A preflight request that does not say what it asks for.
-pub fn bad_preflight(message: &str) -> S3Error {
+/// A preflight request that does not say what it asks for, too many tags: what has no code of its own.
+pub fn bad_request(message: &str) -> S3Error {
     own("BadRequest", StatusCode::BAD_REQUEST, message)
 }
 
