@@ -133,12 +133,18 @@ def test_tags_are_set_read_counted_and_removed(s3, bucket):
 
 
 @pytest.mark.parametrize(
-    "tags", [[("k", "v"), ("k", "w")], [(f"k{n}", "v") for n in range(11)], [("k" * 129, "v")], [("k", "v" * 257)]],
+    "tags, code",
+    [
+        ([("k", "v"), ("k", "w")], "InvalidTag"),
+        ([(f"k{n}", "v") for n in range(11)], "BadRequest"),
+        ([("k" * 129, "v")], "InvalidTag"),
+        ([("k", "v" * 257)], "InvalidTag"),
+    ],
     ids=["twice", "eleven", "long key", "long value"],
 )
-def test_illegal_tags_are_refused(s3, bucket, tags):
+def test_illegal_tags_are_refused(s3, bucket, tags, code):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
-    with refused("BadRequest", 400):
+    with refused(code, 400):
         s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": k, "Value": v} for k, v in tags]})
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []
 
