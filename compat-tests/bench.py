@@ -129,7 +129,9 @@ class Bench:
         for server in self.servers.values():
             for folder in {"read", "over"} & wanted:
                 # Racing PUTs into a folder that has to be made first are refused by some.
-                Client(server.host, server.port, server.credentials).call("PUT", f"/bench/{folder}/0", body=b"r" * 4 * KIB)
+                first = Client(server.host, server.port, server.credentials).call("PUT", f"/bench/{folder}/0", body=b"r" * 4 * KIB)
+                if first.status >= 300:
+                    raise RuntimeError(f"{server.name}: {first.status} {first.body!r}")
                 preload.fill(
                     server.host, server.port, server.credentials, "bench", SMALL_KEYS,
                     lambda number, folder=folder: f"{folder}/{number}", b"r" * 4 * KIB,

@@ -170,7 +170,7 @@ fn hello(config: &Config) -> Heads {
         seq: Seq(0),
         settled: Seq(0),
         clock_ms: SystemClock.millis(),
-        stamped_ms: 0,
+        stamped: (0, 0),
         received: None,
         tells: false,
         dirty: false,

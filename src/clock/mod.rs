@@ -76,19 +76,19 @@ impl Clock {
         *last = (*last).max((stamp.ms(), stamp.parts().tick));
     }
 
-    /// Hears up to which millisecond another site drew stamps or heard of them. One that is further ahead of the wall than
-    /// stamps are taken turns no clock.
-    pub fn hear(&self, stamped_ms: u64) {
-        if stamped_ms > self.wall.millis() + AHEAD_MS_MAX || planted!(ClockForgotten) {
+    /// Hears up to which millisecond and tick another site drew stamps or heard of them. One that is further ahead of the
+    /// wall than stamps are taken turns no clock.
+    pub fn hear(&self, (ms, tick): (u64, u16)) {
+        if ms > self.wall.millis() + AHEAD_MS_MAX || planted!(ClockForgotten) {
             return;
         }
         let mut last = self.last.lock().expect("no code panics while it holds the clock");
-        *last = (*last).max((stamped_ms, u16::MAX));
+        *last = (*last).max((ms, tick));
     }
 
-    /// Greatest millisecond of a stamp drawn or seen.
-    pub fn last_ms(&self) -> u64 {
-        self.last.lock().expect("no code panics while it holds the clock").0
+    /// Greatest millisecond and tick of a stamp drawn or seen; a store that was opened remembers milliseconds.
+    pub fn last(&self) -> (u64, u16) {
+        *self.last.lock().expect("no code panics while it holds the clock")
     }
 
     /// Wall time in milliseconds since 1970.
@@ -126,10 +126,15 @@ mod tests {
     fn stamps_are_above_what_another_site_has_come_to_unless_its_clock_is_wrong() {
         let wall = Arc::new(ManualClock::at(1_000));
         let clock = clock(&wall);
-        clock.hear(1_000 + AHEAD_MS_MAX + 1);
+        clock.hear((1_000 + AHEAD_MS_MAX + 1, 0));
         assert_eq!(clock.tick(None).ms(), 1_000);
-        clock.hear(1_000 + AHEAD_MS_MAX);
-        assert!(clock.tick(None).ms() > 1_000 + AHEAD_MS_MAX);
+        clock.hear((1_000 + AHEAD_MS_MAX, 7));
+        let parts = clock.tick(None).parts();
+        assert_eq!(
+            (parts.ms, parts.tick),
+            (1_000 + AHEAD_MS_MAX, 8),
+            "no millisecond is skipped, or sites would drive each other on"
+        );
     }
 
     #[test]

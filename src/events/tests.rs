@@ -104,7 +104,7 @@ fn says_that_it_told(site: &Site, tells: bool, seq: u64) {
         seq: crate::model::Seq(seq),
         settled: crate::model::Seq(0),
         clock_ms: 0,
-        stamped_ms: 0,
+        stamped: (0, 0),
         received: None,
         tells,
         dirty: false,

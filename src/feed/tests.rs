@@ -82,7 +82,7 @@ fn mine(received: Option<(Incarnation, Seq)>) -> Heads {
         seq: Seq(0),
         settled: Seq(0),
         clock_ms: 0,
-        stamped_ms: 0,
+        stamped: (0, 0),
         received,
         tells: true,
         dirty: false,

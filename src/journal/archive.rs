@@ -293,7 +293,7 @@ impl Archive {
         // While objects of the store may have no row, later rows say nothing of them.
         let archived = site.rebuilds_from().map_or(state.archived, |from| Archived { ms: from.ms, ..state.archived });
         let (seq, revision) = (*status.told().borrow(), status.revision());
-        let now = Standing { incarnation: state.life, seq, clock_ms: site.clock().last_ms(), revision };
+        let now = Standing { incarnation: state.life, seq, clock_ms: site.clock().last().0, revision };
         let owner = Owner::of(site.id(), &now, archived);
         let is_news = |before: &Owner| {
             // What moves by itself is none.

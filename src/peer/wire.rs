@@ -25,9 +25,9 @@ pub struct Heads {
     pub settled: Seq,
     /// Its wall clock, milliseconds since 1970.
     pub clock_ms: u64,
-    /// Greatest millisecond of a stamp that it drew or heard of. One that lost its data draws above it, as it would have if it
-    /// still had them.
-    pub stamped_ms: u64,
+    /// Millisecond and tick that its stamps have come to, by those it drew and those it heard of. Who lost its data draws above
+    /// that, as it would have if it still had them.
+    pub stamped: (u64, u16),
     /// Up to where it knows what the one spoken to has told, and in which of its lives. Also how that one finds out that
     /// its store came back from a snapshot (protocol §2).
     pub received: Option<(Incarnation, Seq)>,

@@ -79,7 +79,7 @@ impl Follower {
         }
         let offset = i64::try_from(heads.clock_ms).unwrap_or(i64::MAX) - i64::try_from(self.site.clock().wall_ms()).unwrap_or(0);
         self.neighbour.heard(heads.clone(), offset);
-        self.site.clock().hear(heads.stamped_ms);
+        self.site.clock().hear(heads.stamped);
         if was_silent {
             tracing::info!(peer = %self.neighbour.id.name, "a site answers");
             self.sweep = Sweep::new();
@@ -270,7 +270,7 @@ mod tests {
                 seq: Seq(self.0),
                 settled: Seq(0),
                 clock_ms: 0,
-                stamped_ms: 0,
+                stamped: (0, 0),
                 received: self.1,
                 tells: true,
                 dirty: false,

@@ -26,7 +26,7 @@ pub async fn greet(id: &SiteId, facts: &Facts, now_ms: u64, neighbours: &Neighbo
         seq: facts.seq,
         settled: Seq(0),
         clock_ms: now_ms,
-        stamped_ms: facts.clock_ms,
+        stamped: (facts.clock_ms, u16::MAX),
         received: None,
         tells: false,
         dirty: false,

@@ -17,7 +17,7 @@ pub async fn heads_for(site: &Site, to: SiteNumber) -> Result<Heads> {
         settled: site.settled_mark(seq).await?,
         seq,
         clock_ms: site.clock().wall_ms(),
-        stamped_ms: site.clock().last_ms(),
+        stamped: site.clock().last(),
         received,
         tells: site.neighbours().in_scope().contains(&to),
         dirty: site.is_dirty(to).await?,

@@ -228,10 +228,11 @@ impl Site {
         Ok((site, workers))
     }
 
-    /// A store that is new, or came back from a snapshot, remembers less of the stamps it drew than those who answered the greeting.
+    /// A store that is new, or came back from a snapshot, remembers less of the stamps it drew than those who answered the
+    /// greeting.
     fn catch_up_with_clocks(&self) {
         let answered = self.inner.neighbours.iter().filter_map(|neighbour| neighbour.seen().heads);
-        answered.for_each(|heads| self.inner.clock.hear(heads.stamped_ms));
+        answered.for_each(|heads| self.inner.clock.hear(heads.stamped));
     }
 
     /// The worker that imports folders full of files: run it beside the others.

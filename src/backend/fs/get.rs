@@ -1,8 +1,8 @@
 //! Reads that are bound: whatever is answered is of the file whose binding was answered with it.
 //!
 //! A small file is read whole and its binding compared again before anything is answered, since the pool may write it
-//! again at any moment; its descriptor is kept a while for the next reader ([`super::handles`]). A larger one is never written again by us: its descriptor is kept, and each chunk goes out only
-//! while the binding still holds, lest somebody else changed it in place.
+//! again at any moment; its descriptor is kept a while for the next reader ([`super::handles`]). A larger one is never
+//! written again by us: each chunk goes out only while the binding still holds, lest somebody else changed it in place.
 //!
 //! What is in memory is read on the spot: a hop to a blocking thread costs more than the read.
 
@@ -115,8 +115,8 @@ fn get_cached(core: &Arc<Core>, at: &Place, get: &GetOptions) -> Option<Fetched>
     }
     let bytes = read_small(&opened, get, Node::read_cached, Opened::still_holds).ok()??;
     let fetched = fetched_small(at, &opened, bytes);
-    // Its last name may have gone between the opening and the look at it.
-    if opened.stat.links > 0 {
+    // Its last name may have gone between the opening and the look at it; of an empty one there is nothing to read.
+    if opened.stat.links > 0 && opened.stat.size > 0 {
         core.handles.keep(opened);
     }
     Some(fetched)

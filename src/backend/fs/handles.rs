@@ -37,9 +37,12 @@ impl Handles {
     /// The descriptor of the file that was `binding` when it was opened, a short while ago.
     pub fn get(&self, binding: &Binding) -> Option<Arc<Opened>> {
         let Binding::File { inode, .. } = binding else { return None };
-        let mut kept = self.lock();
-        let (opened, since) = kept.get(inode)?;
-        (since.elapsed() < KEPT_FOR && binding_of(&opened.stat) == *binding).then(|| opened.clone())
+        let (opened, since) = self.lock().get(inode).cloned()?;
+        if since.elapsed() >= KEPT_FOR {
+            self.forget(binding);
+            return None;
+        }
+        (binding_of(&opened.stat) == *binding).then_some(opened)
     }
 
     /// Keeps a descriptor in place of an earlier one of that file.

@@ -67,8 +67,8 @@ pub struct Attempt {
 pub struct Ledger {
     attempts: Vec<Attempt>,
     now: u64,
-    /// When a site lost the stamps that it had drawn, and somebody who may know them did not answer as it started.
-    forgot: BTreeMap<SiteNumber, u64>,
+    /// When a site lost the stamps that it had drawn, and up to which millisecond and tick it heard of stamps as it started.
+    forgot: BTreeMap<SiteNumber, (u64, (u64, u16))>,
 }
 
 impl Ledger {
@@ -90,10 +90,10 @@ impl Ledger {
         self.attempts.len() - 1
     }
 
-    /// Nothing can be promised of stamps that a site draws after it lost what it drew before.
-    pub fn forgot_stamps(&mut self, site: SiteNumber) {
+    /// Of stamps that a site drew before it lost them nothing can be promised, but of those that it `heard` of again.
+    pub fn forgot_stamps(&mut self, site: SiteNumber, heard: (u64, u16)) {
         let now = self.moment();
-        self.forgot.insert(site, now);
+        self.forgot.insert(site, (now, heard));
     }
 
     pub fn refuse(&mut self, id: Id) {
@@ -108,10 +108,11 @@ impl Ledger {
         if this.above.is_some_and(|above| above >= stamp) {
             return Err(format!("I4: attempt {id} was acknowledged with {stamp}, not above what its site knew: {this:?}"));
         }
-        let forgot = self.forgot.get(&this.site).copied().unwrap_or_default();
+        let (lost, heard) = self.forgot.get(&this.site).copied().unwrap_or_default();
+        let is_forgotten = |ended: u64, stamp: Stamp| ended < lost && (stamp.ms(), stamp.parts().tick) > heard;
         let before = |one: &Attempt| match one.outcome {
             Outcome::Acknowledged { ended, stamp: earlier, .. } => {
-                one.site == this.site && (forgot..this.began).contains(&ended) && earlier >= stamp
+                one.site == this.site && ended < this.began && earlier >= stamp && !is_forgotten(ended, earlier)
             }
             _ => false,
         };

@@ -233,9 +233,9 @@ impl Watch {
         seen.ledger.begin(site, kind, version, above)
     }
 
-    /// A site that lost everything started without hearing from everybody.
-    pub fn forgot_stamps(&self, site: SiteNumber) {
-        self.seen().ledger.forgot_stamps(site);
+    /// A site that lost what it knew started, and `heard` up to which millisecond and tick stamps have come.
+    pub fn forgot_stamps(&self, site: SiteNumber, heard: (u64, u16)) {
+        self.seen().ledger.forgot_stamps(site, heard);
     }
 
     /// A site says that nothing was done: then nothing of it may ever have been there.

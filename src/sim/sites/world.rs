@@ -18,7 +18,7 @@ use crate::backend::memory::Memory;
 use crate::backend::{Backend, Body, Place, PutOptions};
 use crate::clock::{Clock, WallClock};
 use crate::events;
-use crate::model::{Location, ObjectId, Record, SiteId, SiteNumber, Slot, Unit};
+use crate::model::{AHEAD_MS_MAX, Location, ObjectId, Record, SiteId, SiteNumber, Slot, Unit};
 use crate::reconcile::{self, Ask, Reconciler, RunState};
 use crate::replicate::{self, Bell, Opening};
 use crate::site::{Neighbours, Parts, Scope, Site};
@@ -153,7 +153,8 @@ impl World {
             ..Options::default()
         };
         let backend = Arc::new(Gate::new(machine.store.clone(), life.clone()));
-        let opening = Opening { id: &machine.id, backend: &*backend, neighbours: &neighbours, now_ms: machine.clock.millis() };
+        let now_ms = machine.clock.millis();
+        let opening = Opening { id: &machine.id, backend: &*backend, neighbours: &neighbours, now_ms };
         let open = |options: Options| Status::open_paced(machine.disk.clone(), &options, Some(life.clone()));
         // A store that fails at the start keeps the process from starting.
         let Ok(status) = replicate::open_status(opening, options, open).await else { return };
@@ -176,9 +177,11 @@ impl World {
         let telling = bus.map(|bus| events::workers(&site, &bus, &bell)).unwrap_or_default();
         let workers = workers.into_iter().chain(following).chain(reconciling).chain(telling);
         workers.for_each(|worker| runner.spawn(worker));
-        let all_answered = site.neighbours().iter().all(|neighbour| neighbour.seen().heads.is_some());
-        if std::mem::take(&mut self.machine(number).has_lost) && !all_answered {
-            watch.forgot_stamps(number);
+        if std::mem::take(&mut self.machine(number).has_lost) {
+            // What is too far ahead is heard by nobody.
+            let told = site.neighbours().iter().filter_map(|neighbour| neighbour.seen().heads).map(|heads| heads.stamped);
+            let heard = told.filter(|(ms, _)| *ms <= now_ms + AHEAD_MS_MAX).max();
+            watch.forgot_stamps(number, heard.unwrap_or_default());
         }
         network.up(site.clone(), life.clone());
         watch.up(site.clone());
