@@ -208,23 +208,26 @@ def promises(results: dict) -> list[str]:
     for case, other, least in PROMISES:
         row = results["cases"].get(case, {})
         if {"anybucket", other} <= row.keys():
-            lines.append(verdict(row["anybucket"]["per_s"] / row[other]["per_s"], case, other, least))
+            lines.append(compared(row["anybucket"]["per_s"] / row[other]["per_s"], case, other, least))
     for case, other, least in PROMISES_OF_ITSELF:
         rows = [results["cases"].get(name, {}).get("anybucket") for name in (case, other)]
         if all(rows):
-            lines.append(verdict(rows[0]["per_s"] / rows[1]["per_s"], case, other, least))
+            lines.append(compared(rows[0]["per_s"] / rows[1]["per_s"], case, other, least))
     if results["listing"]:
         worst = max(results["listing"], key=lambda row: row["p50_ms"])
-        kept = "kept" if worst["p50_ms"] <= PAGE_MS_MAX else "MISSED"
-        lines.append(f"{kept}: slowest listing page ({worst['page']}) {worst['p50_ms']:.1f} ms at the client, promised {PAGE_MS_MAX} ms at the server")
+        said = f"slowest listing page ({worst['page']}) {worst['p50_ms']:.1f} ms at the client, promised {PAGE_MS_MAX} ms at the server"
+        lines.append(verdict(worst["p50_ms"] <= PAGE_MS_MAX, said))
     if row := results["rss"].get("anybucket"):
-        kept = "kept" if row["rss_peak_mib"] <= RSS_MIB_MAX else "MISSED"
-        lines.append(f"{kept}: RSS {row['rss_peak_mib']:.0f} MiB, promised {RSS_MIB_MAX} MiB")
+        lines.append(verdict(row["rss_peak_mib"] <= RSS_MIB_MAX, f"RSS {row['rss_peak_mib']:.0f} MiB, promised {RSS_MIB_MAX} MiB"))
     return lines
 
 
-def verdict(ratio: float, case: str, other: str, least: float) -> str:
-    return f"{'kept' if ratio >= least else 'MISSED'}: {case} is {ratio:.2f} × {other}, promised {least} ×"
+def compared(ratio: float, case: str, other: str, least: float) -> str:
+    return verdict(ratio >= least, f"{case} is {ratio:.2f} × {other}, promised {least} ×")
+
+
+def verdict(is_kept: bool, said: str) -> str:
+    return f"{'kept' if is_kept else 'MISSED'}: {said}"
 
 
 def missing_tools(said: argparse.Namespace) -> list[str]:

@@ -72,18 +72,20 @@ impl Clock {
 
     /// Hears of another site's stamp: whatever is drawn from now on is greater.
     pub fn observe(&self, stamp: Stamp) {
-        let mut last = self.last.lock().expect("no code panics while it holds the clock");
-        *last = (*last).max((stamp.ms(), stamp.parts().tick));
+        self.advance((stamp.ms(), stamp.parts().tick));
     }
 
     /// Hears up to which millisecond and tick another site drew stamps or heard of them. One that is further ahead of the
     /// wall than stamps are taken turns no clock.
-    pub fn hear(&self, (ms, tick): (u64, u16)) {
-        if ms > self.wall.millis() + AHEAD_MS_MAX || planted!(ClockForgotten) {
-            return;
+    pub fn hear(&self, stamped: (u64, u16)) {
+        if stamped.0 <= self.wall.millis() + AHEAD_MS_MAX && !planted!(ClockForgotten) {
+            self.advance(stamped);
         }
+    }
+
+    fn advance(&self, to: (u64, u16)) {
         let mut last = self.last.lock().expect("no code panics while it holds the clock");
-        *last = (*last).max((ms, tick));
+        *last = (*last).max(to);
     }
 
     /// Greatest millisecond and tick of a stamp drawn or seen; a store that was opened remembers milliseconds.
