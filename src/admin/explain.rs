@@ -141,6 +141,7 @@ fn location_word(record: &Record) -> &'static str {
         Location::Plain => "plain",
         Location::Own(_) => "own",
         Location::Staged(_) | Location::OwnStaged(..) => "staged",
+        Location::Moving(_) | Location::Part => "moving",
         Location::Native(_) => "native",
     }
 }

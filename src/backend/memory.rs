@@ -1,7 +1,8 @@
 //! In memory: the reference for what a store that stages must do, and the store of most tests and demos.
 //!
 //! It behaves as `fs` does towards its caller: bytes are staged under a number, publishing moves them, and nothing is
-//! removed but what still has the binding that the caller means.
+//! removed but what still has the binding that the caller means. [`Memory::naming`] behaves as stores do that have no
+//! staging files.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,7 +15,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{
     Backend, Body, Capabilities, Capability, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published,
-    PutOptions, Result, Support,
+    PutOptions, Result, StoreUpload, Support,
 };
 use crate::model::{Binding, BucketName, Key, Location, ObjectId, StagingFile, WriteId};
 
@@ -22,6 +23,8 @@ use crate::model::{Binding, BucketName, Key, Location, ObjectId, StagingFile, Wr
 #[derive(Debug, Default)]
 pub struct Memory {
     held: Mutex<Held>,
+    /// Whether bytes have a name of their own at once.
+    names: bool,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ struct Held {
     buckets: BTreeMap<BucketName, Names>,
     staged: HashMap<StagingFile, Blob>,
     notes: BTreeMap<String, Bytes>,
+    /// Parts of unfinished uploads, where they are not staged like everything else.
+    uploads: HashMap<WriteId, BTreeMap<u16, Blob>>,
     /// Keys that may not be read, by their names; buckets too.
     #[cfg(test)]
     closed: std::collections::BTreeSet<String>,
@@ -54,6 +59,11 @@ struct Blob {
 impl Memory {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that gives bytes a name of their own at once, and keeps the parts of an upload with it, as object stores do.
+    pub fn naming() -> Self {
+        Self { names: true, ..Self::default() }
     }
 
     /// From now on nobody may read the key, or bucket, of this name.
@@ -96,6 +106,30 @@ impl Memory {
         Some(blob.binding.clone())
     }
 
+    /// Puts other bytes in the place of those under a name, as somebody does who knows nothing of this program.
+    #[cfg(test)]
+    pub(crate) fn displace(&self, at: &Place, bytes: Bytes) -> bool {
+        let mut held = self.held();
+        held.last += 1;
+        let binding = Binding::Tag(format!("displaced by {}", held.last));
+        let Ok(modified_ms) = held.settled(at).map(|blob| blob.modified_ms) else { return false };
+        let names = held.buckets.get_mut(&at.object.bucket).expect("something lies in it");
+        names.add(at, Blob { bytes, binding, modified_ms });
+        true
+    }
+
+    fn keep(&self, to: &ObjectId, bytes: Bytes, put: &PutOptions) -> Result<Kept> {
+        if !self.names {
+            return Ok(self.stage(bytes, put));
+        }
+        let mut held = self.held();
+        let names = held.buckets.get_mut(&to.bucket).ok_or(Error::NoSuchBucket)?;
+        let blob = Blob::marked(put.write, bytes, put.modified_ms);
+        let (binding, size) = (blob.binding.clone(), blob.bytes.len() as u64);
+        names.own.insert((to.key.clone(), put.write), blob);
+        Ok(Kept { location: Location::Moving(put.write), binding, size })
+    }
+
     fn stage(&self, bytes: Bytes, put: &PutOptions) -> Kept {
         let mut held = self.held();
         held.last += 1;
@@ -131,21 +165,63 @@ impl Held {
         blob.ok_or(Error::NotFound)
     }
 
+    /// Bytes that are not at their settled name yet.
+    fn staged(&self, at: &Place) -> Option<&Blob> {
+        match at.location {
+            Location::Moving(write) => self.settled(&Place { location: Location::Own(write), ..at.clone() }).ok(),
+            _ => at.location.staged().and_then(|file| self.staged.get(&file)),
+        }
+    }
+
     /// The bytes at `at`. Staged ones may have been published since the caller learned of them, so with a binding in
     /// hand both names are tried.
     fn find(&self, at: &Place, expect: Option<&Binding>) -> Result<&Blob> {
         #[cfg(test)]
         self.admit(at.object.key.as_str())?;
         let settled = self.settled(&at.settled());
-        match (at.location.staged(), expect) {
-            (None, None) => settled,
-            (None, Some(expect)) => settled?.bound_to(expect),
-            (Some(file), None) => self.staged.get(&file).ok_or(Error::NotFound),
-            (Some(file), Some(expect)) => match self.staged.get(&file) {
+        match (at.location.is_staged(), expect) {
+            (false, None) => settled,
+            (false, Some(expect)) => settled?.bound_to(expect),
+            (true, None) => self.staged(at).ok_or(Error::NotFound),
+            (true, Some(expect)) => match self.staged(at) {
                 Some(blob) if blob.binding == *expect => Ok(blob),
                 _ => settled?.bound_to(expect),
             },
         }
+    }
+
+    /// The bytes stay at their own name too.
+    fn copy_to_plain(&mut self, from: &Place, binding: &Binding) -> Result<Published> {
+        let to = from.settled();
+        if self.settled(&to).is_ok_and(|blob| blob.binding == *binding) {
+            return Ok(Published::Done);
+        }
+        let Some(blob) = self.staged(from).filter(|blob| blob.binding == *binding).cloned() else {
+            return self.bucket(&to.object.bucket).map(|_| Published::Gone);
+        };
+        self.buckets.get_mut(&to.object.bucket).ok_or(Error::NoSuchBucket)?.add(&to, blob);
+        Ok(Published::Done)
+    }
+
+    /// Ends an upload, or finds what its end made.
+    fn complete(&mut self, upload: &StoreUpload, parts: &[KeptPart], put: &PutOptions) -> Result<Kept> {
+        let at = Place { object: upload.object.clone(), location: Location::Moving(upload.write) };
+        let blob = match self.uploads.get(&upload.write) {
+            None => self.staged(&at).ok_or(Error::NotFound)?.clone(),
+            Some(held) => {
+                let mut all = BytesMut::new();
+                for part in parts {
+                    let part_there = held.get(&part.number).ok_or(Error::NotFound)?;
+                    all.extend_from_slice(&part_there.bound_to(&part.kept.binding)?.bytes);
+                }
+                Blob::marked(upload.write, all.freeze(), put.modified_ms)
+            }
+        };
+        let (binding, size) = (blob.binding.clone(), blob.bytes.len() as u64);
+        let names = self.buckets.get_mut(&upload.object.bucket).ok_or(Error::NoSuchBucket)?;
+        names.own.insert((upload.object.key.clone(), upload.write), blob);
+        self.uploads.remove(&upload.write);
+        Ok(Kept { location: at.location, binding, size })
     }
 
     /// Gives up these staged bytes, if they are `only`.
@@ -158,7 +234,7 @@ impl Held {
         let Some(names) = self.buckets.get_mut(&at.object.bucket) else { return };
         match at.location {
             Location::Plain => remove_from(&mut names.plain, at.object.key.clone(), only),
-            Location::Own(write) => remove_from(&mut names.own, (at.object.key.clone(), write), only),
+            Location::Own(write) | Location::Moving(write) => remove_from(&mut names.own, (at.object.key.clone(), write), only),
             _ => {}
         }
     }
@@ -183,6 +259,11 @@ impl Names {
 }
 
 impl Blob {
+    /// As an object store has it that marks what it is given with the write.
+    fn marked(write: WriteId, bytes: Bytes, modified_ms: u64) -> Self {
+        Self { bytes, binding: Binding::Tag(write.to_string()), modified_ms }
+    }
+
     fn found(&self, key: &Key) -> Found {
         let (binding, size) = (self.binding.clone(), self.bytes.len() as u64);
         Found { key: key.clone(), binding, size, modified_ms: self.modified_ms, changed_ms: None }
@@ -216,8 +297,8 @@ impl Backend for Memory {
         Capabilities { kind: "memory", lines: vec![Capability { name: "durability", support: Support::Refused, detail }] }
     }
 
-    async fn put(&self, _to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
-        Ok(self.stage(receive(body, &put).await?, &put))
+    async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
+        self.keep(to, receive(body, &put).await?, &put)
     }
 
     async fn get(&self, at: &Place, get: GetOptions) -> Result<Fetched> {
@@ -230,12 +311,15 @@ impl Backend for Memory {
         self.held().find(at, None).map(|blob| blob.found(&at.object.key))
     }
 
-    async fn copy(&self, from: &Place, get: GetOptions, _to: &ObjectId, put: PutOptions) -> Result<Kept> {
+    async fn copy(&self, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept> {
         let bytes = self.held().find(from, get.expect.as_ref())?.range(&get);
-        Ok(self.stage(bytes, &put))
+        self.keep(to, bytes, &put)
     }
 
     async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
+        if matches!(from.location, Location::Moving(_)) {
+            return self.held().copy_to_plain(from, binding);
+        }
         let Some(file) = from.location.staged() else {
             return Ok(Published::Gone);
         };
@@ -273,9 +357,13 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn release(&self, staged: Location) {
-        if let Some(file) = staged.staged() {
-            self.held().staged.remove(&file);
+    async fn release(&self, staged: &Place) {
+        match staged.location {
+            Location::Moving(write) => {
+                let only = Binding::Tag(write.to_string());
+                self.held().remove(staged, &only);
+            }
+            _ => drop(staged.location.staged().map(|file| self.held().staged.remove(&file))),
         }
     }
 
@@ -285,14 +373,39 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn put_part(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
-        self.put(to, body, put).await
+    async fn start_upload(&self, _to: &ObjectId, write: WriteId) -> Result<String> {
+        if !self.names {
+            return Ok(String::new());
+        }
+        self.held().uploads.insert(write, BTreeMap::new());
+        Ok(write.to_string())
     }
 
-    async fn assemble(&self, to: &ObjectId, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
+    async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
+        let bytes = receive(body, &put).await?;
+        if !self.names {
+            return Ok(self.stage(bytes, &put));
+        }
+        let part = Blob::marked(put.write, bytes, put.modified_ms);
+        let (binding, size) = (part.binding.clone(), part.bytes.len() as u64);
+        let mut held = self.held();
+        held.uploads.get_mut(&upload.write).ok_or(Error::NotFound)?.insert(number, part);
+        Ok(Kept { location: Location::Part, binding, size })
+    }
+
+    async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {
+        self.held().uploads.remove(&upload.write);
+        self.release(&Place { object: upload.object.clone(), location: Location::Moving(upload.write) }).await;
+        Ok(())
+    }
+
+    async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
+        if self.names {
+            return self.held().complete(upload, parts, &put);
+        }
         let mut all = BytesMut::new();
         for part in parts {
-            let at = Place { object: to.clone(), location: part.kept.location.clone() };
+            let at = Place { object: upload.object.clone(), location: part.kept.location.clone() };
             all.extend_from_slice(&self.held().find(&at, Some(&part.kept.binding))?.bytes);
         }
         Ok(self.stage(all.freeze(), &put))
@@ -371,4 +484,10 @@ mod tests {
     use super::*;
 
     crate::backend::conformance::passes_conformance!((Arc::new(Memory::new()), ()));
+
+    mod naming {
+        use super::*;
+
+        crate::backend::conformance::passes_naming_conformance!((Arc::new(Memory::naming()), ()));
+    }
 }

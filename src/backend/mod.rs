@@ -42,7 +42,9 @@ impl Place {
 /// Bytes that a store accepted and made durable: where they are now, and how the store names them.
 ///
 /// A store that stages (fs, memory) answers [`Location::Staged`]; [`Backend::publish`] brings them to the plain name, or
-/// to a name of their own where the caller makes [`Location::OwnStaged`] of it.
+/// to a name of their own where the caller makes [`Location::OwnStaged`] of it. A store that does not answers
+/// [`Location::Moving`]: the bytes have a name of their own already, where a version stays; others are brought to the plain
+/// name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub location: Location,
@@ -52,12 +54,25 @@ pub struct Kept {
 }
 
 /// What is known before the first byte of a put.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PutOptions {
+    /// The write: unique for ever. A store that does not stage names the bytes after it.
+    pub write: WriteId,
     /// Bytes to come, where the client said: lets a store reserve room and refuse early.
     pub size: Option<u64>,
     /// Milliseconds since 1970 to show as the bytes' modification time.
     pub modified_ms: u64,
+}
+
+#[cfg(test)]
+impl PutOptions {
+    /// A write that is unlike any other of this process, and of another one with some luck.
+    pub fn any() -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        let incarnation = crate::model::Incarnation(std::process::id());
+        Self { write: WriteId::new(incarnation, 0, WRITES.fetch_add(1, Ordering::Relaxed)), size: None, modified_ms: 0 }
+    }
 }
 
 /// What to read.
@@ -104,6 +119,16 @@ pub struct FoundOwn {
 pub struct KeptPart {
     pub number: u16,
     pub kept: Kept,
+}
+
+/// An unfinished multipart upload, as a store knows it.
+#[derive(Clone, Debug)]
+pub struct StoreUpload {
+    pub object: ObjectId,
+    /// What its parts become: a store that does not stage names the whole after it.
+    pub write: WriteId,
+    /// What [`Backend::start_upload`] answered.
+    pub token: String,
 }
 
 /// What [`Backend::publish`] saw.
@@ -166,30 +191,42 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Brings staged bytes to their name. Repeating it is harmless.
     ///
     /// `from` is where they are staged, `binding` theirs. From [`Location::Staged`] they go to the plain name and replace
-    /// what is there; from [`Location::OwnStaged`] to [`Location::Own`], where other bytes are [`Error::Changed`].
+    /// what is there; from [`Location::OwnStaged`] to [`Location::Own`], where other bytes are [`Error::Changed`]. From
+    /// [`Location::Moving`] they are copied to the plain name, with the same binding.
     async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published>;
 
     /// Removes what is at `at`, if it still has the binding `only`. Nothing there is success.
     ///
-    /// At [`Location::Staged`] what was published stays; at [`Location::OwnStaged`] it goes too, since nobody else's bytes
-    /// ever have that name.
+    /// At [`Location::Staged`] and [`Location::Moving`] what was published stays; at [`Location::OwnStaged`] it goes too, since
+    /// nobody else's bytes ever have that name.
     async fn delete(&self, at: &Place, only: &Binding) -> Result<()>;
 
     /// Returns once every publish and delete at `moved` that was answered before this call survives a crash. A staged place
     /// means the name that its bytes are on their way to.
     async fn harden(&self, moved: &[Place]) -> Result<()>;
 
-    /// Gives up staged bytes, or the staging file of published and hardened ones.
-    async fn release(&self, staged: Location);
+    /// Gives up staged bytes, or the staging file of published and hardened ones. Anything else that is at `staged` stays.
+    async fn release(&self, staged: &Place);
 
     /// Everything staged that `keep` does not name is given up. Called once, before the first request.
     async fn recover(&self, keep: &[Location]) -> Result<()>;
 
-    /// Stores one part of a multipart upload, durably.
-    async fn put_part(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept>;
+    /// Begins a multipart upload. Answers what the store calls it: nothing, where it keeps parts like any staged bytes.
+    async fn start_upload(&self, _to: &ObjectId, _write: WriteId) -> Result<String> {
+        Ok(String::new())
+    }
 
-    /// Stages the concatenation of `parts`, which stay until [`Backend::release`].
-    async fn assemble(&self, to: &ObjectId, parts: &[KeptPart], put: PutOptions) -> Result<Kept>;
+    /// Stores one part of a multipart upload, durably. At [`Location::Part`] it takes the place of one of the same number.
+    async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept>;
+
+    /// Stages the concatenation of `parts`, which stay until [`Backend::release`]; those at [`Location::Part`] end with it,
+    /// and repeating it finds what it made.
+    async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], put: PutOptions) -> Result<Kept>;
+
+    /// Gives up what is at [`Location::Part`] in an upload, and what was assembled of it. None there is success.
+    async fn end_upload(&self, _upload: &StoreUpload) -> Result<()> {
+        Ok(())
+    }
 
     /// Everything at plain names in a bucket after the key `after`, in the byte order of keys.
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>>;

@@ -308,9 +308,8 @@ fn take(known: &mut Known, object: &ObjectId, record: Record, commit: Commit) ->
         commit = commit.delete::<Graves>(&(object.clone(), slot));
     }
     commit = commit.put_unit(object, &record);
-    if let (Some(from), State::Present) = (record.location.staged(), record.state) {
-        let (object, binding) = (object.clone(), record.binding.clone());
-        commit = commit.put::<Settle>(&record.write, &Settling::Publish { object, slot, from, binding, over: None });
+    if let (Some(settling), State::Present) = (Settling::publishing(object, &record, None), record.state) {
+        commit = commit.put::<Settle>(&record.write, &settling);
     }
     known.record = Some(record);
     (commit, true)

@@ -84,6 +84,10 @@ pub enum Location {
     Native(String),
     /// fs: still in a staging file, on its way to its own name.
     OwnStaged(StagingFile, WriteId),
+    /// A store without staging files: under a unique name, on its way to the plain name.
+    Moving(WriteId),
+    /// A part that the store keeps inside an unfinished multipart upload of its own.
+    Part,
 }
 
 impl Location {
@@ -91,19 +95,20 @@ impl Location {
     pub fn staged(&self) -> Option<StagingFile> {
         match self {
             Self::Staged(file) | Self::OwnStaged(file, _) => Some(*file),
-            Self::Plain | Self::Own(_) | Self::Native(_) => None,
+            Self::Plain | Self::Own(_) | Self::Native(_) | Self::Moving(_) | Self::Part => None,
         }
     }
 
     /// Whether the bytes are on their way to their name.
     pub fn is_staged(&self) -> bool {
-        self.staged().is_some()
+        matches!(self, Self::Staged(_) | Self::OwnStaged(..) | Self::Moving(_))
     }
 
     /// The same bytes as those of this unit: a version's come to a name of their own.
     pub fn of_slot(self, slot: Slot, write: WriteId) -> Self {
         match (self, slot) {
             (Self::Staged(file), Slot::Version(_)) => Self::OwnStaged(file, write),
+            (Self::Moving(own), Slot::Version(_)) => Self::Own(own),
             (location, _) => location,
         }
     }
@@ -111,7 +116,7 @@ impl Location {
     /// Where the bytes are once they have come to their name.
     pub fn settled(&self) -> Self {
         match self {
-            Self::Staged(_) => Self::Plain,
+            Self::Staged(_) | Self::Moving(_) => Self::Plain,
             Self::OwnStaged(_, write) => Self::Own(*write),
             settled => settled.clone(),
         }
@@ -139,6 +144,6 @@ pub enum Binding {
         size: u64,
         mtime_ns: i128,
     },
-    /// The ETag or generation that the store gave.
+    /// What the store calls them: a mark that came with them, or its ETag or generation.
     Tag(String),
 }

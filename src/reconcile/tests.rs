@@ -163,7 +163,7 @@ fn a_bucket_of_which_something_was_lost_is_compared_by_itself_and_then_no_longer
 
 async fn bytes_behind_the_back(site: &Site, key: &str) {
     let (object, backend) = (object(key), site.backend());
-    let kept = backend.put(&object, Body::from(Bytes::from_static(b"whose?")), PutOptions::default()).await.unwrap();
+    let kept = backend.put(&object, Body::from(Bytes::from_static(b"whose?")), PutOptions::any()).await.unwrap();
     let place = Place { object, location: kept.location };
     assert_eq!(backend.publish(&place, &kept.binding).await.unwrap(), Published::Done);
 }

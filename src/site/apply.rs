@@ -183,14 +183,15 @@ impl Site {
 
     /// Brings a replica's bytes to the store. What is not what the other site says it is leaves nothing behind.
     pub(super) async fn stage_replica(&self, object: &ObjectId, live: &LiveReplica, body: Body) -> Result<Kept> {
-        let put = PutOptions { size: Some(live.identity.size), modified_ms: live.vector.data.ms() };
+        let (write, modified_ms) = (self.inner.writes.next(), live.vector.data.ms());
+        let put = PutOptions { write, size: Some(live.identity.size), modified_ms };
         let (body, receipt) = digest::verified(Upload { body, claims: Claims::default() });
         let kept = self.inner.backend.put(object, body, put).await?;
         let digests = receipt.take()?;
         if same_bytes(live, &digests) || planted!(BytesUnchecked) {
             return Ok(kept);
         }
-        self.inner.backend.release(kept.location).await;
+        self.release(object, &kept.location).await;
         self.inner.counters.rotten.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let reason = format!("the bytes of {object} that came are not those of its record");
         Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) })
@@ -208,7 +209,7 @@ impl Site {
             // Nothing names the bytes yet, whatever the error.
             Err(err) => {
                 if let Some(unused) = staged {
-                    self.inner.backend.release(unused.location).await;
+                    self.release(object, &unused.location).await;
                 }
                 return Err(err);
             }
@@ -216,7 +217,7 @@ impl Site {
         let outcome = self.commit_replica((object, slot), replica, &mut staged, between).await;
         // Where the outcome of the commit is unknown the bytes stay, and the next start finds out.
         if let Some(unused) = staged.filter(|_| !matches!(outcome, Err(Error::Internal(_)))) {
-            self.inner.backend.release(unused.location).await;
+            self.release(object, &unused.location).await;
         }
         outcome
     }

@@ -96,15 +96,16 @@ impl Site {
         }
         let place = Place { object: from.clone(), location: record.location.clone() };
         let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
-        let put = PutOptions { size: Some(record.identity.size), modified_ms: self.inner.clock.wall_ms() };
+        let (write, modified_ms) = (self.inner.writes.next(), self.inner.clock.wall_ms());
+        let put = PutOptions { write, size: Some(record.identity.size), modified_ms };
         let kept = self.inner.backend.copy(&place, get, to, put).await.map_err(without_bucket)?;
-        let copy = Tentative { site: self.clone(), kept: Some(kept) };
+        let copy = Tentative { site: self.clone(), to: to.clone(), kept: Some(kept) };
         let is_sound = self.is_sound(to, copy.kept(), record.identity.crc64).await;
         let kept = copy.keep();
         if matches!(is_sound, Ok(true)) {
             return Ok(Some(kept));
         }
-        self.inner.backend.release(kept.location).await;
+        self.release(to, &kept.location).await;
         is_sound.map(|_| None)
     }
 
@@ -149,6 +150,7 @@ impl Site {
 /// Staged bytes that a client who goes away in the middle must not leave behind.
 struct Tentative {
     site: Site,
+    to: ObjectId,
     kept: Option<Kept>,
 }
 
@@ -165,8 +167,8 @@ impl Tentative {
 impl Drop for Tentative {
     fn drop(&mut self) {
         if let Some(kept) = self.kept.take() {
-            let site = self.site.clone();
-            tokio::spawn(async move { site.inner.backend.release(kept.location).await });
+            let (site, to) = (self.site.clone(), self.to.clone());
+            tokio::spawn(async move { site.release(&to, &kept.location).await });
         }
     }
 }

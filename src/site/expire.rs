@@ -105,6 +105,7 @@ mod tests {
             checksum: None,
             registers: Default::default(),
             versioned: false,
+            token: String::new(),
         }
     }
 

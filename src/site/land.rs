@@ -9,7 +9,8 @@ use super::types::{WriteConditions, Written};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::backend::{Kept, KeptPart, Place, Published};
 use crate::model::{
-    Bucket, Event, Identity, ObjectId, PartEntry, Parts, Record, Registers, Slot, Stamp, State, Unit, Vector, Versioning, WriteId,
+    Bucket, Event, Identity, Location, ObjectId, PartEntry, Parts, Record, Registers, Slot, Stamp, State, Unit, Vector,
+    Versioning, WriteId,
 };
 use crate::status::tables::{Buckets, Graves, Objects, PartMaps, Settle, Settling, UploadParts, Uploads};
 use crate::status::{Commit, CommitError, Stored, tables};
@@ -91,18 +92,25 @@ impl Site {
         };
         self.publish(&landing.object, &record).await;
         for part in landing.completes.iter().flat_map(|completes| &completes.stored) {
-            self.inner.backend.release(part.kept.location.clone()).await;
+            self.release(&landing.object, &part.kept.location).await;
         }
         tracing::debug!(stamp = %record.vector.data, object = %landing.object, "written");
         Ok(self.written(&record))
     }
 
     /// Staged bytes of a write that certainly did not happen go back. Where the outcome is unknown they stay: the commit
-    /// may be durable, and the next start finds out.
+    /// may be durable, and the next start finds out. So does what was assembled of parts that are no more: the Complete may
+    /// be tried again.
     async fn give_up(&self, landing: &Landing, err: &Error) {
-        if !matches!(err, Error::Internal(_)) {
-            self.inner.backend.release(landing.kept.location.clone()).await;
+        let is_all_there_is = landing.completes.is_some() && matches!(landing.kept.location, Location::Moving(_));
+        if !matches!(err, Error::Internal(_)) && !is_all_there_is {
+            self.release(&landing.object, &landing.kept.location).await;
         }
+    }
+
+    /// Gives up staged bytes that nothing names.
+    pub(super) async fn release(&self, object: &ObjectId, staged: &Location) {
+        self.inner.backend.release(&Place { object: object.clone(), location: staged.clone() }).await;
     }
 
     async fn commit_landing(&self, landing: &Landing, write: WriteId) -> Result<Record> {
@@ -170,18 +178,29 @@ impl Site {
         if row.map(|row| row.revision) == Some(completes.row.revision) { Ok(()) } else { Err(Error::NoSuchUpload) }
     }
 
-    /// Brings staged bytes to their name. A failure leaves the object readable where it is, and the settler tries on.
+    /// Brings staged bytes to their name. A failure leaves the object readable where it is, and the settler tries on. Bytes that
+    /// have a name of their own leave it later: moving them takes a store as long as it takes.
     pub(super) async fn publish(&self, object: &ObjectId, record: &Record) {
-        let Some(from) = record.location.staged() else { return };
+        if !record.location.is_staged() {
+            return;
+        }
+        let done = match record.location {
+            Location::Moving(_) => false,
+            _ => self.publish_now(object, record).await,
+        };
+        let (write, place) = (record.write, Place { object: object.clone(), location: record.location.settled() });
+        let staged = Some(record.location.clone());
+        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), staged, done });
+    }
+
+    async fn publish_now(&self, object: &ObjectId, record: &Record) -> bool {
         let published = self.publish_staged(object, &record.location, &record.binding).await;
         match &published {
             Ok(Published::Done) => {}
             Ok(Published::Gone) => tracing::error!(stamp = %record.vector.data, %object, "its staged bytes are gone"),
             Err(reason) => tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its name yet"),
         }
-        let (write, place) = (record.write, Place { object: object.clone(), location: record.location.settled() });
-        let done = matches!(published, Ok(Published::Done));
-        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), staged: Some(from), done });
+        matches!(published, Ok(Published::Done))
     }
 
     pub(super) fn written(&self, record: &Record) -> Written {
@@ -258,10 +277,9 @@ pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -
     let Replacing { record, part_map, current } = new;
     let slot = record.slot();
     let mut commit = commit.put_unit(object, record);
-    if let Some(from) = record.location.staged() {
-        let over = current.filter(|current| current.has_bytes()).map(|current| current.binding.clone());
-        let (object, binding) = (object.clone(), record.binding.clone());
-        commit = commit.put::<Settle>(&record.write, &Settling::Publish { object, slot, from, binding, over });
+    let over = current.filter(|current| current.has_bytes()).map(|current| current.binding.clone());
+    if let Some(settling) = Settling::publishing(object, record, over) {
+        commit = commit.put::<Settle>(&record.write, &settling);
     }
     if current.is_none() {
         commit = commit.delete::<Graves>(&(object.clone(), slot));

@@ -5,7 +5,7 @@ use super::digest::Digests;
 use super::error::{Error, Result};
 use super::types::{Claims, EtagCondition, PartInfo, PartSource, ReadConditions, Selection, StartUpload, Upload, UploadInfo};
 use super::{CONFLICTS_MAX, Site, precondition};
-use crate::backend::{self, Kept};
+use crate::backend::{self, Kept, StoreUpload};
 use crate::model::{ChecksumAlgorithm, ObjectId, PART_NUMBER_MAX, WriteId, is_part_number};
 use crate::status::tables::{self, Buckets, UploadPart, UploadParts, UploadState, Uploads};
 use crate::status::{Commit, CommitError, Stored};
@@ -19,6 +19,7 @@ pub(super) type UploadKey = (ObjectId, WriteId);
 impl Site {
     /// Starts a multipart upload.
     pub async fn start_upload(&self, object: &ObjectId, start: StartUpload) -> Result<UploadInfo> {
+        self.bucket_row(&object.bucket).await?;
         let key = (object.clone(), self.inner.writes.next());
         let row = tables::Upload {
             state: UploadState::Open,
@@ -30,17 +31,42 @@ impl Site {
             checksum: start.checksum,
             registers: start.description.registers,
             versioned: false,
+            token: String::new(),
         };
+        let site = self.clone();
+        self.unstoppable(async move { site.start_upload_as(&key, row).await }).await
+    }
+
+    /// The store begins first: what its upload has no row for is given up.
+    async fn start_upload_as(&self, key: &UploadKey, row: tables::Upload) -> Result<UploadInfo> {
+        let token = self.inner.backend.start_upload(&key.0, key.1).await?;
+        let row = tables::Upload { token, ..row };
+        let started = self.commit_upload(key, &row).await;
+        if started.is_err() {
+            self.end_upload(key, &row).await;
+        }
+        started
+    }
+
+    async fn commit_upload(&self, key: &UploadKey, row: &tables::Upload) -> Result<UploadInfo> {
+        let bucket = &key.0.bucket;
         for _ in 0..CONFLICTS_MAX {
-            let bucket = self.bucket_row(&object.bucket).await?;
-            let commit = Commit::new().expect::<Buckets>(&object.bucket, Some(bucket.revision)).put::<Uploads>(&key, &row);
+            let of_bucket = self.bucket_row(bucket).await?;
+            let commit = Commit::new().expect::<Buckets>(bucket, Some(of_bucket.revision)).put::<Uploads>(key, row);
             match self.inner.status.commit(commit).await {
-                Ok(_) => return Ok(upload_info(&key, &row)),
-                Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
+                Ok(_) => return Ok(upload_info(key, row)),
+                Err(CommitError::Conflict) => self.count_conflict(bucket),
                 Err(err) => return Err(err.into()),
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// What the store has of an upload that is no more.
+    async fn end_upload(&self, key: &UploadKey, row: &tables::Upload) {
+        if let Err(err) = self.inner.backend.end_upload(&store_upload(key, row)).await {
+            tracing::warn!(object = %key.0, upload = %key.1, error = %err, "the store may still hold parts of an upload that ended");
+        }
     }
 
     /// Stores a part, in place of one that was sent under the same number before.
@@ -50,7 +76,7 @@ impl Site {
         let algorithm = part_checksum(&mut upload, &row.row)?;
         let options = self.put_options(&upload.body);
         let (body, receipt) = super::digest::verified(upload);
-        let kept = match self.inner.backend.put_part(object, body, options).await {
+        let kept = match self.inner.backend.put_part(&store_upload(&key, &row.row), number, body, options).await {
             Ok(kept) => kept,
             Err(backend::Error::Body(backend::BodyError::Refused)) => {
                 return Err(receipt.take().err().unwrap_or(Error::BodyRefused));
@@ -115,8 +141,9 @@ impl Site {
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
                     for (_, part) in parts {
-                        self.inner.backend.release(part.row.location).await;
+                        self.release(&key.0, &part.row.location).await;
                     }
+                    self.end_upload(key, &row.row).await;
                     return Ok(());
                 }
                 Err(CommitError::Conflict) => self.count_conflict(&key.0.bucket),
@@ -145,13 +172,13 @@ impl Site {
         match outcome {
             Ok(replaced) => {
                 if let Some(replaced) = replaced {
-                    self.inner.backend.release(replaced.row.location).await;
+                    self.release(&key.0, &replaced.row.location).await;
                 }
                 Ok(part_info(number, &part))
             }
             Err(err) => {
                 if !matches!(err, Error::Internal(_)) {
-                    self.inner.backend.release(part.location).await;
+                    self.release(&key.0, &part.location).await;
                 }
                 Err(err)
             }
@@ -191,6 +218,11 @@ impl Site {
             UploadState::Done { .. } => Err(Error::NoSuchUpload),
         }
     }
+}
+
+/// An upload as the store knows it.
+pub(super) fn store_upload(key: &UploadKey, row: &tables::Upload) -> StoreUpload {
+    StoreUpload { object: key.0.clone(), write: key.1, token: row.token.clone() }
 }
 
 /// Upload ids are opaque to clients; anything that is not one of ours names no upload.

@@ -62,7 +62,7 @@ impl Site {
     }
 
     pub(super) fn put_options(&self, body: &Body) -> PutOptions {
-        PutOptions { size: body.size, modified_ms: self.inner.clock.wall_ms() }
+        PutOptions { write: self.inner.writes.next(), size: body.size, modified_ms: self.inner.clock.wall_ms() }
     }
 }
 

@@ -53,9 +53,7 @@ impl Site {
     async fn staged_locations(&self) -> Result<Vec<Location>> {
         let mut keep = Vec::new();
         self.each_row::<Settle>(|_, row| {
-            if let Settling::Publish { from, .. } = row {
-                keep.push(Location::Staged(*from));
-            }
+            keep.extend(row.staged());
         })
         .await?;
         self.each_row::<UploadParts>(|_, part| keep.push(part.location.clone())).await?;
@@ -113,14 +111,16 @@ impl Site {
 
 fn unsettled(write: WriteId, row: &Settling) -> Unsettled {
     let place = |object: &ObjectId, location: Location| Place { object: object.clone(), location };
-    let (place, slot, staged) = match row {
+    let staged = row.staged();
+    let (place, slot) = match row {
         Settling::Publish { object, slot, from, .. } => {
             let location = Location::Staged(*from).of_slot(*slot, write).settled();
-            (place(object, location), *slot, Some(*from))
+            (place(object, location), *slot)
         }
+        Settling::Move { object, slot, .. } => (place(object, Location::Plain), *slot),
         // Nothing of a record depends on it.
-        Settling::Remove { object, location, .. } => (place(object, location.clone()), Slot::Null, None),
-        Settling::Prepared { object, slot, record } => (place(object, record.location.clone()), *slot, None),
+        Settling::Remove { object, location, .. } => (place(object, location.clone()), Slot::Null),
+        Settling::Prepared { object, slot, record } => (place(object, record.location.clone()), *slot),
     };
     Unsettled { write, place, slot, staged, done: false }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{self, Place, Published};
-use crate::model::{Binding, Location, ObjectId, Record, Slot, StagingFile, State, WriteId};
+use crate::model::{Binding, Location, ObjectId, Record, Slot, State, WriteId};
 use crate::status::tables::{Settle, Settling};
 use crate::status::{Commit, CommitError};
 use crate::tasks::{Step, Worker};
@@ -23,7 +23,7 @@ use crate::tasks::{Step, Worker};
 const STEP_ROWS_MAX: usize = 16_384;
 /// Redo rows dropped with one commit. A write of one of their keys that comes first makes all of them start again.
 const CLOSED_TOGETHER: usize = 32;
-/// Such commits under way at once.
+/// Such commits, and steps at the store, under way at once.
 const SIDE_BY_SIDE: usize = 16;
 /// How long work gathers before a step: a directory is synced once for all of it, and what was replaced meanwhile needs no
 /// record of its own any more.
@@ -38,8 +38,8 @@ pub(super) struct Unsettled {
     /// Where the bytes are to be, or were.
     pub place: Place,
     pub slot: Slot,
-    /// The staging file that is free once the row is dropped.
-    pub staged: Option<StagingFile>,
+    /// Where the bytes were staged: free once the row is dropped.
+    pub staged: Option<Location>,
     /// Whether the step that the row would redo was made; all that is left is to make it durable.
     pub done: bool,
 }
@@ -121,7 +121,7 @@ impl Site {
     /// Does again what a redo row says, under the key lock. Repeating it is harmless.
     pub(super) async fn redo(&self, write: WriteId, settling: &Settling) -> Result<(), String> {
         match settling {
-            Settling::Publish { object, slot, binding, over, .. } => {
+            Settling::Publish { object, slot, binding, over, .. } | Settling::Move { object, slot, binding, over, .. } => {
                 let _key = self.inner.keys.lock(object).await;
                 let unit = self.inner.status.unit(object, *slot).await.map_err(|err| err.to_string())?;
                 match (unit, over) {
@@ -220,8 +220,10 @@ impl SettleWorker {
             }
             match self.site.inner.status.commit(commit).await {
                 Ok(_) => {
-                    for staging in some.iter().filter_map(|one| one.staged) {
-                        self.site.inner.backend.release(Location::Staged(staging)).await;
+                    for one in some {
+                        if let Some(staged) = &one.staged {
+                            self.site.release(&one.place.object, staged).await;
+                        }
                     }
                     return Ok(());
                 }
@@ -249,12 +251,25 @@ impl SettleWorker {
         self.settle(batch).await
     }
 
-    /// Settles what it can; the rest is stuck, and the first reason is told.
-    async fn settle(&self, mut batch: Vec<Unsettled>) -> Result<(), String> {
+    /// Makes what is not made yet, some of it at a time. Answers the first reason why something could not be.
+    async fn make_all(&self, batch: Vec<Unsettled>) -> (Vec<Unsettled>, Option<String>) {
+        let (mut batch, to_make): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.done);
+        let made = stream::iter(to_make).map(|mut one| async move {
+            let outcome = self.make(&mut one).await;
+            (one, outcome)
+        });
+        let mut made = made.buffer_unordered(SIDE_BY_SIDE);
         let mut failure = None;
-        for one in batch.iter_mut().filter(|one| !one.done) {
-            failure = failure.or(self.make(one).await.err().map(|reason| format!("{}: {reason}", one.place.object)));
+        while let Some((one, outcome)) = made.next().await {
+            failure = failure.or(outcome.err().map(|reason| format!("{}: {reason}", one.place.object)));
+            batch.push(one);
         }
+        (batch, failure)
+    }
+
+    /// Settles what it can; the rest is stuck, and the first reason is told.
+    async fn settle(&self, batch: Vec<Unsettled>) -> Result<(), String> {
+        let (mut batch, mut failure) = self.make_all(batch).await;
         failure = failure.or(self.harden(&mut batch).await.err());
         let (done, stuck): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.done);
         stuck.into_iter().for_each(|one| self.settler().0.stuck.push(one));

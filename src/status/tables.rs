@@ -29,8 +29,9 @@ pub trait Table: Send + Sync + 'static {
     const INDEX: usize;
     /// Version of the row's encoding. A reader knows its predecessors and refuses what is newer.
     const VERSION: u8 = 1;
-    /// Bytes by which a row of version 1 is shorter: fields were added at its end, whose defaults are zeros.
-    const ADDED_BYTES: usize = 0;
+    /// Bytes by which a row of version 1 is shorter, of version 2 and so on: fields were added at its end, whose defaults are
+    /// zeros.
+    const ADDED_BYTES: &[usize] = &[];
 
     fn encode(row: &Self::Row) -> Vec<u8> {
         postcard::to_stdvec(row).expect("rows hold only values that postcard can write")
@@ -40,8 +41,12 @@ pub trait Table: Send + Sync + 'static {
         let unreadable = |reason: String| ReadError::Row { table: Self::NAME, reason };
         let read = match version {
             version if version == Self::VERSION => postcard::from_bytes(payload),
-            1 => postcard::from_bytes(&[payload, &vec![0; Self::ADDED_BYTES]].concat()),
-            other => return Err(unreadable(format!("its encoding has version {other}, this program knows {}", Self::VERSION))),
+            older => match older.checked_sub(1).and_then(|at| Self::ADDED_BYTES.get(usize::from(at))) {
+                Some(added) => postcard::from_bytes(&[payload, &vec![0; *added]].concat()),
+                None => {
+                    return Err(unreadable(format!("its encoding has version {older}, this program knows {}", Self::VERSION)));
+                }
+            },
         };
         read.map_err(|err| unreadable(err.to_string()))
     }
@@ -82,17 +87,17 @@ tables! {
     /// is the engine finds out in each commit: see `Commit::put_unit`.
     Objects = 0 "objects": ObjectId => Record {
         const VERSION: u8 = 2;
-        const ADDED_BYTES: usize = RECORD_ADDED_BYTES;
+        const ADDED_BYTES: &[usize] = &[RECORD_ADDED_BYTES];
     };
     /// Every other live unit, newest first: noncurrent versions and delete markers.
     Versions = 1 "versions": (ObjectId, Slot) => Record {
         const VERSION: u8 = 2;
-        const ADDED_BYTES: usize = RECORD_ADDED_BYTES;
+        const ADDED_BYTES: &[usize] = &[RECORD_ADDED_BYTES];
     };
     /// Units that were deleted. No listing scans these.
     Graves = 2 "graves": (ObjectId, Slot) => Grave {
         const VERSION: u8 = 2;
-        const ADDED_BYTES: usize = 1;
+        const ADDED_BYTES: &[usize] = &[1];
     };
     /// Chunks of part maps; a chunk's number ends the key.
     PartMaps = 3 "partmaps": (ObjectId, (Slot, u16)) => Vec<PartEntry>;
@@ -120,8 +125,8 @@ tables! {
     Received = 14 "received": (SiteNumber, Incarnation) => Seq;
     /// Multipart uploads.
     Uploads = 15 "uploads": (ObjectId, WriteId) => Upload {
-        const VERSION: u8 = 2;
-        const ADDED_BYTES: usize = REGISTERS_BYTES + 1;
+        const VERSION: u8 = 3;
+        const ADDED_BYTES: &[usize] = &[REGISTERS_BYTES + 2, 1];
     };
     /// Parts of multipart uploads.
     UploadParts = 16 "parts": (WriteId, u16) => UploadPart;
@@ -172,6 +177,29 @@ pub enum Settling {
     Remove { object: ObjectId, location: Location, binding: Binding },
     /// The full final record of a write whose outcome at an in-place store may be unknown.
     Prepared { object: ObjectId, slot: Slot, record: Box<Record> },
+    /// The same as `Publish` for bytes that have a name of their own, which is given back.
+    Move { object: ObjectId, slot: Slot, from: WriteId, binding: Binding, over: Option<Binding> },
+}
+
+impl Settling {
+    /// What brings the bytes of a record to their name; `None` where they are at it.
+    pub fn publishing(object: &ObjectId, record: &Record, over: Option<Binding>) -> Option<Self> {
+        let (object, slot, binding) = (object.clone(), record.slot(), record.binding.clone());
+        match record.location {
+            Location::Staged(from) | Location::OwnStaged(from, _) => Some(Self::Publish { object, slot, from, binding, over }),
+            Location::Moving(from) => Some(Self::Move { object, slot, from, binding, over }),
+            Location::Plain | Location::Own(_) | Location::Native(_) | Location::Part => None,
+        }
+    }
+
+    /// Where the bytes are, or were, before they came to their name.
+    pub fn staged(&self) -> Option<Location> {
+        match self {
+            Self::Publish { from, .. } => Some(Location::Staged(*from)),
+            Self::Move { from, .. } => Some(Location::Moving(*from)),
+            Self::Remove { .. } | Self::Prepared { .. } => None,
+        }
+    }
 }
 
 /// Digest of a range of keys.
@@ -208,6 +236,8 @@ pub struct Upload {
     pub registers: Registers,
     /// Whether the object that was made of it is a version of its own.
     pub versioned: bool,
+    /// What the store calls it.
+    pub token: String,
 }
 
 /// Where an upload stands.

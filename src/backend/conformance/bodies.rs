@@ -2,15 +2,15 @@
 
 use futures::stream;
 
-use super::{Store, expecting, in_chunks, keys, object, pattern, plain, publish, read, with_bucket, write};
-use crate::backend::{Body, BodyError, Error, GetOptions, KeptPart, Published, PutOptions};
+use super::{Store, at, expecting, in_chunks, keys, object, pattern, plain, publish, read, with_bucket, write};
+use crate::backend::{Body, BodyError, Error, GetOptions, KeptPart, Published, PutOptions, StoreUpload};
 
 pub(crate) async fn a_body_comes_back_as_it_was(store: Store) {
     let store = with_bucket(store).await;
     for (n, size) in [0, 1, 4_096, 65_535, 65_536, 65_537, 300_000, 3 << 20].into_iter().enumerate() {
         for chunk in [size.max(1), 10_000] {
             let bytes = pattern(n as u64, size);
-            let options = PutOptions { size: (chunk == 10_000).then_some(size as u64), modified_ms: 7 };
+            let options = PutOptions { size: (chunk == 10_000).then_some(size as u64), modified_ms: 7, ..PutOptions::any() };
             let kept = store.put(&object("a"), in_chunks(&bytes, chunk), options).await.unwrap();
             assert_eq!(kept.size, size as u64);
             assert_eq!(publish(&store, "a", &kept).await.unwrap(), Published::Done);
@@ -29,7 +29,7 @@ pub(crate) async fn a_body_that_fails_stores_nothing(store: Store) {
     for size in [10, 70_000, 2 << 20] {
         let bytes = pattern(2, size);
         let chunks = [Ok(bytes), Err(BodyError::Refused)];
-        let put = store.put(&object("a"), Body::new(None, stream::iter(chunks)), PutOptions::default()).await;
+        let put = store.put(&object("a"), Body::new(None, stream::iter(chunks)), PutOptions::any()).await;
         assert!(matches!(put, Err(Error::Body(BodyError::Refused))), "{put:?}");
     }
     assert_eq!(read(&store, &plain("a"), expecting(&old.binding)).await.unwrap(), pattern(1, 100));
@@ -39,7 +39,7 @@ pub(crate) async fn a_body_that_fails_stores_nothing(store: Store) {
 pub(crate) async fn a_body_of_another_length_than_announced_stores_nothing(store: Store) {
     let store = with_bucket(store).await;
     for announced in [9, 11, 3 << 20] {
-        let options = PutOptions { size: Some(announced), modified_ms: 0 };
+        let options = PutOptions { size: Some(announced), modified_ms: 0, ..PutOptions::any() };
         let put = store.put(&object("a"), in_chunks(&pattern(1, 10), 10), options).await;
         assert!(matches!(put, Err(Error::Body(BodyError::Truncated(_)))), "{announced}: {put:?}");
     }
@@ -77,7 +77,7 @@ pub(crate) async fn other_bytes_than_expected_are_refused(store: Store) {
 pub(crate) async fn the_modification_time_is_the_writers(store: Store) {
     let store = with_bucket(store).await;
     for modified_ms in [0, 999, 1_790_000_123_456] {
-        let options = PutOptions { size: None, modified_ms };
+        let options = PutOptions { size: None, modified_ms, ..PutOptions::any() };
         let kept = store.put(&object("a"), Body::from(pattern(1, 10)), options).await.unwrap();
         publish(&store, "a", &kept).await.unwrap();
         assert_eq!(store.head(&plain("a")).await.unwrap().modified_ms, modified_ms);
@@ -92,7 +92,7 @@ pub(crate) async fn two_writes_of_the_same_bytes_are_told_apart(store: Store) {
         assert!(!bindings.contains(&kept.binding), "{:?}", kept.binding);
         bindings.push(kept.binding);
         store.harden(&[plain("a")]).await.unwrap();
-        store.release(kept.location).await;
+        store.release(&at("a", kept.location)).await;
     }
 }
 
@@ -104,25 +104,35 @@ pub(crate) async fn a_copy_is_bound_to_its_source(store: Store) {
         let source = write(&store, "a", &bytes).await;
         for range in [None, Some(10..size / 2)] {
             let get = GetOptions { range: range.clone(), expect: Some(source.binding.clone()) };
-            let kept = store.copy(&plain("a"), get, &object("b"), PutOptions { size: None, modified_ms: 5 }).await.unwrap();
+            let kept = store
+                .copy(&plain("a"), get, &object("b"), PutOptions { size: None, modified_ms: 5, ..PutOptions::any() })
+                .await
+                .unwrap();
             publish(&store, "b", &kept).await.unwrap();
             let want = range.map_or(bytes.clone(), |range| bytes.slice(range.start as usize..range.end as usize));
             assert_eq!(kept.size, want.len() as u64);
             assert!(read(&store, &plain("b"), expecting(&kept.binding)).await.unwrap() == want);
             assert_eq!(store.head(&plain("b")).await.unwrap().modified_ms, 5);
         }
-        let stale = store.copy(&plain("a"), expecting(&old.binding), &object("b"), PutOptions::default()).await;
+        let stale = store.copy(&plain("a"), expecting(&old.binding), &object("b"), PutOptions::any()).await;
         assert!(matches!(stale, Err(Error::Changed)), "{stale:?}");
         assert!(read(&store, &plain("a"), expecting(&source.binding)).await.unwrap() == bytes);
     }
 }
 
-async fn put_parts(store: &Store, key: &str, sizes: &[usize]) -> (Vec<KeptPart>, Vec<u8>) {
+async fn start(store: &Store, key: &str) -> StoreUpload {
+    let (object, write) = (object(key), PutOptions::any().write);
+    let token = store.start_upload(&object, write).await.unwrap();
+    StoreUpload { object, write, token }
+}
+
+async fn put_parts(store: &Store, upload: &StoreUpload, sizes: &[usize]) -> (Vec<KeptPart>, Vec<u8>) {
     let (mut parts, mut whole) = (Vec::new(), Vec::new());
     for (n, size) in sizes.iter().enumerate() {
         let bytes = pattern(n as u64, *size);
-        let kept = store.put_part(&object(key), Body::from(bytes.clone()), PutOptions::default()).await.unwrap();
-        parts.push(KeptPart { number: n as u16 + 1, kept });
+        let number = n as u16 + 1;
+        let kept = store.put_part(upload, number, Body::from(bytes.clone()), PutOptions::any()).await.unwrap();
+        parts.push(KeptPart { number, kept });
         whole.extend_from_slice(&bytes);
     }
     (parts, whole)
@@ -131,15 +141,17 @@ async fn put_parts(store: &Store, key: &str, sizes: &[usize]) -> (Vec<KeptPart>,
 pub(crate) async fn parts_become_one_body(store: Store) {
     let store = with_bucket(store).await;
     for sizes in [vec![0], vec![10], vec![100_000, 70_000, 5], vec![1 << 20, 0, 1 << 20]] {
-        let (parts, whole) = put_parts(&store, "a", &sizes).await;
+        let upload = start(&store, "a").await;
+        let (parts, whole) = put_parts(&store, &upload, &sizes).await;
         for _ in 0..2 {
-            let kept = store.assemble(&object("a"), &parts, PutOptions { size: None, modified_ms: 3 }).await.unwrap();
+            let put = PutOptions { modified_ms: 3, ..PutOptions::any() };
+            let kept = store.assemble(&upload, &parts, put).await.unwrap();
             assert_eq!(kept.size, whole.len() as u64);
             publish(&store, "a", &kept).await.unwrap();
             assert!(read(&store, &plain("a"), expecting(&kept.binding)).await.unwrap() == whole);
         }
         for part in parts {
-            store.release(part.kept.location).await;
+            store.release(&at("a", part.kept.location)).await;
         }
     }
     assert_eq!(keys(&store).await, ["a"]);
@@ -147,8 +159,9 @@ pub(crate) async fn parts_become_one_body(store: Store) {
 
 pub(crate) async fn a_part_that_changed_stops_the_assembly(store: Store) {
     let store = with_bucket(store).await;
-    let (mut parts, _) = put_parts(&store, "a", &[10, 10]).await;
-    parts[0].kept.location = parts[1].kept.location.clone();
-    let assembled = store.assemble(&object("a"), &parts, PutOptions::default()).await;
+    let upload = start(&store, "a").await;
+    let (mut parts, _) = put_parts(&store, &upload, &[10, 10]).await;
+    parts[0].kept.binding = parts[1].kept.binding.clone();
+    let assembled = store.assemble(&upload, &parts, PutOptions::any()).await;
     assert!(matches!(assembled, Err(Error::Changed | Error::NotFound)), "{assembled:?}");
 }

@@ -74,9 +74,9 @@ pub(crate) async fn a_delete_removes_only_what_it_names(store: Store) {
 pub(crate) async fn what_is_released_can_be_written_again(store: Store) {
     let store = with_bucket(store).await;
     let kept = stage(&store, "a", &pattern(1, 10)).await;
-    store.release(kept.location.clone()).await;
-    store.release(kept.location.clone()).await;
-    store.release(Location::Staged(StagingFile(u64::MAX))).await;
+    store.release(&at("a", kept.location.clone())).await;
+    store.release(&at("a", kept.location.clone())).await;
+    store.release(&at("a", Location::Staged(StagingFile(u64::MAX)))).await;
     let again: Vec<_> = futures::future::join_all((0..50).map(|n| {
         let store = store.clone();
         async move { write(&store, &format!("k{n:02}"), &pattern(n, 30)).await }

@@ -2,7 +2,7 @@
 
 use futures::stream::{StreamExt, TryStreamExt};
 
-use super::{Store, bucket, expecting, keys, pattern, plain, publish, read, stage, with_bucket, write};
+use super::{Store, at, bucket, expecting, keys, pattern, plain, publish, read, stage, with_bucket, write};
 use crate::backend::{Error, Found, GetOptions, Published};
 use crate::model::{BucketName, Key};
 
@@ -134,7 +134,7 @@ pub(crate) async fn any_legal_key_round_trips(store: Store) {
         let moved: Vec<_> = order.iter().map(|key| plain(key)).collect();
         store.harden(&moved).await.unwrap();
         for (key, kept) in order.iter().zip(held) {
-            store.release(kept.location).await;
+            store.release(&at(key, kept.location)).await;
             store.delete(&plain(key), &kept.binding).await.unwrap();
             assert!(matches!(store.head(&plain(key)).await, Err(Error::NotFound)), "{key:?}");
         }

@@ -4,7 +4,7 @@ use futures::stream::{StreamExt, TryStreamExt};
 
 use super::names::odd_keys;
 use super::{Store, at, bucket, expecting, keys, object, pattern, plain, read, stage, with_bucket, write};
-use crate::backend::{Error, FoundOwn, GetOptions, Kept, Place, Published, PutOptions, Result};
+use crate::backend::{Body, Error, FoundOwn, GetOptions, Kept, Place, Published, PutOptions, Result};
 use crate::model::{Binding, Incarnation, Key, Location, WriteId};
 
 fn write_id(n: u64) -> WriteId {
@@ -20,7 +20,9 @@ struct Version {
 
 impl Version {
     async fn staged(store: &Store, key: &str, n: u64) -> Self {
-        Self { key: key.to_owned(), n, kept: stage(store, key, &pattern(n, 20 + n as usize)).await }
+        let put = PutOptions { write: write_id(n), ..PutOptions::any() };
+        let kept = store.put(&object(key), Body::from(pattern(n, 20 + n as usize)), put).await.unwrap();
+        Self { key: key.to_owned(), n, kept }
     }
 
     async fn published(store: &Store, key: &str, n: u64) -> Self {
@@ -30,8 +32,11 @@ impl Version {
     }
 
     fn on_its_way(&self) -> Place {
-        let file = self.kept.location.staged().expect("this store stages");
-        at(&self.key, Location::OwnStaged(file, write_id(self.n)))
+        let location = match self.kept.location {
+            Location::Moving(write) => Location::Own(write),
+            ref staged => Location::OwnStaged(staged.staged().expect("this store stages"), write_id(self.n)),
+        };
+        at(&self.key, location)
     }
 
     fn own(&self) -> Place {
@@ -39,7 +44,14 @@ impl Version {
     }
 
     async fn publish(&self, store: &Store) -> Result<Published> {
-        store.publish(&self.on_its_way(), &self.kept.binding).await
+        match self.on_its_way() {
+            from if from.location.is_staged() => store.publish(&from, &self.kept.binding).await,
+            own => match store.head(&own).await {
+                Ok(_) => Ok(Published::Done),
+                Err(Error::NotFound) => Ok(Published::Gone),
+                Err(err) => Err(err),
+            },
+        }
     }
 
     async fn delete(&self, store: &Store) {
@@ -105,7 +117,7 @@ pub(crate) async fn publishing_to_an_own_name_again_changes_nothing(store: Store
         version.is_there(&store).await;
     }
     store.harden(&[version.on_its_way()]).await.unwrap();
-    store.release(version.on_its_way().location).await;
+    store.release(&version.on_its_way()).await;
     assert_eq!(version.publish(&store).await.unwrap(), Published::Done);
     version.delete(&store).await;
     assert_eq!(version.publish(&store).await.unwrap(), Published::Gone);
@@ -186,11 +198,11 @@ pub(crate) async fn a_copy_of_an_own_name_is_bound_to_it(store: Store) {
     let store = with_bucket(store).await;
     let (one, two) = (Version::published(&store, "a", 1).await, Version::staged(&store, "a", 2).await);
     for (place, version) in [(one.own(), &one), (one.on_its_way(), &one), (two.on_its_way(), &two)] {
-        let copy = store.copy(&place, expecting(&version.kept.binding), &object("b"), PutOptions::default()).await.unwrap();
+        let copy = store.copy(&place, expecting(&version.kept.binding), &object("b"), PutOptions::any()).await.unwrap();
         let bytes = read(&store, &at("b", copy.location), expecting(&copy.binding)).await.unwrap();
         assert_eq!(bytes, pattern(version.n, 20 + version.n as usize));
     }
-    let other = store.copy(&one.own(), expecting(&two.kept.binding), &object("b"), PutOptions::default()).await;
+    let other = store.copy(&one.own(), expecting(&two.kept.binding), &object("b"), PutOptions::any()).await;
     assert!(matches!(other, Err(Error::Changed)), "{other:?}");
 }
 
@@ -227,7 +239,7 @@ pub(crate) async fn any_legal_key_has_own_names(store: Store) {
         let moved: Vec<_> = versions.iter().map(Version::on_its_way).collect();
         store.harden(&moved).await.unwrap();
         for version in &versions {
-            store.release(version.on_its_way().location).await;
+            store.release(&version.on_its_way()).await;
             version.delete(&store).await;
             version.is_gone(&store).await;
         }
@@ -329,7 +341,7 @@ pub(crate) async fn a_bucket_never_goes_under_own_names(store: Store) {
             }
             other => panic!("{other:?}"),
         }
-        store.release(version.on_its_way().location).await;
+        store.release(&version.on_its_way()).await;
         version.delete(&store).await;
         store.delete_bucket(&bucket()).await.unwrap();
     }
@@ -365,8 +377,8 @@ pub(crate) async fn own_names_do_not_disturb_each_other(store: Store) {
                 version.is_gone(&store).await;
                 store.delete(&plain(key), &plain_one.binding).await.unwrap();
                 store.harden(&[plain(key), version.own()]).await.unwrap();
-                store.release(version.on_its_way().location).await;
-                store.release(plain_one.location).await;
+                store.release(&version.on_its_way()).await;
+                store.release(&at(key, plain_one.location)).await;
             }
         })
     });

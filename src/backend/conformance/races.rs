@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use super::{Store, bucket, expecting, keys, pattern, plain, publish, read, stage, with_bucket, write};
+use super::{Store, at, bucket, expecting, keys, pattern, plain, publish, read, stage, with_bucket, write};
 use crate::backend::{Error, Published};
 
 pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
@@ -24,7 +24,7 @@ pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
         assert_eq!(keys(&store).await, ["k/k"]);
         store.harden(&[plain("k/k")]).await.unwrap();
         for (kept, _) in written {
-            store.release(kept.location).await;
+            store.release(&at("k/k", kept.location)).await;
         }
     }
 }
@@ -44,7 +44,7 @@ pub(crate) async fn headers_always_belong_to_the_body(store: Store) {
         written.lock().unwrap().insert(format!("{:?}", kept.binding), (n, size));
         assert_eq!(publish(&store, "a", &kept).await.unwrap(), Published::Done);
         store.harden(&[plain("a")]).await.unwrap();
-        store.release(kept.location).await;
+        store.release(&at("a", kept.location)).await;
         tokio::task::yield_now().await;
     }
     done.store(true, SeqCst);
@@ -86,7 +86,7 @@ pub(crate) async fn neighbours_do_not_disturb_each_other(store: Store) {
                 let gone = store.head(&plain(key)).await;
                 assert!(matches!(gone, Err(Error::NotFound)), "{key}: {gone:?}");
                 store.harden(&[plain(key)]).await.unwrap();
-                store.release(kept.location).await;
+                store.release(&at(key, kept.location)).await;
             }
         })
     });

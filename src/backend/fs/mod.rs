@@ -61,7 +61,7 @@ use self::probe::Nature;
 use self::room::Room;
 use super::{
     Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result,
+    Result, StoreUpload,
 };
 #[cfg(test)]
 use crate::model::StagingFile;
@@ -302,8 +302,8 @@ impl Backend for Fs {
     }
 
     /// To be called only once no row names `staged` any more: its file is then written again by another put.
-    async fn release(&self, staged: Location) {
-        if let Some(file) = staged.staged() {
+    async fn release(&self, staged: &Place) {
+        if let Some(file) = staged.location.staged() {
             self.core.pool.release(file);
             self.core.tend_inline().await;
         }
@@ -320,12 +320,12 @@ impl Backend for Fs {
         Ok(())
     }
 
-    async fn put_part(&self, _to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
+    async fn put_part(&self, _upload: &StoreUpload, _number: u16, body: Body, put: PutOptions) -> Result<Kept> {
         put::put(&self.core, body, put).await
     }
 
-    async fn assemble(&self, to: &ObjectId, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
-        copy::assemble(&self.core, to, parts, put).await
+    async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
+        copy::assemble(&self.core, &upload.object, parts, put).await
     }
 
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {

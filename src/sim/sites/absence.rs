@@ -196,7 +196,8 @@ impl Pair {
         self.store.delete(&place, &found.binding).await.unwrap();
         if let Some(bytes) = by {
             let body = Body::from(Bytes::from_static(bytes.as_bytes()));
-            let kept = self.store.put(&object, body, PutOptions { size: None, modified_ms: 0 }).await.unwrap();
+            let kept =
+                self.store.put(&object, body, PutOptions { size: None, modified_ms: 0, ..PutOptions::any() }).await.unwrap();
             let staged = Place { object, location: kept.location };
             self.store.publish(&staged, &kept.binding).await.unwrap();
         }

@@ -10,7 +10,7 @@ use super::life::{Life, StoreFault};
 use crate::backend::memory::Memory;
 use crate::backend::{
     Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result,
+    Result, StoreUpload,
 };
 use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
 use crate::status::redb::Pace;
@@ -85,7 +85,7 @@ impl Backend for Gate {
         self.change(self.store.harden(moved)).await
     }
 
-    async fn release(&self, staged: Location) {
+    async fn release(&self, staged: &Place) {
         self.life.step().await;
         self.store.release(staged).await;
     }
@@ -95,12 +95,20 @@ impl Backend for Gate {
         self.store.recover(keep).await
     }
 
-    async fn put_part(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
-        self.change(self.store.put_part(to, body, put)).await
+    async fn start_upload(&self, to: &ObjectId, write: WriteId) -> Result<String> {
+        self.change(self.store.start_upload(to, write)).await
     }
 
-    async fn assemble(&self, to: &ObjectId, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
-        self.change(self.store.assemble(to, parts, put)).await
+    async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
+        self.change(self.store.put_part(upload, number, body, put)).await
+    }
+
+    async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
+        self.change(self.store.assemble(upload, parts, put)).await
+    }
+
+    async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {
+        self.change(self.store.end_upload(upload)).await
     }
 
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {

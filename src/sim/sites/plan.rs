@@ -215,7 +215,7 @@ impl Plan {
         let buckets_change = chance.u8(..4) == 0;
         let bus = [None, None, Some(0), Some(100), Some(400)][chance.usize(..5)];
         let (conflicts, cached_rows_max) = (chance.u8(..4) > 0, [0, 1_000][chance.usize(..2)]);
-        let settings = Settings { seed, sites, conflicts, cached_rows_max, bus };
+        let settings = Settings { seed, sites, conflicts, cached_rows_max, bus, naming: naming(seed) };
         let weather = weather(&mut chance);
         let gaits = (0..sites).map(|_| gait(&mut chance)).collect();
         let frail = SiteNumber(chance.u16(1..=sites));
@@ -225,6 +225,12 @@ impl Plan {
         let acts = draw.acts();
         Self { settings, weather, gaits, acts }
     }
+}
+
+/// In every other history some of the stores are of that kind. Drawn apart, so that the rest of a history stays what it was.
+fn naming(seed: u64) -> u16 {
+    let mut chance = fastrand::Rng::with_seed(seed ^ 0x0B1E);
+    if chance.bool() { chance.u16(..) } else { 0 }
 }
 
 fn weather(chance: &mut fastrand::Rng) -> Weather {

@@ -29,7 +29,7 @@ pub(super) const KEY: u8 = 0;
 const SOON: Duration = Duration::from_secs(5);
 
 pub(super) fn plan(sites: u16, acts: Vec<(u64, Act)>) -> Plan {
-    let settings = Settings { seed: 1, sites, conflicts: false, cached_rows_max: 1_000, bus: None };
+    let settings = Settings { seed: 1, sites, conflicts: false, cached_rows_max: 1_000, bus: None, naming: 0 };
     Plan { settings, weather: Weather::default(), gaits: vec![Gait::default(); usize::from(sites)], acts }
 }
 

@@ -179,7 +179,7 @@ fn what_was_wanted_while_nobody_answered_is_fetched_as_soon_as_somebody_does() {
 #[test]
 fn bytes_that_rotted_are_fetched_again_whatever_the_commit_meets() {
     run(async {
-        let settings = Settings { seed: 7, sites: 2, conflicts: true, cached_rows_max: 1_000, bus: None };
+        let settings = Settings { seed: 7, sites: 2, conflicts: true, cached_rows_max: 1_000, bus: None, naming: 0 };
         let mut world = World::of(settings).await;
         let one = with_bucket(world.site(1).clone()).await;
         let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();

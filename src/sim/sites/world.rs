@@ -15,7 +15,7 @@ use super::network::Network;
 use super::plan::Rot;
 use super::watch::Watch;
 use crate::backend::memory::Memory;
-use crate::backend::{Backend, Body, Place, PutOptions};
+use crate::backend::{Backend, Place};
 use crate::clock::{Clock, WallClock};
 use crate::events;
 use crate::model::{AHEAD_MS_MAX, Location, ObjectId, Record, SiteId, SiteNumber, Slot, Unit};
@@ -62,6 +62,15 @@ pub struct Settings {
     pub cached_rows_max: usize,
     /// Whether a bus carries what is told, and how many of its messages go wrong, in a thousand.
     pub bus: Option<u16>,
+    /// Whose stores give bytes a name of their own at once: a bit for each site, from the lowest.
+    pub naming: u16,
+}
+
+impl Settings {
+    fn store(&self, site: SiteNumber) -> Arc<Memory> {
+        let names = self.naming >> (site.0 - 1) & 1 == 1;
+        Arc::new(if names { Memory::naming() } else { Memory::new() })
+    }
 }
 
 /// Every site, all of them neighbours.
@@ -76,14 +85,14 @@ pub struct World {
 impl World {
     /// `count` sites that run and replicate everything to each other; nothing goes wrong by itself.
     pub async fn new(count: u16) -> Self {
-        Self::of(Settings { seed: 0, sites: count, conflicts: false, cached_rows_max: 1_000, bus: None }).await
+        Self::of(Settings { seed: 0, sites: count, conflicts: false, cached_rows_max: 1_000, bus: None, naming: 0 }).await
     }
 
     pub async fn of(settings: Settings) -> Self {
         let watch = Arc::new(Watch::default());
         let machine = |number| {
             let id = SiteId { name: format!("site-{number}"), number: SiteNumber(number) };
-            let store = Arc::new(Memory::new());
+            let store = settings.store(id.number);
             watch.store(id.number, store.clone());
             let (disk, clock) = (Forgetful::new(Power::on()), Arc::new(SimClock::new()));
             Machine {
@@ -233,10 +242,10 @@ impl World {
     /// Kills a site and takes everything it had.
     pub fn wipe(&mut self, number: SiteNumber) {
         self.kill(number);
+        let store = self.settings.store(number);
         let machine = self.machine(number);
         (machine.made, machine.copy, machine.has_lost) = (Instant::now(), None, true);
-        (machine.store, machine.disk) = (Arc::new(Memory::new()), Forgetful::new(Power::on()));
-        let store = machine.store.clone();
+        (machine.store, machine.disk) = (store.clone(), Forgetful::new(Power::on()));
         self.watch.lost(number, store);
     }
 
@@ -256,16 +265,7 @@ impl World {
         let spoiled = match how {
             Rot::Silent => store.spoil(&place).is_some(),
             Rot::Gone => self.watch.look(store.delete(&place, &found.binding)).is_ok(),
-            Rot::Replaced => self.watch.look(async {
-                let put = PutOptions { size: None, modified_ms: found.modified_ms };
-                let kept = store.put(object, Body::from(Bytes::from_static(b"not this")), put).await.expect("it has room");
-                store.delete(&place, &found.binding).await.expect("it was there");
-                let location = match place.location {
-                    Location::Own(write) => kept.location.of_slot(slot, write),
-                    _ => kept.location,
-                };
-                store.publish(&Place { location, ..place }, &kept.binding).await.is_ok()
-            }),
+            Rot::Replaced => store.displace(&place, Bytes::from_static(b"not this")),
         };
         if spoiled {
             self.watch.rotted(number, object, found.binding);

@@ -22,7 +22,7 @@ const WRITTEN_MS: u64 = 1_500_000_000_000;
 /// Puts a file into the store as others do, who know nothing of the site.
 async fn file(store: &Memory, object: &ObjectId, bytes: impl Into<bytes::Bytes>) {
     store.create_bucket(&object.bucket).await.unwrap();
-    let put = PutOptions { size: None, modified_ms: WRITTEN_MS };
+    let put = PutOptions { size: None, modified_ms: WRITTEN_MS, ..PutOptions::any() };
     let kept = store.put(object, Body::from(bytes.into()), put).await.unwrap();
     let from = Place { object: object.clone(), location: kept.location };
     store.publish(&from, &kept.binding).await.unwrap();
@@ -411,7 +411,7 @@ async fn a_file_dropped_into_a_versioned_bucket_becomes_its_newest() {
     site.change_bucket(&object("-").bucket, enable).await.unwrap();
     let version = put(&site, "a", "mine").await;
     let store = site.backend().clone();
-    let kept = store.put(&object("a"), Body::from(bytes::Bytes::from_static(b"hello")), PutOptions::default()).await.unwrap();
+    let kept = store.put(&object("a"), Body::from(bytes::Bytes::from_static(b"hello")), PutOptions::any()).await.unwrap();
     store.publish(&Place { object: object("a"), location: kept.location }, &kept.binding).await.unwrap();
     assert_eq!(site.take_newcomer(&object("a")).await.unwrap(), Newcomer::Taken);
     assert_eq!(get(&site, "a").await.unwrap(), "hello");

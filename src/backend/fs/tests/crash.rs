@@ -117,7 +117,7 @@ impl Site {
             Step::Copy(from, to) => {
                 let Some(row) = self.rows.objects.get(&(from.to_owned(), None)).cloned() else { return Ok(()) };
                 let get = GetOptions { range: None, expect: Some(row.binding) };
-                let kept = self.fs.copy(&row.place, get, &object(to), PutOptions::default()).await?;
+                let kept = self.fs.copy(&row.place, get, &object(to), PutOptions::any()).await?;
                 self.install(Place { object: object(to), location: kept.location }, kept.binding, row.bytes).await
             }
             Step::Delete(key) => self.delete((key.to_owned(), None)).await,
@@ -156,7 +156,7 @@ impl Site {
             }
         }
         for location in done.iter().filter_map(Settling::staged) {
-            self.fs.release(location).await;
+            self.fs.release(&Place { object: object("a"), location }).await;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ async fn overwrite(fs: &Fs, size: usize) -> Result<Kept> {
     let kept = stage(fs, "d/a", &vec![7; size]).await?;
     publish(fs, "d/a", &kept).await?;
     fs.harden(&[plain("d/a")]).await?;
-    fs.release(kept.location.clone()).await;
+    fs.release(&staged(&kept)).await;
     Ok(kept)
 }
 
@@ -105,7 +105,7 @@ async fn fill(fs: &Fs, shim: &Shim, size: Option<u64>, bytes: u64) -> u64 {
     for n in 0.. {
         let chunk = chunk.clone();
         let chunks = futures::stream::iter((0..bytes / 65_536).map(move |_| Ok(chunk.clone())));
-        match fs.put(&object(&n.to_string()), Body::new(size, chunks), PutOptions::default()).await {
+        match fs.put(&object(&n.to_string()), Body::new(size, chunks), PutOptions::any()).await {
             Ok(_) => {}
             Err(Error::Full(_)) => break,
             Err(err) => panic!("{err}"),
@@ -131,7 +131,7 @@ async fn a_copy_leaves_room_for_the_status_store() {
     resize(&fs, &shim, 9 * MIB);
     let copy = async || {
         let get = GetOptions { range: None, expect: Some(source.binding.clone()) };
-        fs.copy(&plain("source"), get, &object("copy"), PutOptions::default()).await
+        fs.copy(&plain("source"), get, &object("copy"), PutOptions::any()).await
     };
     for _ in 0..6 {
         copy().await.unwrap();
@@ -158,7 +158,7 @@ async fn room_that_could_not_be_had_whole_is_given_back_at_once() {
     assert!(fs.core.pool.ready() > 0);
     shim.fail_call(shim.calls() + 1, Errno::NOSPC);
     let large = Body::from(Bytes::from(vec![1; 2 * MIB as usize]));
-    let refused = fs.put(&object("a"), large, PutOptions::default()).await;
+    let refused = fs.put(&object("a"), large, PutOptions::any()).await;
     assert!(matches!(refused, Err(Error::Full(_))));
     assert_eq!(shim.root().volume().unwrap().free_bytes, free);
 }
@@ -175,10 +175,10 @@ async fn a_full_disk_says_so_and_takes_writes_again_when_there_is_room() {
     fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
     let old = write(&fs, "a", b"old").await;
     let size = 8 << 20;
-    let stored = fs.put(&object("a"), Body::from(Bytes::from(vec![1; size])), PutOptions::default()).await;
+    let stored = fs.put(&object("a"), Body::from(Bytes::from(vec![1; size])), PutOptions::any()).await;
     assert!(matches!(stored, Err(Error::Full(_))), "{stored:?}");
     let unknown = Body::new(None, futures::stream::iter((0..128).map(|_| Ok(Bytes::from(vec![1; 65_536])))));
-    let stored = fs.put(&object("a"), unknown, PutOptions::default()).await;
+    let stored = fs.put(&object("a"), unknown, PutOptions::any()).await;
     assert!(matches!(stored, Err(Error::Full(_))), "{stored:?}");
     assert_eq!(read(&fs, &plain("a"), Some(&old.binding)).await.unwrap(), b"old");
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;

@@ -64,8 +64,12 @@ fn plain(key: &str) -> Place {
     Place { object: object(key), location: Location::Plain }
 }
 
+fn staged(kept: &Kept) -> Place {
+    Place { object: object("a"), location: kept.location.clone() }
+}
+
 async fn stage(fs: &Fs, key: &str, bytes: &[u8]) -> Result<Kept> {
-    fs.put(&object(key), Body::from(Bytes::copy_from_slice(bytes)), PutOptions::default()).await
+    fs.put(&object(key), Body::from(Bytes::copy_from_slice(bytes)), PutOptions::any()).await
 }
 
 async fn publish(fs: &Fs, key: &str, kept: &Kept) -> Result<Published> {

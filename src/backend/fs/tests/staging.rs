@@ -32,7 +32,7 @@ async fn a_displaced_file_is_written_again_once_it_is_hardened_and_released() {
         let kept = write(&fs, "a", &[n; 100]).await;
         inodes.insert(inode(&kept));
         fs.harden(&[plain("a")]).await.unwrap();
-        fs.release(kept.location).await;
+        fs.release(&staged(&kept)).await;
         tend(&fs);
     }
     assert!(inodes.len() < 20, "{} files for 100 writes", inodes.len());
@@ -43,7 +43,7 @@ async fn a_displaced_file_is_let_alone_until_its_move_is_durable() {
     let (fs, dir) = with_bucket(Limits::TINY).await;
     let old = write(&fs, "a", b"old").await;
     let new = write(&fs, "a", b"new").await;
-    fs.release(new.location.clone()).await;
+    fs.release(&staged(&new)).await;
     for n in 0..30 {
         tend(&fs);
         let kept = write(&fs, &format!("k{n}"), b"other").await;
@@ -78,7 +78,7 @@ async fn a_file_with_another_name_or_another_mode_or_of_somebody_else_is_not_wri
         }
         let new = write(&fs, key, b"new").await;
         fs.harden(&[plain(key)]).await.unwrap();
-        fs.release(new.location).await;
+        fs.release(&staged(&new)).await;
         for n in 0..30 {
             tend(&fs);
             assert_ne!(inode(&write(&fs, &format!("{key}-{n}"), b"x").await), old);
@@ -96,7 +96,7 @@ async fn a_put_that_nobody_waits_for_any_more_gives_its_file_back() {
         let chunks =
             futures::stream::iter((0..sent).map(|_| Ok(Bytes::from(vec![1; 600_000])))).chain(futures::stream::pending());
         let to = object("a");
-        let put = fs.put(&to, Body::new(None, chunks), PutOptions::default());
+        let put = fs.put(&to, Body::new(None, chunks), PutOptions::any());
         assert!(tokio::time::timeout(Duration::from_millis(200), put).await.is_err());
         tokio::time::sleep(Duration::from_millis(100)).await;
         tend(&fs);
@@ -117,7 +117,7 @@ fn allocated(dir: &std::path::Path) -> u64 {
 /// An upload that announces much and sends nothing, until the client hangs up.
 async fn hang_up_after_announcing(fs: &Fs, size: u64) {
     let to = object("a");
-    let put = fs.put(&to, Body::new(Some(size), futures::stream::pending()), PutOptions::default());
+    let put = fs.put(&to, Body::new(Some(size), futures::stream::pending()), PutOptions::any());
     assert!(tokio::time::timeout(Duration::from_millis(100), put).await.is_err());
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
@@ -223,6 +223,6 @@ async fn with_durability_os_everything_works_but_nothing_is_synced() {
     fs.create_bucket(&BucketName::new("bucket").unwrap()).await.unwrap();
     let kept = write(&fs, "a/b", b"bytes").await;
     fs.harden(&[plain("a/b")]).await.unwrap();
-    fs.release(kept.location).await;
+    fs.release(&staged(&kept)).await;
     assert_eq!(read(&fs, &plain("a/b"), Some(&kept.binding)).await.unwrap(), b"bytes");
 }

@@ -220,25 +220,26 @@ async fn the_archive_hears_of_rows_that_move() {
     assert_eq!(heard(&status), [], "nothing moved");
 }
 
-/// A row as the first version of its table wrote it: without what was added since, which is all zeros by default.
-fn of_version_1<T: Table>(row: &T::Row) -> Vec<u8> {
+/// A row as an earlier version of its table wrote it: without what was added since, which is all zeros by default.
+fn of_version<T: Table>(version: u8, row: &T::Row) -> Vec<u8> {
+    assert_eq!(T::ADDED_BYTES.len(), usize::from(T::VERSION) - 1, "{}", T::NAME);
     let mut payload = T::encode(row);
-    let added = payload.split_off(payload.len() - T::ADDED_BYTES);
-    assert!(T::VERSION == 2 && T::ADDED_BYTES > 0 && added.iter().all(|byte| *byte == 0), "{}: {added:?}", T::NAME);
-    Header { version: 1, revision: Revision(1), seq: Seq(0) }.row(&payload, &mut Vec::new()).to_vec()
+    let added = payload.split_off(payload.len() - T::ADDED_BYTES[usize::from(version) - 1]);
+    assert!(!added.is_empty() && added.iter().all(|byte| *byte == 0), "{}: {added:?}", T::NAME);
+    Header { version, revision: Revision(1), seq: Seq(0) }.row(&payload, &mut Vec::new()).to_vec()
 }
 
 #[test]
-fn rows_of_the_first_encoding_are_read_with_what_was_added_at_its_default() {
+fn rows_of_earlier_encodings_are_read_with_what_was_added_at_its_default() {
     let id = object("a");
     let of_present = record(7);
     let of_wanted = Record { state: State::Wanted, binding: Binding::None, base: Some(stamp(3)), ..record(8) };
     for record in [of_present, of_wanted] {
-        assert_eq!(decode::<Objects>(&of_version_1::<Objects>(&record)).unwrap().row, record);
-        assert_eq!(decode::<Versions>(&of_version_1::<Versions>(&record)).unwrap().row, record);
+        assert_eq!(decode::<Objects>(&of_version::<Objects>(1, &record)).unwrap().row, record);
+        assert_eq!(decode::<Versions>(&of_version::<Versions>(1, &record)).unwrap().row, record);
     }
     let grave = Grave { stamp: stamp(3), base: Some(stamp(2)), told: None, purged: None };
-    assert_eq!(decode::<Graves>(&of_version_1::<Graves>(&grave)).unwrap().row, grave);
+    assert_eq!(decode::<Graves>(&of_version::<Graves>(1, &grave)).unwrap().row, grave);
     let upload = Upload {
         state: UploadState::Completing { list: [7; 32], write: WriteId::new(Incarnation(1), 1, 1) },
         initiated_ms: 5,
@@ -249,8 +250,11 @@ fn rows_of_the_first_encoding_are_read_with_what_was_added_at_its_default() {
         checksum: None,
         registers: Default::default(),
         versioned: false,
+        token: String::new(),
     };
-    assert_eq!(decode::<Uploads>(&of_version_1::<Uploads>(&upload)).unwrap().row, upload);
+    for version in [1, 2] {
+        assert_eq!(decode::<Uploads>(&of_version::<Uploads>(version, &upload)).unwrap().row, upload);
+    }
 }
 
 #[tokio::test]
@@ -263,8 +267,8 @@ async fn a_unit_of_an_old_store_moves_like_any_other() {
     let db = ::redb::Database::create(options.path.as_ref().unwrap()).unwrap();
     let txn = db.begin_write().unwrap();
     let rows = [
-        (Objects::INDEX, id.to_bytes(), of_version_1::<Objects>(&record(1))),
-        (Graves::INDEX, (gone.clone(), Slot::Null).to_bytes(), of_version_1::<Graves>(&grave)),
+        (Objects::INDEX, id.to_bytes(), of_version::<Objects>(1, &record(1))),
+        (Graves::INDEX, (gone.clone(), Slot::Null).to_bytes(), of_version::<Graves>(1, &grave)),
     ];
     for (table, key, row) in &rows {
         txn.open_table(definition(*table)).unwrap().insert(&**key, &**row).unwrap();
