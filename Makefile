@@ -11,6 +11,8 @@ FAULTS      ?= $(if $(filter chaos,$(MAKECMDGOALS)),60,10)
 SIM_FLAGS   := $(FLAGS) --profile sim --lib -- --ignored --nocapture
 # The first seed of `make sim` and `make faults`.
 FROM        ?= 1
+# Rules of `make faults`, by commas: `make faults ONLY=PurgeBeatsHold,MarkerUntold`.
+ONLY        ?=
 # Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
 ARGS        ?=
 
@@ -44,8 +46,8 @@ unit: ## cargo test
 sim: ## N histories of several sites from the seed FROM on, every promise checked; a failure prints the seed that replays it
 	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_N=$(N) $(CARGO) test $(SIM_FLAGS) histories_by_the_seed
 
-faults: ## how many such histories it takes to find each rule that tests switch off
-	ANYBUCKET_SIM_FROM=$(FROM) $(CARGO) test $(SIM_FLAGS) every_planted_fault
+faults: ## how many such histories it takes to find each rule that tests switch off, or those that ONLY names
+	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_ONLY=$(ONLY) $(CARGO) test $(SIM_FLAGS) every_planted_fault
 
 crashes: ## every crash, failing call and hang-up of the scripted histories, not a sample: some 20 minutes
 	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 --skip sim::sites sim:: s3::tests::model

@@ -14,7 +14,7 @@ use super::Exit;
 use super::client::{AdminArgs, Client, block_on, say, say_json};
 use super::text::{Keys, Target, target};
 use crate::admin::{Begun, Runs, Stopped, Watched};
-use crate::config::Sources;
+use crate::config::{Period, Sources};
 use crate::model::BucketName;
 use crate::reconcile::{Ask, Line, Progress, RunState};
 
@@ -36,6 +36,9 @@ pub struct Options {
     /// Read all bytes here and hash them
     #[arg(long)]
     deep: bool,
+    /// Remove bytes that nothing names if they are older; 0s where nothing writes to the site
+    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
+    orphans_older: Duration,
     /// Write each difference as a line of JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -51,6 +54,14 @@ pub struct Options {
 struct Scope {
     bucket: BucketName,
     prefix: String,
+}
+
+/// An age may be nothing, unlike the periods of settings.
+fn age(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => Period::of(text).map(|period| period.0).ok_or_else(|| "allowed: an age such as 30m or 24h, or 0".to_owned()),
+    }
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -131,7 +142,8 @@ impl Options {
     fn ask(&self) -> Ask {
         let (bucket, prefix) = self.scope.clone().map(|scope| (scope.bucket, scope.prefix)).unzip();
         let prefix = prefix.unwrap_or_default();
-        Ask { bucket, prefix, with: self.with.clone(), dry_run: self.dry_run, deep: self.deep }
+        let orphans_older_ms = u64::try_from(self.orphans_older.as_millis()).ok();
+        Ask { bucket, prefix, with: self.with.clone(), dry_run: self.dry_run, deep: self.deep, orphans_older_ms }
     }
 
     /// Says how it ended, to people; machines have read it.

@@ -107,7 +107,14 @@ impl Setting for Period {
     const ALLOWED: &'static str = "a length of time, such as \"500ms\", \"10s\", \"5m\", \"24h\" or \"7d\"";
 
     fn read(value: &Value) -> Option<Self> {
-        let (count, unit) = number_and_unit(value.as_str()?)?;
+        Self::of(value.as_str()?)
+    }
+}
+
+impl Period {
+    /// What people write, such as `24h`; `None` is no period.
+    pub fn of(text: &str) -> Option<Self> {
+        let (count, unit) = number_and_unit(text)?;
         let unit_ms = PERIOD_UNITS.iter().find(|(name, _)| *name == unit)?.1;
         let millis = count.checked_mul(unit_ms).filter(|millis| (1..=PERIOD_MS_MAX).contains(millis))?;
         Some(Self(Duration::from_millis(millis)))

@@ -104,6 +104,14 @@ impl Location {
         matches!(self, Self::Staged(_) | Self::OwnStaged(..) | Self::Moving(_))
     }
 
+    /// The name of their own that the bytes have, or are on their way to or from.
+    pub fn own_name(&self) -> Option<WriteId> {
+        match self {
+            Self::Own(write) | Self::OwnStaged(_, write) | Self::Moving(write) => Some(*write),
+            Self::Plain | Self::Staged(_) | Self::Native(_) | Self::Part => None,
+        }
+    }
+
     /// The same bytes as those of this unit: a version's come to a name of their own.
     pub fn of_slot(self, slot: Slot, write: WriteId) -> Self {
         match (self, slot) {

@@ -43,6 +43,11 @@ impl WriteId {
         Self(bytes)
     }
 
+    /// Whether it was drawn by this process start of a site's life.
+    pub fn is_of(self, incarnation: Incarnation, start: u32) -> bool {
+        self.0[..7] == Self::new(incarnation, start, 0).0[..7]
+    }
+
     pub fn to_bytes(self) -> [u8; 12] {
         self.0
     }

@@ -12,6 +12,7 @@ mod diff;
 mod digest;
 mod inward;
 mod kept;
+mod orphans;
 mod outward;
 mod pair;
 mod report;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::buckets::{Only, buckets};
 use super::inward::Inward;
+use super::orphans::Orphans;
 use super::outward::{AGAIN_MAX, FENCE_MS, Manner, Next, Outward, Stretch};
 use super::pair::Ways;
 use super::report::Report;
@@ -29,6 +30,8 @@ pub struct Ask {
     pub dry_run: bool,
     /// Read all bytes here and hash them.
     pub deep: bool,
+    /// How old bytes are that nothing names and that go, milliseconds; none is a day.
+    pub orphans_older_ms: Option<u64>,
 }
 
 /// Why a run runs.
@@ -44,6 +47,9 @@ pub enum Cause {
     /// It was due.
     Schedule,
 }
+
+/// How old bytes are at the least before nothing naming them makes them garbage, unless somebody says otherwise.
+const ORPHANS_OLDER_MS: u64 = 24 * 3_600_000;
 
 /// What a walk over the store may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +70,7 @@ pub(super) enum Party {
 pub(super) struct Run {
     pub cause: Cause,
     pub dry_run: bool,
+    orphans_older_ms: u64,
     pub report: Report,
     /// What a person named; a run that meets nothing of it proves nothing.
     named: Option<Named>,
@@ -87,6 +94,7 @@ struct Named {
 enum Walk {
     Outward(Box<Outward>),
     Inward(Box<Inward>),
+    Orphans(Box<Orphans>),
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +120,11 @@ enum Task {
         over: Stretch,
         deep: bool,
     },
+    /// What the store holds and nothing names.
+    Orphans {
+        bucket: BucketName,
+        prefix: String,
+    },
 }
 
 /// A key in a bucket: what is before was compared.
@@ -125,7 +138,7 @@ impl Task {
     fn party(&self) -> Party {
         match self {
             Self::Buckets { with, .. } | Self::Outward { with, .. } => Party::Site(with.id.number),
-            Self::Store { .. } | Self::Inward { .. } => Party::Store,
+            Self::Store { .. } | Self::Inward { .. } | Self::Orphans { .. } => Party::Store,
         }
     }
 }
@@ -134,7 +147,7 @@ impl Walk {
     fn party(&self) -> Party {
         match self {
             Self::Outward(walk) => Party::Site(walk.with()),
-            Self::Inward(_) => Party::Store,
+            Self::Inward(_) | Self::Orphans(_) => Party::Store,
         }
     }
 }
@@ -158,7 +171,8 @@ impl Run {
             tasks.push_front(Task::Store { only, prefix, deep: ask.deep, from: None });
         }
         let named = ask.bucket.clone().map(|bucket| Named { bucket, prefix: ask.prefix.clone(), found: false });
-        Self { named, dry_run: ask.dry_run, ..Self::of(Cause::Asked, tasks) }
+        let orphans_older_ms = ask.orphans_older_ms.unwrap_or(ORPHANS_OLDER_MS);
+        Self { named, dry_run: ask.dry_run, orphans_older_ms, ..Self::of(Cause::Asked, tasks) }
     }
 
     /// What is due with a neighbour, from where an earlier run came to.
@@ -174,7 +188,8 @@ impl Run {
 
     fn of(cause: Cause, tasks: VecDeque<Task>) -> Self {
         let (report, fenced, given_up) = (Report::default(), VecDeque::new(), Vec::new());
-        Self { cause, dry_run: false, report, named: None, tasks, walk: None, fenced, given_up }
+        let orphans_older_ms = ORPHANS_OLDER_MS;
+        Self { cause, dry_run: false, orphans_older_ms, report, named: None, tasks, walk: None, fenced, given_up }
     }
 
     /// What it is at, for people.
@@ -182,6 +197,7 @@ impl Run {
         match &self.walk {
             Some(Walk::Outward(walk)) => return Some(walk.at()),
             Some(Walk::Inward(walk)) => return Some(walk.at()),
+            Some(Walk::Orphans(walk)) => return Some(walk.at()),
             None => {}
         }
         self.tasks.front().map(|task| match task {
@@ -189,6 +205,7 @@ impl Run {
             Task::Outward { with, over } => format!("{}, with {}", over.bucket, with.id.name),
             Task::Store { .. } => "the store".to_owned(),
             Task::Inward { over, .. } => format!("{}, in the store", over.bucket),
+            Task::Orphans { bucket, .. } => format!("{bucket}, names of their own in the store"),
         })
     }
 
@@ -235,6 +252,7 @@ impl Run {
             let next = match walk {
                 Walk::Outward(walk) => walk.step(&mut self.report).await?,
                 Walk::Inward(walk) => walk.step(&mut self.report).await?,
+                Walk::Orphans(walk) => walk.step(&mut self.report).await?,
             };
             return Ok(self.walked(next));
         }
@@ -303,7 +321,13 @@ impl Run {
             }
             Task::Inward { over, deep } => {
                 let how = How { dry_run: self.dry_run, deep };
+                self.tasks.pop_front();
+                self.tasks.push_front(Task::Orphans { bucket: over.bucket.clone(), prefix: over.prefix.clone() });
                 self.walk = Some(Walk::Inward(Box::new(Inward::begin(site, bell, over, how))));
+            }
+            Task::Orphans { bucket, prefix } => {
+                let walk = Orphans::begin(site, bucket, prefix, self.orphans_older_ms, self.dry_run);
+                self.walk = Some(Walk::Orphans(Box::new(walk)));
                 self.tasks.pop_front();
             }
         }

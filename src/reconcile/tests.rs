@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+mod orphans;
 mod restoring;
 mod runs;
 mod standing;
@@ -181,7 +182,8 @@ fn bytes_that_are_gone_replaced_or_rotten_are_found_and_fetched_again() {
         let mut rotten = record(two, "kept/0002").await;
         rotten.identity.crc64 ^= 1;
         plant(two, Commit::new().put_unit(&object("kept/0002"), &rotten)).await;
-        let store = |deep, dry_run| Ask { deep, dry_run, prefix: "kept/".into(), bucket: Some(object("x").bucket), with: None };
+        let store =
+            |deep, dry_run| Ask { deep, dry_run, prefix: "kept/".into(), bucket: Some(object("x").bucket), ..Ask::default() };
         let of_store = |summary: &Summary| [Class::Lost, Class::Rotten, Class::Foreign].map(|class| summary.classes[&class]);
         assert_eq!(of_store(&street.reconcile(2, store(false, true)).await.summary), [1, 1, 1]);
         assert_eq!(of_store(&street.reconcile(2, store(true, true)).await.summary), [1, 2, 1]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::digest::{self, Digests};
 use super::error::{Error, Result};
-use super::land::{Replacing, replacing};
+use super::land::{Replacing, is_left_behind, replacing};
 use super::types::{Claims, Upload};
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{Body, Kept, PutOptions};
@@ -355,9 +355,7 @@ impl Site {
             Change::Written(record) => {
                 *staged = None;
                 self.publish(object, &record).await;
-                // At a key's own name the new bytes took the place of the old; a name of their own is left behind.
-                let left = known.live().filter(|old| old.versioned && old.location.settled() != record.location.settled());
-                if let Some(old) = left {
+                if let Some(old) = known.live().filter(|old| is_left_behind(old, &record)) {
                     self.remove_bytes(object, old, old.write).await;
                 }
                 tracing::debug!(stamp = %record.vector.data, %object, "followed");

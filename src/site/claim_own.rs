@@ -10,13 +10,11 @@ use crate::backend::{self, FoundOwn, Place};
 use crate::model::{
     BucketName, Event, Key, Location, ObjectId, Record, Slot, Stamp, StampParts, State, Unit, Vector, Versioning, WriteId,
 };
-use crate::status::tables::{Buckets, Graves, Versions};
-use crate::status::{Commit, CommitError, Page};
+use crate::status::tables::{Buckets, Graves};
+use crate::status::{Commit, CommitError};
 
 /// Files looked at by one step.
 const STEP_FILES: usize = 1_000;
-/// Units of one key that are looked through for the one that has a name.
-const UNITS_MAX: usize = 10_000;
 
 /// Where a walk over own names stands.
 pub(super) type OwnName = (Key, WriteId);
@@ -50,17 +48,6 @@ impl Site {
         }
         claims.next = last;
         Ok(claims)
-    }
-
-    /// Whether a version of the key has this name.
-    async fn is_named(&self, object: &ObjectId, write: WriteId) -> Result<bool> {
-        let names = |record: &Record| record.location.settled() == Location::Own(write);
-        if self.current(object).await?.is_some_and(|stored| names(&stored.row)) {
-            return Ok(true);
-        }
-        let page: Page<Versions> = self.inner.status.page(&(object.clone(), ()), None, UNITS_MAX).await?;
-        // Of what was not looked through nothing is said.
-        Ok(page.more || page.rows.iter().any(|(_, stored)| names(&stored.row)))
     }
 
     async fn adopt_own(&self, object: &ObjectId, found: FoundOwn) -> Result<bool> {

@@ -63,7 +63,9 @@ impl Site {
             // Nobody was told what they are, and nobody can be spoiled.
             Ok(found) if now.row.state == State::Unread => self.found_anew(object, &now, &found).await,
             // What has the key's own name is what whoever edits a file sees; a version never changes.
-            Ok(found) if self.adopts(&object.bucket) && !now.row.versioned => self.adopt(object, &now, found).await,
+            Ok(found) if self.adopts(&object.bucket) && now.row.location.settled() == Location::Plain => {
+                self.adopt(object, &now, found).await
+            }
             Ok(found) => {
                 self.suspect(object, &now, &found);
                 self.mark_wanted(object, &now).await

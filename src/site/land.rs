@@ -83,14 +83,17 @@ impl Site {
             (Ok(()), Ok(key)) => (self.commit_landing(&landing, write).await, Some(key)),
             (Err(err), _) | (_, Err(err)) => (Err(err), None),
         };
-        let record = match landed {
-            Ok(record) => record,
+        let (record, replaced) = match landed {
+            Ok(landed) => landed,
             Err(err) => {
                 self.give_up(&landing, &err).await;
                 return Err(err);
             }
         };
         self.publish(&landing.object, &record).await;
+        if let Some(left) = replaced.filter(|replaced| is_left_behind(replaced, &record)) {
+            self.remove_bytes(&landing.object, &left, left.write).await;
+        }
         for part in landing.completes.iter().flat_map(|completes| &completes.stored) {
             self.release(&landing.object, &part.kept.location).await;
         }
@@ -113,7 +116,8 @@ impl Site {
         self.inner.backend.release(&Place { object: object.clone(), location: staged.clone() }).await;
     }
 
-    async fn commit_landing(&self, landing: &Landing, write: WriteId) -> Result<Record> {
+    /// The record, and the one whose place it took.
+    async fn commit_landing(&self, landing: &Landing, write: WriteId) -> Result<(Record, Option<Record>)> {
         for _ in 0..CONFLICTS_MAX {
             let bucket = self.bucket_row(&landing.object.bucket).await?;
             let current = self.current(&landing.object).await?;
@@ -131,7 +135,7 @@ impl Site {
             #[cfg(test)]
             let commit = without_as_planted(commit, &landing.object, slot, current);
             match self.inner.status.commit(commit).await {
-                Ok(_) => return Ok(record),
+                Ok(_) => return Ok((record, replaced.map(|stored| stored.row))),
                 Err(CommitError::Conflict) => self.count_conflict(&landing.object.bucket),
                 Err(err) => return Err(err.into()),
             }
@@ -284,6 +288,10 @@ pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -
     if current.is_none() {
         commit = commit.delete::<Graves>(&(object.clone(), slot));
     }
+    if let Some(left) = current.filter(|current| is_left_behind(current, record)) {
+        let (object, location, binding) = (object.clone(), left.location.settled(), left.binding.clone());
+        commit = commit.put::<Settle>(&left.write, &Settling::Remove { object, location, binding });
+    }
     if let Some(current) = current {
         commit = without_part_map(commit, object, current, chunks_of(record));
     }
@@ -292,6 +300,13 @@ pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -
         commit = commit.put::<PartMaps>(&(object.clone(), (slot, chunk)), &parts.to_vec());
     }
     commit
+}
+
+/// Whether the bytes of a record stay where they are when another takes its place: at a name of their own. At the key's own
+/// name the new ones take theirs.
+pub(super) fn is_left_behind(old: &Record, new: &Record) -> bool {
+    let name = old.location.settled();
+    old.has_bytes() && matches!(name, Location::Own(_)) && name != new.location.settled()
 }
 
 impl Completes {

@@ -27,6 +27,7 @@ mod locks;
 mod metadata;
 mod multipart;
 mod neighbours;
+mod orphans;
 mod parts;
 mod pause;
 mod precondition;
@@ -177,6 +178,10 @@ struct WriteIds {
 }
 
 impl WriteIds {
+    fn is_of_this_life(&self, write: WriteId) -> bool {
+        write.is_of(self.incarnation, self.start)
+    }
+
     fn next(&self) -> WriteId {
         WriteId::new(self.incarnation, self.start, self.counter.fetch_add(1, Ordering::Relaxed))
     }
