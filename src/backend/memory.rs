@@ -78,6 +78,12 @@ impl Memory {
         self.held().staged.len()
     }
 
+    /// How many bodies have a name of their own.
+    #[cfg(test)]
+    pub(crate) fn own_names(&self) -> usize {
+        self.held().buckets.values().map(|names| names.own.len()).sum()
+    }
+
     /// Spoils every byte that has a name, unnoticed.
     #[cfg(test)]
     pub(crate) fn rot(&self) {

@@ -96,7 +96,7 @@ impl Site {
 
     /// What a bucket deleted elsewhere leaves here.
     async fn bury_bucket(&self, bucket: &BucketName) {
-        if let Err(err) = self.inner.backend.delete_bucket(bucket).await {
+        if let Err(err) = self.remove_dead_bucket(bucket).await {
             tracing::warn!(%bucket, error = %err, "a bucket deleted elsewhere could not be removed from the store");
         }
         self.abort_uploads_of_dead(bucket).await;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::testing::{get, object, open, put, site, status, upload, with_bucket};
 use super::*;
 use crate::backend::memory::Memory;
-use crate::backend::{Body, BodyError};
+use crate::backend::{self, Body, BodyError};
 use crate::model::{ChecksumAlgorithm, ChecksumKind, ETag};
 use crate::status::{ListQuery, Options};
 use crate::tasks::Step;
@@ -170,6 +170,49 @@ async fn a_bucket_goes_only_when_it_is_empty_and_takes_its_uploads_along() {
     with_bucket(site.clone()).await;
     let parts = site.list_parts(&object("b"), &started.upload_id, 0, 10).await;
     assert!(matches!(parts, Err(Error::NoSuchUpload)));
+}
+
+/// Stores without staging files.
+#[tokio::test]
+async fn a_bucket_goes_although_its_last_bytes_wait_to_be_tidied_up() {
+    let store = Arc::new(Memory::naming());
+    let (site, mut workers) = open(store.clone(), status(Options::default())).await;
+    let (site, bucket) = (with_bucket(site).await, object("-").bucket);
+    put(&site, "a", "1").await;
+    put(&site, "a", "2").await;
+    site.delete(&object("a"), WriteConditions::default()).await.unwrap();
+    let body = Body::from(Bytes::from("3"));
+    let options = site.put_options(&body);
+    let under_way = store.put(&object("b"), body, options).await.unwrap();
+    assert!(matches!(site.delete_bucket(&bucket).await, Err(Error::BucketNotEmpty(_))), "a write is under way");
+    site.release(&object("b"), &under_way.location).await;
+    site.delete_bucket(&bucket).await.unwrap();
+    assert_eq!(store.list_buckets().await.unwrap(), []);
+    settle(&mut workers).await;
+    assert_eq!(site.unsettled(), 0);
+}
+
+#[tokio::test]
+async fn bytes_with_a_name_of_their_own_come_to_the_keys_and_leave_nothing() {
+    let store = Arc::new(Memory::naming());
+    let (site, mut workers) = open(store.clone(), status(Options::default())).await;
+    let site = with_bucket(site).await;
+    for body in ["1", "2"] {
+        put(&site, "a", body).await;
+        assert!(matches!(store.head(&plain(&object("a"))).await, Err(backend::Error::NotFound)));
+        assert_eq!(get(&site, "a").await.unwrap(), body);
+    }
+    put(&site, "gone", "3").await;
+    site.delete(&object("gone"), WriteConditions::default()).await.unwrap();
+    settle(&mut workers).await;
+    assert_eq!((site.unsettled(), get(&site, "a").await.unwrap()), (0, "2".into()));
+    let record = site.current(&object("a")).await.unwrap().unwrap();
+    assert_eq!((&record.row.location, store.own_names()), (&Location::Plain, 0));
+    put(&site, "a", "4").await;
+    site.delete(&object("a"), WriteConditions::default()).await.unwrap();
+    settle(&mut workers).await;
+    assert!(matches!(store.head(&plain(&object("a"))).await, Err(backend::Error::NotFound)), "neither the old nor the new");
+    assert_eq!(store.own_names(), 0);
 }
 
 #[tokio::test]
