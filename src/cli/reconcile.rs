@@ -36,9 +36,9 @@ pub struct Options {
     /// Read all bytes here and hash them
     #[arg(long)]
     deep: bool,
-    /// Remove bytes that nothing names if they are older; 0s where nothing writes to the site
-    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
-    orphans_older: Duration,
+    /// Remove bytes that nothing names if they are older, such as 1h or 0; without it a day, and a thousand a bucket at the most
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    orphans_older: Option<Duration>,
     /// Write each difference as a line of JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -142,7 +142,7 @@ impl Options {
     fn ask(&self) -> Ask {
         let (bucket, prefix) = self.scope.clone().map(|scope| (scope.bucket, scope.prefix)).unzip();
         let prefix = prefix.unwrap_or_default();
-        let orphans_older_ms = u64::try_from(self.orphans_older.as_millis()).ok();
+        let orphans_older_ms = self.orphans_older.and_then(|age| u64::try_from(age.as_millis()).ok());
         Ask { bucket, prefix, with: self.with.clone(), dry_run: self.dry_run, deep: self.deep, orphans_older_ms }
     }
 

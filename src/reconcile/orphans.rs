@@ -12,6 +12,11 @@ use crate::site::{self, Site};
 
 /// Names looked at by one step.
 const STEP_NAMES: usize = 1_000;
+/// Most that one walk over a bucket removes unless a person said how old they are to be: more of them would be a fault of the
+/// rows rather than what crashes leave (protocol, rule 10).
+const UNASKED_MAX: u64 = 1_000;
+/// How old they are at the least unless somebody says otherwise.
+const OLDER_MS: u64 = 24 * 3_600_000;
 
 /// One walk over a bucket's own names, or over those of the keys under a prefix.
 #[derive(Debug)]
@@ -20,14 +25,16 @@ pub(super) struct Orphans {
     bucket: BucketName,
     prefix: String,
     after: Option<(Key, WriteId)>,
-    older_ms: u64,
+    /// What a person said; none is a day.
+    older_ms: Option<u64>,
     dry_run: bool,
+    removed: u64,
 }
 
 impl Orphans {
-    /// Those older than `older_ms`.
-    pub fn begin(site: &Site, bucket: BucketName, prefix: String, older_ms: u64, dry_run: bool) -> Self {
-        Self { site: site.clone(), bucket, prefix, after: None, older_ms, dry_run }
+    /// Those older than `older_ms`; none is a day.
+    pub fn begin(site: &Site, bucket: BucketName, prefix: String, older_ms: Option<u64>, dry_run: bool) -> Self {
+        Self { site: site.clone(), bucket, prefix, after: None, older_ms, dry_run, removed: 0 }
     }
 
     /// What it is at, for people.
@@ -37,29 +44,44 @@ impl Orphans {
 
     pub async fn step(&mut self, report: &mut Report) -> Result<Next> {
         let backend = self.site.backend().clone();
-        let mut listing = backend.list_own(&self.bucket, self.after.clone());
+        let bucket = self.bucket.clone();
+        let mut listing = backend.list_own(&bucket, self.after.clone());
         for _ in 0..STEP_NAMES {
             let found = match listing.next().await {
                 None | Some(Err(backend::Error::NoSuchBucket)) => return Ok(Next::Done),
                 Some(found) => found.map_err(site::Error::from)?,
             };
             self.after = Some((found.found.key.clone(), found.write));
-            if found.found.key.as_str().starts_with(&self.prefix) {
-                self.look(found, report).await?;
+            if !found.found.key.as_str().starts_with(&self.prefix) {
+                continue;
+            }
+            let key = found.found.key.clone();
+            match self.look(found, report).await {
+                // One that cannot be removed says nothing of those behind it.
+                Err(super::Error::Here(err @ (site::Error::StoreReadOnly(_) | site::Error::Internal(_)))) => {
+                    tracing::warn!(bucket = %self.bucket, %key, error = %err, "bytes that nothing names cannot be removed");
+                    report.summary.unchecked += 1;
+                }
+                looked => looked?,
             }
         }
         Ok(Next::Step)
     }
 
-    async fn look(&self, found: backend::FoundOwn, report: &mut Report) -> Result<()> {
+    async fn look(&mut self, found: backend::FoundOwn, report: &mut Report) -> Result<()> {
         let object = ObjectId { bucket: self.bucket.clone(), key: found.found.key.clone() };
-        if !self.site.is_orphan(&object, &found, self.older_ms).await? {
+        let older_ms = self.older_ms.unwrap_or(OLDER_MS);
+        if !self.site.is_orphan(&object, &found, older_ms).await? {
             return Ok(());
         }
         let (slot, bytes) = (found.write.to_string(), found.found.size);
         let action = match self.dry_run {
             true => "none",
-            false if self.site.remove_orphan(&object, found, self.older_ms).await? => "removed",
+            false if self.older_ms.is_none() && self.removed >= UNASKED_MAX => "left: too many for nobody having asked",
+            false if self.site.remove_orphan(&object, found, older_ms).await? => {
+                self.removed += 1;
+                "removed"
+            }
             false => return Ok(()),
         };
         let (bucket, key) = (object.bucket.to_string(), object.key.to_string());

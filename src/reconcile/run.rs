@@ -48,9 +48,6 @@ pub enum Cause {
     Schedule,
 }
 
-/// How old bytes are at the least before nothing naming them makes them garbage, unless somebody says otherwise.
-const ORPHANS_OLDER_MS: u64 = 24 * 3_600_000;
-
 /// What a walk over the store may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct How {
@@ -70,7 +67,7 @@ pub(super) enum Party {
 pub(super) struct Run {
     pub cause: Cause,
     pub dry_run: bool,
-    orphans_older_ms: u64,
+    orphans_older_ms: Option<u64>,
     pub report: Report,
     /// What a person named; a run that meets nothing of it proves nothing.
     named: Option<Named>,
@@ -171,8 +168,7 @@ impl Run {
             tasks.push_front(Task::Store { only, prefix, deep: ask.deep, from: None });
         }
         let named = ask.bucket.clone().map(|bucket| Named { bucket, prefix: ask.prefix.clone(), found: false });
-        let orphans_older_ms = ask.orphans_older_ms.unwrap_or(ORPHANS_OLDER_MS);
-        Self { named, dry_run: ask.dry_run, orphans_older_ms, ..Self::of(Cause::Asked, tasks) }
+        Self { named, dry_run: ask.dry_run, orphans_older_ms: ask.orphans_older_ms, ..Self::of(Cause::Asked, tasks) }
     }
 
     /// What is due with a neighbour, from where an earlier run came to.
@@ -188,8 +184,7 @@ impl Run {
 
     fn of(cause: Cause, tasks: VecDeque<Task>) -> Self {
         let (report, fenced, given_up) = (Report::default(), VecDeque::new(), Vec::new());
-        let orphans_older_ms = ORPHANS_OLDER_MS;
-        Self { cause, dry_run: false, orphans_older_ms, report, named: None, tasks, walk: None, fenced, given_up }
+        Self { cause, dry_run: false, orphans_older_ms: None, report, named: None, tasks, walk: None, fenced, given_up }
     }
 
     /// What it is at, for people.

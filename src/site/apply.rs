@@ -354,7 +354,7 @@ impl Site {
         match planned.change {
             Change::Written(record) => {
                 *staged = None;
-                self.publish(object, &record).await;
+                self.bring_to_its_name(object, &record).await;
                 if let Some(old) = known.live().filter(|old| is_left_behind(old, &record)) {
                     self.remove_bytes(object, old, old.write).await;
                 }

@@ -1,17 +1,14 @@
 //! Buckets: made in the store before their row, removed from it after.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-
-use futures::StreamExt;
 
 use super::error::{Error, Result};
 use super::types::BucketInfo;
 use super::{CONFLICTS_MAX, Site};
-use crate::backend::{self, FoundOwn, Place};
-use crate::model::{Bucket, BucketName, Event, Location, ObjectId, Stamp, Unit, Vector, WriteId};
-use crate::peer::SiteState;
-use crate::status::tables::{Buckets, Objects, Settle, Settling, Versions};
+use crate::backend;
+use crate::model::{Bucket, BucketName, Event, Stamp, Unit, Vector};
+use crate::status::tables::{Buckets, Objects, Versions};
 use crate::status::{Commit, CommitError, Revision, Stored};
 
 /// Rows a page of the bucket table has.
@@ -242,42 +239,6 @@ impl Site {
         }
         self.abort_uploads_of_dead(bucket).await;
         Ok(())
-    }
-
-    /// Removes a bucket whose row is a grave from the store, with what is only waiting there to be tidied up.
-    pub(super) async fn remove_dead_bucket(&self, bucket: &BucketName) -> backend::Result<()> {
-        let backend = &self.inner.backend;
-        match backend.delete_bucket(bucket).await {
-            Err(backend::Error::NotEmpty(_)) if self.state() == SiteState::Active => {}
-            outcome => return outcome,
-        }
-        let left = self.moved_from(bucket).await;
-        let mut listing = backend.list_own(bucket, None);
-        while let Some(found) = listing.next().await {
-            let FoundOwn { found, write } = found?;
-            // What else this process named may be a write that finds the bucket made again.
-            if left.contains(&write) || !self.inner.writes.is_of_this_life(write) {
-                let object = ObjectId { bucket: bucket.clone(), key: found.key };
-                let place = Place { object, location: Location::Own(write) };
-                let binding = backend.head(&place).await?.binding;
-                backend.delete(&place, &binding).await?;
-            }
-        }
-        drop(listing);
-        backend.delete_bucket(bucket).await
-    }
-
-    /// Names of their own that are given back once what was there is settled.
-    async fn moved_from(&self, bucket: &BucketName) -> HashSet<WriteId> {
-        let mut left = HashSet::new();
-        let of_bucket = |row: &Settling| match row {
-            Settling::Move { object, from, .. } => (object.bucket == *bucket).then_some(*from),
-            _ => None,
-        };
-        if let Err(err) = self.each_row::<Settle>(|_, row| left.extend(of_bucket(row))).await {
-            tracing::warn!(%bucket, error = %err, "what is left of a deleted bucket in the store cannot be told");
-        }
-        left
     }
 
     /// The row of a live bucket, as last read. A commit has to expect its revision.

@@ -12,8 +12,10 @@ use super::error::{Error, Result};
 use super::land::{Completes, Landing};
 use super::multipart::{UploadKey, parse_upload_id, store_upload};
 use super::types::{CompleteUpload, NamedPart, WriteConditions, Written};
-use crate::backend::{Kept, KeptPart, PutOptions};
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Identity, ObjectId, PartEntry, Parts, Slot, WriteId};
+use crate::backend::{self, Kept, KeptPart, PutOptions};
+use crate::model::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Identity, Location, ObjectId, PartEntry, Parts, Slot, WriteId,
+};
 use crate::status::tables::{self, UploadPart, UploadParts, UploadState, Uploads};
 use crate::status::{Commit, CommitError, Page, Stored};
 
@@ -61,9 +63,14 @@ impl Site {
             let written = Written { stamp, etag, size, checksum, modified_ms: stamp.ms(), slot };
             return if done == list { Ok(written) } else { Err(Error::NoSuchUpload) };
         }
+        // Of other parts there is nothing any more.
+        if row.row.assembled.is_some_and(|assembled| assembled != list) {
+            return Err(Error::NoSuchUpload);
+        }
         self.refuse_early(&key.0, &complete.conditions).await?;
         let claimed = self.set_state(key, &row, UploadState::Completing { list, write: key.1 }).await?;
-        let outcome = self.assemble_and_land(key, claimed.clone(), list, &complete, checked).await;
+        let mut claimed = claimed;
+        let outcome = self.assemble_and_land(key, &mut claimed, list, &complete, checked).await;
         if outcome.is_err()
             && let Err(err) = self.set_state(key, &claimed, UploadState::Open).await
         {
@@ -97,7 +104,7 @@ impl Site {
     async fn assemble_and_land(
         &self,
         key: &UploadKey,
-        row: Stored<tables::Upload>,
+        claimed: &mut Stored<tables::Upload>,
         list: [u8; 32],
         complete: &CompleteUpload,
         checked: &Notify,
@@ -105,17 +112,48 @@ impl Site {
         let stored = self.stored_parts(key.1).await?;
         let rows: BTreeMap<u16, &UploadPart> = stored.iter().map(|(number, part)| (*number, &part.row)).collect();
         let chosen = choose(&complete.parts, &rows)?;
-        let identity = identity(&row.row, &chosen, complete)?;
+        let identity = identity(&claimed.row, &chosen, complete)?;
         checked.notify_one();
-        let part_map = part_map(&row.row, &chosen);
+        let part_map = part_map(&claimed.row, &chosen);
         let kept: Vec<_> = chosen.iter().map(|(number, part)| kept_part(*number, part)).collect();
         let options = PutOptions { write: key.1, size: Some(identity.size), modified_ms: self.inner.clock.wall_ms() };
-        let whole = self.inner.backend.assemble(&store_upload(key, &row.row), &kept, options).await?;
+        let whole = self.assemble(key, claimed, list, &kept, options).await?;
         let stored = stored.iter().map(|(number, part)| kept_part(*number, &part.row)).collect();
-        let registers = row.row.registers.clone();
-        let completes = Completes { upload: key.1, row, list, stored };
+        let registers = claimed.row.registers.clone();
+        let completes = Completes { upload: key.1, row: claimed.clone(), list, stored };
         let landing = Landing::of(&key.0, whole, identity, complete.conditions.clone());
         self.land(landing.with_part_map(part_map).with_registers(registers).completing(completes)).await
+    }
+
+    /// Makes one body of parts. Where that uses them up it is written down first of which list: a repeat is answered with what
+    /// the store made, whatever it names.
+    async fn assemble(
+        &self,
+        key: &UploadKey,
+        claimed: &mut Stored<tables::Upload>,
+        list: [u8; 32],
+        parts: &[KeptPart],
+        options: PutOptions,
+    ) -> Result<Kept> {
+        let size = options.size;
+        if claimed.row.assembled.is_none() && parts.iter().any(|part| part.kept.location == Location::Part) {
+            let state = claimed.row.state.clone();
+            let noted = tables::Upload { assembled: Some(list), ..claimed.row.clone() };
+            *claimed = self.set_state(key, &Stored { row: noted, ..claimed.clone() }, state).await?;
+        }
+        let whole = match self.inner.backend.assemble(&store_upload(key, &claimed.row), parts, options).await {
+            Ok(whole) => whole,
+            Err(err @ (backend::Error::NotFound | backend::Error::Changed)) => {
+                let number = parts.first().map_or(1, |part| part.number);
+                let reason = format!("the store has not all of the parts from this one on as they were uploaded: {err}");
+                return Err(Error::InvalidPart { number, reason });
+            }
+            Err(err) => return Err(err.into()),
+        };
+        match size == Some(whole.size) {
+            true => Ok(whole),
+            false => Err(Error::Internal(format!("the store made {} bytes of parts that have {size:?}", whole.size))),
+        }
     }
 
     /// Every part an upload has stored, ascending.
@@ -133,7 +171,7 @@ impl Site {
 }
 
 /// By this a repeated Complete is known.
-fn list_hash(complete: &CompleteUpload) -> [u8; 32] {
+pub(super) fn list_hash(complete: &CompleteUpload) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in &complete.parts {
         hash.update(part.number.to_be_bytes());

@@ -106,6 +106,7 @@ mod tests {
             registers: Default::default(),
             versioned: false,
             token: String::new(),
+            assembled: None,
         }
     }
 

@@ -90,7 +90,7 @@ impl Site {
                 return Err(err);
             }
         };
-        self.publish(&landing.object, &record).await;
+        self.bring_to_its_name(&landing.object, &record).await;
         if let Some(left) = replaced.filter(|replaced| is_left_behind(replaced, &record)) {
             self.remove_bytes(&landing.object, &left, left.write).await;
         }
@@ -183,18 +183,15 @@ impl Site {
     }
 
     /// Brings staged bytes to their name. A failure leaves the object readable where it is, and the settler tries on. Bytes that
-    /// have a name of their own leave it later: moving them takes a store as long as it takes.
-    pub(super) async fn publish(&self, object: &ObjectId, record: &Record) {
+    /// have a name of their own are left to it: moving them takes a store as long as it takes.
+    pub(super) async fn bring_to_its_name(&self, object: &ObjectId, record: &Record) {
         if !record.location.is_staged() {
             return;
         }
-        let done = match record.location {
-            Location::Moving(_) => false,
-            _ => self.publish_now(object, record).await,
-        };
+        let is_moving = matches!(record.location, Location::Moving(_));
+        let done = !is_moving && self.publish_now(object, record).await;
         let (write, place) = (record.write, Place { object: object.clone(), location: record.location.settled() });
-        let staged = Some(record.location.clone());
-        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), staged, done });
+        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), staged: record.location.staged(), done });
     }
 
     async fn publish_now(&self, object: &ObjectId, record: &Record) -> bool {

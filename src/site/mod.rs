@@ -11,6 +11,7 @@ mod claim_own;
 mod complete;
 mod copy;
 mod custody;
+mod dead_bucket;
 mod delete;
 mod digest;
 mod error;
@@ -178,7 +179,7 @@ struct WriteIds {
 }
 
 impl WriteIds {
-    fn is_of_this_life(&self, write: WriteId) -> bool {
+    fn is_of_this_start(&self, write: WriteId) -> bool {
         write.is_of(self.incarnation, self.start)
     }
 

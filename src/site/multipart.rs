@@ -32,6 +32,7 @@ impl Site {
             registers: start.description.registers,
             versioned: false,
             token: String::new(),
+            assembled: None,
         };
         let site = self.clone();
         self.unstoppable(async move { site.start_upload_as(&key, row).await }).await
@@ -65,7 +66,7 @@ impl Site {
     /// What the store has of an upload that is no more.
     async fn end_upload(&self, key: &UploadKey, row: &tables::Upload) {
         if let Err(err) = self.inner.backend.end_upload(&store_upload(key, row)).await {
-            tracing::warn!(object = %key.0, upload = %key.1, error = %err, "the store may still hold parts of an upload that ended");
+            tracing::warn!(object = %key.0, upload = %key.1, error = %err, "the store may hold an upload that never began here");
         }
     }
 
@@ -133,6 +134,8 @@ impl Site {
         // Before its parts are read: one that is on its way finds the upload no longer open.
         let closed = self.set_state(key, &row, UploadState::Completing { list: [0; 32], write: key.1 }).await?;
         let parts = self.stored_parts(key.1).await?;
+        // Nothing would name it once the row is gone.
+        self.inner.backend.end_upload(&store_upload(key, &row.row)).await?;
         for _ in 0..CONFLICTS_MAX {
             let mut commit = Commit::new().frees().expect::<Uploads>(key, Some(closed.revision)).delete::<Uploads>(key);
             for (number, _) in &parts {
@@ -143,7 +146,6 @@ impl Site {
                     for (_, part) in parts {
                         self.release(&key.0, &part.row.location).await;
                     }
-                    self.end_upload(key, &row.row).await;
                     return Ok(());
                 }
                 Err(CommitError::Conflict) => self.count_conflict(&key.0.bucket),
@@ -213,6 +215,8 @@ impl Site {
     async fn open_row(&self, key: &UploadKey) -> Result<Stored<tables::Upload>> {
         let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
         match row.row.state {
+            // Its parts are one whole by now, which a Complete of that list may still make the object.
+            UploadState::Open if row.row.assembled.is_some() => Err(Error::NoSuchUpload),
             UploadState::Open => Ok(row),
             UploadState::Completing { .. } => Err(Error::OperationAborted("the upload is being completed or aborted".into())),
             UploadState::Done { .. } => Err(Error::NoSuchUpload),

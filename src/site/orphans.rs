@@ -11,17 +11,14 @@ use crate::status::tables::{Uploads, Versions};
 
 /// Units of one key that are looked through for the one that has a name.
 const UNITS_MAX: usize = 10_000;
-/// Names that this process gave may be about to be named by a row: no commit is so long under way.
-const UNDER_WAY_MS: u64 = 3_600_000;
 
 impl Site {
-    /// Whether bytes under a name of their own are older than `older_ms` and nobody's. A site that may lack rows, or knows
-    /// that it does, calls nothing so.
+    /// Whether bytes under a name of their own are older than `older_ms` and nobody's. What this process named may be about to
+    /// get its row, whatever its age, and is left to the next one. A site that may lack rows calls nothing so.
     pub async fn is_orphan(&self, object: &ObjectId, found: &FoundOwn, older_ms: u64) -> Result<bool> {
         let written_ms = found.found.modified_ms.max(found.found.changed_ms.unwrap_or(0));
         let age_ms = self.inner.clock.wall_ms().saturating_sub(written_ms);
-        let least_ms = if self.inner.writes.is_of_this_life(found.write) { older_ms.max(UNDER_WAY_MS) } else { older_ms };
-        if age_ms < least_ms || self.state() != SiteState::Active {
+        if age_ms < older_ms || self.inner.writes.is_of_this_start(found.write) || self.state() != SiteState::Active {
             return Ok(false);
         }
         Ok(!self.is_named(object, found.write).await? && !self.is_of_upload(object, found.write).await?)
@@ -62,7 +59,7 @@ impl Site {
     }
 
     /// Whether the bytes are what an unfinished upload was assembled to: its Complete may be tried again.
-    async fn is_of_upload(&self, object: &ObjectId, write: WriteId) -> Result<bool> {
+    pub(super) async fn is_of_upload(&self, object: &ObjectId, write: WriteId) -> Result<bool> {
         let row = self.inner.status.get::<Uploads>(&(object.clone(), write)).await;
         row.map(|row| row.is_some()).map_err(Error::from)
     }

@@ -37,7 +37,12 @@ impl Site {
         let mut after = None;
         loop {
             let page: Page<Settle> = self.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
-            let batch: Vec<_> = page.rows.iter().map(|(write, row)| unsettled(*write, &row.row)).collect();
+            let all = page.rows.iter().map(|(write, row)| unsettled(*write, &row.row));
+            // What has a name of its own is read there meanwhile: a store may copy for hours.
+            let (later, batch): (Vec<_>, Vec<_>) =
+                all.zip(&page.rows).partition(|(_, (_, row))| matches!(row.row, Settling::Move { .. }));
+            later.into_iter().for_each(|(one, _)| self.inner.settler.add(one));
+            let batch: Vec<_> = batch.into_iter().map(|(one, _)| one).collect();
             redone += batch.len();
             if let Err(reason) = worker.settle_again(batch).await {
                 tracing::warn!(reason, "not everything could be redone yet");
@@ -53,7 +58,7 @@ impl Site {
     async fn staged_locations(&self) -> Result<Vec<Location>> {
         let mut keep = Vec::new();
         self.each_row::<Settle>(|_, row| {
-            keep.extend(row.staged());
+            keep.extend(row.staged().map(Location::Staged));
         })
         .await?;
         self.each_row::<UploadParts>(|_, part| keep.push(part.location.clone())).await?;
@@ -120,7 +125,6 @@ fn unsettled(write: WriteId, row: &Settling) -> Unsettled {
         Settling::Move { object, slot, .. } => (place(object, Location::Plain), *slot),
         // Nothing of a record depends on it.
         Settling::Remove { object, location, .. } => (place(object, location.clone()), Slot::Null),
-        Settling::Prepared { object, slot, record } => (place(object, record.location.clone()), *slot),
     };
     Unsettled { write, place, slot, staged, done: false }
 }

@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{self, Place, Published};
-use crate::model::{Binding, Location, ObjectId, Record, Slot, State, WriteId};
+use crate::model::{Binding, Location, ObjectId, Record, Slot, StagingFile, WriteId};
 use crate::status::tables::{Settle, Settling};
-use crate::status::{Commit, CommitError};
+use crate::status::{Commit, CommitError, Stored};
 use crate::tasks::{Step, Worker};
 
 /// Redo rows one step settles, at the most: where keys lie in a thousand directories, each step syncs them all.
@@ -38,8 +38,8 @@ pub(super) struct Unsettled {
     /// Where the bytes are to be, or were.
     pub place: Place,
     pub slot: Slot,
-    /// Where the bytes were staged: free once the row is dropped.
-    pub staged: Option<Location>,
+    /// The staging file that is free once the row is dropped.
+    pub staged: Option<StagingFile>,
     /// Whether the step that the row would redo was made; all that is left is to make it durable.
     pub done: bool,
 }
@@ -121,29 +121,55 @@ impl Site {
     /// Does again what a redo row says, under the key lock. Repeating it is harmless.
     pub(super) async fn redo(&self, write: WriteId, settling: &Settling) -> Result<(), String> {
         match settling {
-            Settling::Publish { object, slot, binding, over, .. } | Settling::Move { object, slot, binding, over, .. } => {
+            Settling::Publish { object, slot, binding, over, .. } => {
                 let _key = self.inner.keys.lock(object).await;
-                let unit = self.inner.status.unit(object, *slot).await.map_err(|err| err.to_string())?;
-                match (unit, over) {
-                    (Some(stored), _) if stored.row.is_staged_by(write) => {
-                        match self.publish_staged(object, &stored.row.location, binding).await? {
-                            Published::Done => Ok(()),
-                            // Neither staged nor at its name: that is a loss, as a read would find it, and ends here.
-                            Published::Gone => self.heal_locked(object, &stored).await.map(drop).map_err(|err| err.to_string()),
-                        }
-                    }
-                    // Deleted since; a crash may have brought back what the publication had displaced.
-                    (unit, Some(over)) if unit.as_ref().is_none_or(|unit| unit.row.state == State::Marker) => {
-                        self.remove(&super::plain(object), over).await
-                    }
-                    _ => Ok(()),
-                }
+                self.bring_to_name((object, *slot), write, binding, over.as_ref()).await
+            }
+            Settling::Move { object, slot, from, binding, over } => {
+                let _key = self.inner.keys.lock(object).await;
+                self.bring_to_name((object, *slot), write, binding, over.as_ref()).await?;
+                // While the row is there: what fails here is tried again.
+                self.remove(&Place { object: object.clone(), location: Location::Moving(*from) }, binding).await
             }
             Settling::Remove { object, location, binding } => {
                 let _key = self.inner.keys.lock(object).await;
                 self.remove(&Place { object: object.clone(), location: location.clone() }, binding).await
             }
-            Settling::Prepared { .. } => Err(PREPARED.into()),
+        }
+    }
+
+    /// The step of a record that is still staged by this write. Of another it is left to take away what this one was to
+    /// displace: who came after it displaces this one's bytes, which never came to the name.
+    async fn bring_to_name(
+        &self,
+        (object, slot): (&ObjectId, Slot),
+        write: WriteId,
+        binding: &Binding,
+        over: Option<&Binding>,
+    ) -> Result<(), String> {
+        let unit = self.inner.status.unit(object, slot).await.map_err(|err| err.to_string())?;
+        match (unit, over) {
+            (Some(stored), _) if stored.row.is_staged_by(write) => {
+                match self.publish_staged(object, &stored.row.location, binding).await? {
+                    Published::Done => Ok(()),
+                    // Neither staged nor at its name: that is a loss, as a read would find it, and ends here.
+                    Published::Gone => self.heal_unpublished(object, &stored, write).await,
+                }
+            }
+            (unit, Some(over)) if unit.as_ref().is_none_or(|unit| unit.row.binding != *over) => {
+                self.remove(&super::plain(object), over).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A store that says that bytes are gone, and gives them all the same, is asked again later.
+    async fn heal_unpublished(&self, object: &ObjectId, stored: &Stored<Record>, write: WriteId) -> Result<(), String> {
+        self.heal_locked(object, stored).await.map_err(|err| err.to_string())?;
+        let now = self.inner.status.unit(object, stored.row.slot()).await.map_err(|err| err.to_string())?;
+        match now.is_some_and(|now| now.row.is_staged_by(write) && now.row.has_bytes()) {
+            true => Err("its bytes are not where they were looked for, but can be read".into()),
+            false => Ok(()),
         }
     }
 
@@ -151,8 +177,6 @@ impl Site {
         self.inner.backend.delete(place, binding).await.map_err(|err| err.to_string())
     }
 }
-
-const PREPARED: &str = "a prepared record, which no store of this version writes";
 
 /// Makes what was done durable, then drops the rows that would redo it.
 #[derive(Debug)]
@@ -221,8 +245,8 @@ impl SettleWorker {
             match self.site.inner.status.commit(commit).await {
                 Ok(_) => {
                     for one in some {
-                        if let Some(staged) = &one.staged {
-                            self.site.release(&one.place.object, staged).await;
+                        if let Some(file) = one.staged {
+                            self.site.release(&one.place.object, &Location::Staged(file)).await;
                         }
                     }
                     return Ok(());

@@ -13,7 +13,8 @@ use super::*;
 use crate::backend::memory::Memory;
 use crate::backend::{self, Body, BodyError};
 use crate::model::{ChecksumAlgorithm, ChecksumKind, ETag};
-use crate::status::{ListQuery, Options};
+use crate::status::tables::{Settle, Upload as UploadRow, Uploads};
+use crate::status::{Commit, ListQuery, Options};
 use crate::tasks::Step;
 
 async fn settle(workers: &mut [Box<dyn Worker>]) {
@@ -135,7 +136,7 @@ async fn settling_leaves_nothing_to_redo() {
     settle(&mut workers).await;
     assert_eq!(site.unsettled(), 0);
     let mut rows = 0;
-    site.each_row::<crate::status::tables::Settle>(|_, _| rows += 1).await.unwrap();
+    site.each_row::<Settle>(|_, _| rows += 1).await.unwrap();
     assert_eq!(rows, 0);
     assert_eq!(get(&site, "replaced").await.unwrap(), "2");
 }
@@ -213,6 +214,51 @@ async fn bytes_with_a_name_of_their_own_come_to_the_keys_and_leave_nothing() {
     settle(&mut workers).await;
     assert!(matches!(store.head(&plain(&object("a"))).await, Err(backend::Error::NotFound)), "neither the old nor the new");
     assert_eq!(store.own_names(), 0);
+}
+
+/// What a write was to displace goes with it, although a later one came first and was deleted.
+#[tokio::test]
+async fn bytes_displaced_by_what_never_came_to_the_name_leave_it() {
+    let store = Arc::new(Memory::naming());
+    let (site, mut workers) = open(store.clone(), status(Options::default())).await;
+    let site = with_bucket(site).await;
+    put(&site, "a", "0").await;
+    settle(&mut workers).await;
+    put(&site, "a", "1").await;
+    let first = site.current(&object("a")).await.unwrap().unwrap().row.write;
+    put(&site, "a", "2").await;
+    let row = site.inner.status.get::<Settle>(&first).await.unwrap().unwrap();
+    site.redo(first, &row.row).await.unwrap();
+    site.inner.status.commit(Commit::new().delete::<Settle>(&first)).await.unwrap();
+    site.delete(&object("a"), WriteConditions::default()).await.unwrap();
+    settle(&mut workers).await;
+    assert!(matches!(store.head(&plain(&object("a"))).await, Err(backend::Error::NotFound)));
+    assert_eq!((site.unsettled(), store.own_names()), (0, 0));
+}
+
+/// Where the store keeps parts in an upload of its own, a Complete uses them up.
+#[tokio::test]
+async fn a_complete_that_is_repeated_names_the_same_parts() {
+    let site = with_bucket(open(Arc::new(Memory::naming()), status(Options::default())).await.0).await;
+    put(&site, "a", "there").await;
+    let bodies = [Bytes::from(vec![1; 5 << 20]), Bytes::from("two")];
+    let (upload_id, parts) = uploaded(&site, "a", StartUpload::default(), &bodies).await;
+    let complete = |parts: &[PartInfo], conditions| CompleteUpload { parts: named(parts), conditions, ..Default::default() };
+    let refused = site.complete_upload(&object("a"), &upload_id, complete(&parts, if_none_match())).await;
+    assert!(matches!(refused, Err(Error::PreconditionFailed(_))), "{refused:?}");
+    // What was refused before the store was told loses nothing; what is refused at the end has used its parts up.
+    let list = super::complete::list_hash(&complete(&parts, WriteConditions::default()));
+    let key = (object("a"), upload_id.parse().unwrap());
+    let row = site.inner.status.get::<Uploads>(&key).await.unwrap().unwrap().row;
+    assert_eq!(row.assembled, None);
+    let assembled = UploadRow { assembled: Some(list), ..row };
+    site.inner.status.commit(Commit::new().put::<Uploads>(&key, &assembled)).await.unwrap();
+    let other = site.complete_upload(&object("a"), &upload_id, complete(&parts[..1], WriteConditions::default())).await;
+    assert!(matches!(other, Err(Error::NoSuchUpload)), "{other:?}");
+    let part = site.put_part(&object("a"), &upload_id, 9, upload("late")).await;
+    assert!(matches!(part, Err(Error::NoSuchUpload)), "{part:?}");
+    let done = site.complete_upload(&object("a"), &upload_id, complete(&parts, WriteConditions::default())).await.unwrap();
+    assert_eq!(done.size, (5 << 20) + 3);
 }
 
 #[tokio::test]

@@ -41,10 +41,10 @@ pub trait Table: Send + Sync + 'static {
         let unreadable = |reason: String| ReadError::Row { table: Self::NAME, reason };
         let read = match version {
             version if version == Self::VERSION => postcard::from_bytes(payload),
-            older => match older.checked_sub(1).and_then(|at| Self::ADDED_BYTES.get(usize::from(at))) {
+            other => match other.checked_sub(1).and_then(|at| Self::ADDED_BYTES.get(usize::from(at))) {
                 Some(added) => postcard::from_bytes(&[payload, &vec![0; *added]].concat()),
                 None => {
-                    return Err(unreadable(format!("its encoding has version {older}, this program knows {}", Self::VERSION)));
+                    return Err(unreadable(format!("its encoding has version {other}, this program knows {}", Self::VERSION)));
                 }
             },
         };
@@ -126,7 +126,7 @@ tables! {
     /// Multipart uploads.
     Uploads = 15 "uploads": (ObjectId, WriteId) => Upload {
         const VERSION: u8 = 3;
-        const ADDED_BYTES: &[usize] = &[REGISTERS_BYTES + 2, 1];
+        const ADDED_BYTES: &[usize] = &[REGISTERS_BYTES + 3, 2];
     };
     /// Parts of multipart uploads.
     UploadParts = 16 "parts": (WriteId, u16) => UploadPart;
@@ -175,8 +175,6 @@ pub enum Settling {
     Publish { object: ObjectId, slot: Slot, from: StagingFile, binding: Binding, over: Option<Binding> },
     /// Remove bytes that no record names any more, if they are still these.
     Remove { object: ObjectId, location: Location, binding: Binding },
-    /// The full final record of a write whose outcome at an in-place store may be unknown.
-    Prepared { object: ObjectId, slot: Slot, record: Box<Record> },
     /// The same as `Publish` for bytes that have a name of their own, which is given back.
     Move { object: ObjectId, slot: Slot, from: WriteId, binding: Binding, over: Option<Binding> },
 }
@@ -192,12 +190,26 @@ impl Settling {
         }
     }
 
-    /// Where the bytes are, or were, before they came to their name.
-    pub fn staged(&self) -> Option<Location> {
+    /// The staging file that is free once the row is dropped.
+    pub fn staged(&self) -> Option<StagingFile> {
         match self {
-            Self::Publish { from, .. } => Some(Location::Staged(*from)),
-            Self::Move { from, .. } => Some(Location::Moving(*from)),
-            Self::Remove { .. } | Self::Prepared { .. } => None,
+            Self::Publish { from, .. } => Some(*from),
+            Self::Move { .. } | Self::Remove { .. } => None,
+        }
+    }
+
+    /// Whose bytes it is about.
+    pub fn object(&self) -> &ObjectId {
+        match self {
+            Self::Publish { object, .. } | Self::Move { object, .. } | Self::Remove { object, .. } => object,
+        }
+    }
+
+    /// Whether it takes bytes away from the plain name, at once or by putting others there.
+    pub fn removes_plain(&self) -> bool {
+        match self {
+            Self::Publish { over, .. } | Self::Move { over, .. } => over.is_some(),
+            Self::Remove { .. } => true,
         }
     }
 }
@@ -238,6 +250,9 @@ pub struct Upload {
     pub versioned: bool,
     /// What the store calls it.
     pub token: String,
+    /// The list of which the store, which keeps parts in its own upload, was told to make the whole: there are no parts any
+    /// more, or nobody knows.
+    pub assembled: Option<[u8; 32]>,
 }
 
 /// Where an upload stands.

@@ -6,7 +6,7 @@ use crate::model::{Here, ObjectId, Record, Slot, Stamp};
 use crate::site::error::Result;
 use crate::site::unread::ReadUp;
 use crate::site::{Site, plain};
-use crate::status::tables::{Buckets, Graves, Settle, Settling};
+use crate::status::tables::{Buckets, Graves, Settle};
 use crate::status::{Commit, CommitError, Stored};
 
 /// What became of a file that no row names.
@@ -82,8 +82,7 @@ impl Site {
             return Ok(false);
         }
         let mut leaves = false;
-        let removes = |row: &Settling| matches!(row, Settling::Remove { object: one, .. } if one == object);
-        self.each_row::<Settle>(|_, row| leaves |= removes(row)).await?;
+        self.each_row::<Settle>(|_, row| leaves |= row.object() == object && row.removes_plain()).await?;
         Ok(leaves)
     }
 }

@@ -251,6 +251,7 @@ fn rows_of_earlier_encodings_are_read_with_what_was_added_at_its_default() {
         registers: Default::default(),
         versioned: false,
         token: String::new(),
+        assembled: None,
     };
     for version in [1, 2] {
         assert_eq!(decode::<Uploads>(&of_version::<Uploads>(version, &upload)).unwrap().row, upload);
