@@ -7,6 +7,7 @@ pub mod conformance;
 mod error;
 pub mod fs;
 pub mod memory;
+pub mod s3;
 
 use std::fmt::Debug;
 use std::ops::Range;
