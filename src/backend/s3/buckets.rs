@@ -36,9 +36,9 @@ impl Core {
             // Some say so of what is ours.
             Err(fault) if fault.is(&["BucketAlreadyExists"]) => match self.look_at_bucket(bucket).await {
                 Ok(()) => Ok(()),
-                Err(denied) if denied.is_denied() => {
-                    Err(Error::Name(format!("the bucket {bucket} belongs to another account of the service; choose another name")))
-                }
+                Err(denied) if denied.is_denied() => Err(Error::Name(format!(
+                    "the bucket {bucket} belongs to another account of the service; choose another name"
+                ))),
                 Err(fault) => Err(fault.into()),
             },
             Err(fault) => Err(fault.into()),

@@ -58,8 +58,6 @@ pub(super) struct Told {
     /// Of the whole object.
     pub size: u64,
     pub modified_ms: u64,
-    /// Whether the writer said when it was modified.
-    pub is_dated: bool,
     /// When the bytes came to this name, rounded up.
     pub changed_ms: Option<u64>,
     /// Where the name does not say it.
@@ -79,7 +77,6 @@ impl Told {
             etag: etag.map(str::to_owned),
             size,
             modified_ms: dated.unwrap_or(stored_ms),
-            is_dated: dated.is_some(),
             changed_ms: modified.map(changed_ms),
             key: key.and_then(|key| Key::new(&key).ok()),
         }
@@ -111,7 +108,6 @@ mod tests {
         let write = WriteId::new(Incarnation(7), 1, 2);
         let mark = Mark { write, modified_ms: Some(5), key: Some(Key::new("a\u{1}/é").unwrap()) };
         let told = Told::new(Some(&mark.metadata()), Some("\"x\""), Some(&DateTime::from_millis(9_500)), 3);
-        assert_eq!((told.binding, told.modified_ms, told.is_dated, told.key), (binding_of(write), 5, true, mark.key));
         assert_eq!(told.changed_ms, Some(9_999));
     }
 

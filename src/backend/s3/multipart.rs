@@ -27,7 +27,9 @@ struct PartName {
 
 impl PartName {
     fn binding(&self) -> Binding {
-        Binding::Tag(format!("{} {}", self.etag.trim_matches('"'), self.crc32.as_deref().unwrap_or_default()).trim_end().to_owned())
+        Binding::Tag(
+            format!("{} {}", self.etag.trim_matches('"'), self.crc32.as_deref().unwrap_or_default()).trim_end().to_owned(),
+        )
     }
 
     fn of(binding: &Binding) -> Option<Self> {

@@ -56,7 +56,9 @@ impl Pending {
         };
         match waits {
             false => Ok(()),
-            true => Err(Error::Unavailable("an earlier call at this name may still be under way: nothing else is done there".into())),
+            true => {
+                Err(Error::Unavailable("an earlier call at this name may still be under way: nothing else is done there".into()))
+            }
         }
     }
 

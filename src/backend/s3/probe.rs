@@ -44,7 +44,9 @@ impl Core {
         let line = |name, support, detail: &str| Capability { name, support, detail: detail.to_owned() };
         let checksums = match self.settings.checksums {
             Checksums::Crc32 => line("checksums", Support::Native, "a CRC-32 goes with every body"),
-            Checksums::None => line("checksums", Support::Refused, "checksums = \"none\": what breaks on the way in is found when it is read"),
+            Checksums::None => {
+                line("checksums", Support::Refused, "checksums = \"none\": what breaks on the way in is found when it is read")
+            }
         };
         let conditional_delete = match nature.conditional_delete {
             true => line("conditional delete", Support::Native, "If-Match, tried"),
@@ -52,7 +54,11 @@ impl Core {
         };
         let lines = vec![
             line("durability", Support::Native, "as the service promises it"),
-            line("atomic publish", Support::Native, "each write has a name of its own; what is no version is copied to its key afterwards"),
+            line(
+                "atomic publish",
+                Support::Native,
+                "each write has a name of its own; what is no version is copied to its key afterwards",
+            ),
             conditional_delete,
             line("conditional writes", Support::Emulated, "exact among this process's clients, by its key locks"),
             line("copy", Support::Native, "by the service"),

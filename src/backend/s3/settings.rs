@@ -48,7 +48,10 @@ impl Settings {
     pub fn refusal(&self) -> Option<(&'static str, String)> {
         let Self { endpoint, region, home, reserved, .. } = self;
         if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
-            return Some(("endpoint", format!("found {endpoint:?}; allowed: such as \"https://s3.example.com\", without a path")));
+            return Some((
+                "endpoint",
+                format!("found {endpoint:?}; allowed: such as \"https://s3.example.com\", without a path"),
+            ));
         }
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if region.is_empty() || !region.chars().all(legal) {
