@@ -8,6 +8,9 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::backend::Error;
 
+/// Stands for the answer to what could not be asked.
+const UNSENT: u16 = 400;
+
 /// A call that failed.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -25,6 +28,9 @@ impl Fault {
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
+        if matches!(err, SdkError::ConstructionFailure(_)) {
+            return Self { doing, status: Some(UNSENT), code: "InvalidURI".to_owned(), detail: chain(&err) };
+        }
         let status = err.raw_response().map(|answer| answer.status().as_u16());
         match err.as_service_error() {
             Some(told) => {

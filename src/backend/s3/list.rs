@@ -9,6 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use super::Core;
 use super::error::Answer;
 use super::mark::{binding_of, changed_ms, millis};
+use super::names::is_unspeakable;
 use crate::backend::{Error, Found, FoundOwn, Result};
 use crate::model::{Binding, BucketName, Key, WriteId};
 
@@ -104,7 +105,8 @@ impl Core {
         let names = self.names.clone();
         let listing = self.listing(bucket.as_str(), String::new(), after.map(|key| key.as_str().to_owned()));
         let found = move |listed: Listed| {
-            let key = Key::new(&listed.name).ok().filter(|_| !names.is_reserved(&listed.name));
+            let is_key = !names.is_reserved(&listed.name) && !is_unspeakable(&listed.name);
+            let key = Key::new(&listed.name).ok().filter(|_| is_key);
             let Listed { size, modified_ms, changed_ms, .. } = listed;
             std::future::ready(Ok(key.map(|key| Found { key, binding: Binding::None, size, modified_ms, changed_ms })))
         };

@@ -54,7 +54,7 @@ impl Names {
     pub fn own(&self, key: &Key, write: WriteId) -> String {
         let (prefix, text) = (self.own_prefix(), key.as_str());
         let name = format!("{prefix}{text}@{write}");
-        if is_odd(text) || text.starts_with(HASHED) || name.len() > NAME_BYTES_MAX {
+        if is_odd(text) || is_under_own_name(text) || text.starts_with(HASHED) || name.len() > NAME_BYTES_MAX {
             return format!("{prefix}{HASHED}{}@{write}", hex(&Sha256::digest(text)));
         }
         name
@@ -97,7 +97,18 @@ impl Names {
 fn is_odd(key: &str) -> bool {
     let is_untold = |c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}');
     let is_strange = |segment: &str| matches!(segment, "" | "." | "..") || segment.len() > SEGMENT_BYTES_MAX;
-    key.chars().any(is_untold) || key.split('/').any(is_strange)
+    is_unspeakable(key) || key.chars().any(is_untold) || key.split('/').any(is_strange)
+}
+
+/// The SDK takes white space for nothing, and sends no such key.
+pub(super) fn is_unspeakable(key: &str) -> bool {
+    key.trim().is_empty()
+}
+
+/// Whether a folder in the key looks like the own name of another: where names are files, both cannot be there.
+fn is_under_own_name(key: &str) -> bool {
+    let is_own = |folder: &str| folder.rsplit_once('@').is_some_and(|(_, write)| write.parse::<WriteId>().is_ok());
+    key.rsplit_once('/').is_some_and(|(folders, _)| folders.split('/').any(is_own))
 }
 
 #[cfg(test)]
@@ -138,7 +149,7 @@ mod tests {
             assert!(names().has_plain(&key(plain)), "{plain}");
         }
         let long = "x".repeat(201);
-        for odd in ["a//b", "/a", "a/", "a/../b", "./a", "a\u{1}", "\n", ".anybucket", ".anybucket/v/x", "\u{FFFF}", &long] {
+        for odd in ["a//b", "/a", "a/", "a/../b", "./a", "a\u{1}", "\n", ".anybucket", ".anybucket/v/x", "\u{FFFF}", " ", &long] {
             assert!(!names().has_plain(&key(odd)), "{odd:?}");
         }
         assert!(names().hides_key(&names().own(&key("#a"), WriteId::new(Incarnation(1), 1, 1))));
