@@ -83,15 +83,25 @@ impl Core {
 
     /// Stores a copy of bytes, or of a range of them, under another write's own name.
     pub(super) async fn copy(self: &Arc<Self>, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept> {
-        let source = self.source(from, get.expect.as_ref()).await?;
+        let mut source = self.source(from, get.expect.as_ref()).await?;
         let range = get.range.clone().unwrap_or(0..source.told.size);
         if range.end > source.told.size {
             return Err(Error::Changed);
         }
         let (size, is_whole) = (range.end - range.start, range == (0..source.told.size));
         let target = self.target(to, put.write, Some(put.modified_ms));
+        let to_own = Place { object: to.clone(), location: Location::Own(put.write) };
         if is_whole {
-            self.copy_whole(&source, &target).await?;
+            let mut copied = self.copy_whole(&source, &target).await;
+            // What is on its way to its plain name may have left the other while it was copied: services say all sorts of things.
+            if copied.is_err() && self.has_left(&source).await {
+                source = self.source(from, get.expect.as_ref()).await?;
+                copied = self.copy_whole(&source, &target).await;
+            }
+            if let Err(fault) = copied {
+                self.release(&to_own, put.write).await;
+                return Err(fault.into());
+            }
         } else if size <= READ_BYTES_MAX || size > REQUEST_BYTES_MAX {
             let get = GetOptions { range: Some(range), expect: Some(source.told.binding) };
             let body = self.get(from, get).await?.body;
@@ -100,6 +110,11 @@ impl Core {
             self.copy_parts(&source, &target, range).await?;
         }
         Ok(self.kept(&to.key, put.write, size))
+    }
+
+    /// Whether nothing is at a name any more.
+    async fn has_left(&self, source: &Source) -> bool {
+        self.look_at(&source.bucket, &source.name).await.is_err_and(|fault| fault.is_missing())
     }
 
     /// The name at which the bytes that are meant are now.

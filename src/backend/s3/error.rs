@@ -91,7 +91,8 @@ impl Fault {
         let text = self.text();
         match self.code.as_str() {
             "RequestTimeTooSkewed" => Error::Unavailable(format!("{text}; set the clocks right")),
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "XAdminUserNotFound" => {
+            // What has no body gives no reason.
+            "" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "XAdminUserNotFound" => {
                 Error::Unavailable(format!("{text}; check access_key, secret_key and region of this store"))
             }
             _ => Error::ReadOnly(io::Error::new(
@@ -153,6 +154,7 @@ mod tests {
         assert!(matches!(told(412, ""), Error::Changed));
         assert!(matches!(told(403, "AccessDenied"), Error::ReadOnly(_)));
         assert!(matches!(told(403, "SignatureDoesNotMatch"), Error::Unavailable(_)));
+        assert!(matches!(told(403, ""), Error::Unavailable(_)));
         assert!(matches!(told(409, "BucketNotEmpty"), Error::NotEmpty(_)));
         assert!(matches!(told(507, ""), Error::Full(_)));
         for (status, code) in [(0, ""), (500, "InternalError"), (503, "SlowDown"), (429, ""), (400, "RequestTimeout")] {

@@ -106,10 +106,8 @@ impl Backend for S3 {
     }
 
     async fn release(&self, staged: &Place) {
-        let Location::Moving(write) = staged.location else { return };
-        if let Err(fault) = self.core.remove_own(staged, write).await {
-            let error = Error::from(fault);
-            tracing::warn!(object = %staged.object, %write, %error, "bytes that nothing names any more stay in the store");
+        if let Location::Moving(write) = staged.location {
+            self.core.release(staged, write).await;
         }
     }
 

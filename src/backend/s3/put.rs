@@ -100,7 +100,15 @@ impl Core {
         }
     }
 
-    /// Gives up what is under a write's own name.
+    /// Gives up what nothing names, as far as that can be done now.
+    pub(super) async fn release(&self, at: &Place, write: WriteId) {
+        if let Err(fault) = self.remove_own(at, write).await {
+            let error = Error::from(fault);
+            tracing::warn!(object = %at.object, %write, %error, "bytes that nothing names any more stay in the store");
+        }
+    }
+
+    /// Removes what is under a write's own name.
     pub(super) async fn remove_own(&self, at: &Place, write: WriteId) -> Result<(), Fault> {
         let name = self.names.own(&at.object.key, write);
         let call = self.service.quick().delete_object().bucket(at.object.bucket.as_str()).key(name).send();
