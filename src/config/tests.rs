@@ -349,7 +349,7 @@ fn what_is_wrong_with_other_sites_is_named_with_its_path_and_remedy() {
 /// The section that is shown to users as a comment, and whatever follows its lines.
 fn s3_section(more: &str) -> String {
     let shown = SHOWN.lines().skip_while(|line| !line.starts_with("# [backend.main]")).take_while(|line| line.starts_with("# "));
-    let text: String = shown.map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+    let text: String = shown.map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
     format!("{text}{more}\n")
 }
 

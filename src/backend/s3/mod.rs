@@ -32,8 +32,8 @@ pub use client::{Keys, ReadKeys};
 pub use settings::{Checksums, Settings};
 
 use super::{
-    Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result, StoreUpload,
+    Backend, Body, Capabilities, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
+    StoreUpload,
 };
 use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
 use client::Service;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::*;
+use crate::backend::Error;
 use crate::model::Incarnation;
 use crate::s3::testing::{ACCESS_KEY, Call, SECRET_KEY, server};
 
