@@ -9,6 +9,7 @@ mod meters;
 mod peers;
 mod server;
 mod signals;
+mod stores;
 mod tls;
 mod watch;
 
@@ -27,6 +28,7 @@ use crate::admin::{self, KeptCensus, Probe, Readiness};
 use crate::backend::Backend;
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
+use crate::backend::s3::S3;
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
 use crate::events;
@@ -216,7 +218,7 @@ async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec
 
 /// What is known of objects in memory must go with them.
 fn is_on_disk(config: &Config) -> bool {
-    matches!(config.backend(), config::Backend::Fs(_))
+    !matches!(config.backend(), config::Backend::Memory)
 }
 
 fn status_options(config: &Config, now_ms: u64) -> status::Options {
@@ -233,12 +235,13 @@ fn status_options(config: &Config, now_ms: u64) -> status::Options {
     }
 }
 
-/// Reads what stands beside the settings, as `start` does: the access keys, certificates, the admin token and those of
-/// peers. Makes none.
+/// Reads what stands beside the settings, as `start` does: the access keys, certificates, the admin token, those of peers
+/// and what proves this site to its stores. Makes none.
 pub fn check(config: &Config) -> Result<()> {
     tls::Listeners::open(config)?;
     data::check_admin_token(&config.admin.token)?;
     Peers::of(config)?;
+    stores::check(config)?;
     Keys::check(config)
 }
 
@@ -249,6 +252,10 @@ pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>
             let settings = settings.clone();
             let opened = tokio::task::spawn_blocking(|| Fs::open(settings)).await.context("opening the store panicked")?;
             Ok(Arc::new(opened.context("cannot open the store")?))
+        }
+        config::Backend::S3(store) => {
+            let keys = stores::read_keys(store);
+            Ok(Arc::new(S3::open(store.settings.clone(), keys).await.context("cannot open the store")?))
         }
         config::Backend::Memory => {
             warn!("objects are kept in memory and go with this process");

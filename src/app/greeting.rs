@@ -94,6 +94,11 @@ fn peers(config: &Config) -> String {
 fn objects(backend: &Backend) -> String {
     match backend {
         Backend::Fs(fs) => fs.path.display().to_string(),
+        Backend::S3(store) => {
+            let settings = &store.settings;
+            let service = settings.endpoint.as_deref().unwrap_or("AWS");
+            format!("in buckets at {service}, region {}; notes in {}", settings.region, settings.home)
+        }
         Backend::Memory => "in memory: they go with this process".into(),
     }
 }

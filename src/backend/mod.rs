@@ -8,6 +8,7 @@ mod error;
 pub mod fs;
 pub mod memory;
 pub mod route;
+pub mod s3;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -98,10 +99,11 @@ pub struct Fetched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub key: Key,
+    /// In a listing [`Binding::None`], where the store's listings do not tell.
     pub binding: Binding,
     /// Bytes.
     pub size: u64,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970: as the writer said, or in a listing when the store had them.
     pub modified_ms: u64,
     /// When the bytes came to this name, or were touched since, where the store knows: wall time, milliseconds since 1970.
     pub changed_ms: Option<u64>,
@@ -229,10 +231,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Everything at plain names in a bucket after the key `after`, in the byte order of keys.
+    /// Everything at plain names in a bucket after the key `after`, in the byte order of keys. A store whose listings know
+    /// neither bindings nor what writers say of times leaves them out: [`Backend::head`] tells them.
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>>;
 
-    /// Everything at own names in a bucket after those, in the byte order of keys, then of write ids.
+    /// Everything at own names in a bucket behind that one, each once, in an order of the store's own.
     fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>>;
 
     /// Makes a bucket; one that exists is success.

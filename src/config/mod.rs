@@ -8,6 +8,7 @@ mod rules;
 mod secret;
 mod section;
 mod sites;
+mod stores;
 mod tls;
 mod value;
 
@@ -19,6 +20,7 @@ pub use load::{Flag, Sources};
 pub use secret::{Secret, SecretError};
 pub use section::Problem;
 pub use sites::{Bus, Feed, JetStream, Peer, PeerTls, Sites};
+pub use stores::S3Store;
 pub use value::{ByteSize, Period};
 
 use crate::backend::fs;
@@ -141,6 +143,8 @@ pub struct Access {
 pub enum Backend {
     /// A directory.
     Fs(fs::Settings),
+    /// An S3 service.
+    S3(S3Store),
     /// Forgets everything at the end of the process.
     Memory,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::section::{NOT_YET, Section};
 use super::sites::{self, Feed, Peer};
+use super::stores;
 use super::tls;
 use super::value::{Setting, words};
 use super::{
@@ -152,19 +153,20 @@ fn read_backends(all: &mut Section<'_>, data: &Data) -> Vec<(String, Backend)> {
 enum Kind {
     Fs,
     Memory,
+    S3,
     /// Known by name, to be refused as what a later version knows.
     Later,
 }
 
-words! { Kind, allowed "\"fs\" or \"memory\"":
-    "fs" => Self::Fs, "memory" => Self::Memory, "s3" => Self::Later, "azure" => Self::Later, "gcs" => Self::Later
+words! { Kind, allowed "\"fs\", \"s3\" or \"memory\"":
+    "fs" => Self::Fs, "memory" => Self::Memory, "s3" => Self::S3, "azure" => Self::Later, "gcs" => Self::Later
 }
 
 impl Backend {
     /// `data` where the store has defaults that lie in it. `None` where the section was refused.
     fn read(section: &mut Section<'_>, data: Option<&Data>) -> Option<Self> {
         if data.is_none() && !section.has("kind") {
-            section.refuse("kind", "is missing; allowed: \"fs\" or \"memory\"".into());
+            section.refuse("kind", "is missing; allowed: \"fs\", \"s3\" or \"memory\"".into());
         }
         match section.value("kind", Kind::Fs) {
             Kind::Fs => Some(Self::Fs(read_fs(section, data))),
@@ -174,8 +176,14 @@ impl Backend {
                 }
                 Some(Self::Memory)
             }
+            Kind::S3 => {
+                if data.is_some() {
+                    pass_over_fs_defaults(section);
+                }
+                stores::read_s3(section).map(Self::S3)
+            }
             Kind::Later => {
-                section.refuse("kind", format!("{NOT_YET}; allowed: \"fs\" or \"memory\""));
+                section.refuse("kind", format!("{NOT_YET}; allowed: \"fs\", \"s3\" or \"memory\""));
                 None
             }
         }

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::section::{NOT_YET, Problem, Report};
-use super::{Backend, Config, sites};
+use super::{Backend, Config, sites, stores};
 use crate::backend::fs;
 
 /// Adds what is wrong to `report`.
@@ -20,8 +20,11 @@ pub fn check(config: &Config, report: &mut Report) {
     check_routes(config, &mut refuse);
     sites::check(config, &mut refuse);
     for (name, backend) in &config.backends {
-        if let Backend::Fs(fs) = backend {
-            check_directory(config, &format!("backend.{name}"), fs, &mut refuse);
+        let path = format!("backend.{name}");
+        match backend {
+            Backend::Fs(fs) => check_directory(config, &path, fs, &mut refuse),
+            Backend::S3(store) => stores::check_s3(&path, store, &mut refuse),
+            Backend::Memory => {}
         }
     }
     if !is_log_filter(&config.log.level) {

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use super::section::{Report, Section};
 use super::*;
+use crate::backend::s3;
 use crate::site::Ownership;
 
 /// The file shown to users.
@@ -169,7 +170,7 @@ fn what_is_not_built_yet_is_refused_rather_than_ignored() {
         ("bucket[0].ownership", "[[bucket]]\nmatch = 'logs-*'\nownership = 'shared'"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
-        ("backend.main.kind", "[backend.main]\nkind = 's3'"),
+        ("backend.main.kind", "[backend.main]\nkind = 'azure'"),
     ];
     for (path, text) in cases {
         let said = refusal(text);
@@ -342,5 +343,46 @@ fn what_is_wrong_with_other_sites_is_named_with_its_path_and_remedy() {
             assert!(said.contains(word), "{text:?}: {word:?} is not in {said:?}");
         }
         assert!(!said.contains("hunter"), "{said}");
+    }
+}
+
+/// The section that is shown to users as a comment, and whatever follows its lines.
+fn s3_section(more: &str) -> String {
+    let shown = SHOWN.lines().skip_while(|line| !line.starts_with("# [backend.main]")).take_while(|line| line.starts_with("# "));
+    let text: String = shown.map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
+    format!("{text}{more}\n")
+}
+
+#[test]
+fn the_s3_section_shown_to_users_says_everything_that_can_be_set_and_its_defaults() {
+    let shown = good(&s3_section(""));
+    let Backend::S3(store) = shown.backend() else { panic!("{shown:?}") };
+    assert_eq!(store.settings, s3::Settings::at(Some("https://s3.example.com".into()), "anybucket-home"));
+    assert_eq!(store.secret_key, Secret::Env("STORE_SECRET_KEY".into()));
+    let said = refusal(&s3_section("nothing = 1"));
+    let known = said.split("allowed here: ").nth(1).unwrap().trim().split(", ");
+    for key in known {
+        assert!(s3_section("").contains(&format!("\n{key} = ")), "{key} is not shown");
+    }
+    // What a file says of the store in a directory does not stand in its way.
+    let flags = [("kind", "s3"), ("access_key", "A"), ("secret_key", "hunter2"), ("home", "home")];
+    let flags = flags.map(|(key, value)| (format!("backend.main.{key}"), value));
+    let flags: Vec<_> = flags.iter().map(|(path, value)| (path.as_str(), *value)).collect();
+    let aws = load(SHOWN, &[], &flags).unwrap();
+    assert!(matches!(aws.backend(), Backend::S3(store) if store.settings == s3::Settings::at(None, "home")), "{aws:?}");
+    assert!(!format!("{aws:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_is_wrong_of_an_s3_store_is_named() {
+    for (from, to, said) in [
+        ("https://s3.example.com", "s3.example.com", "backend.main.endpoint: found \"s3.example.com\""),
+        ("home = ", "hom = ", "backend.main.home: is missing"),
+        ("secret_key = ", "secret = ", "backend.main.secret_key: is missing"),
+        ("\"anybucket-home\"", "\"Home\"", "backend.main.home: found \"Home\""),
+        ("\"crc32\"", "\"md5\"", "backend.main.checksums: found \"md5\""),
+    ] {
+        let told = refusal(&s3_section("").replace(from, to));
+        assert!(told.contains(said), "{told}");
     }
 }

@@ -12,7 +12,7 @@ use super::report::{Line, Report, Side};
 use super::run::{How, Place};
 use super::units::{KeyUnits, units};
 use crate::backend::{self, Found};
-use crate::model::{BucketName, Key, Location, ObjectId, Record, Slot, State};
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, Record, Slot, State};
 use crate::peer::KeyRange;
 use crate::replicate::Bell;
 use crate::site::{self, Newcomer, Scrubbed, Site};
@@ -161,7 +161,14 @@ impl Inward {
     }
 
     async fn look_at(&self, object: &ObjectId, row: &Stored<Record>, found: Option<&Found>, report: &mut Report) -> Result<()> {
-        let is_bound = found.is_some_and(|found| found.binding == row.row.binding);
+        let is_bound = match found {
+            // A listing that tells no bindings: what nobody has read yet is asked for by itself.
+            Some(Found { binding: Binding::None, .. }) if row.row.state == State::Unread => {
+                let place = backend::Place { object: object.clone(), location: Location::Plain };
+                self.site.backend().head(&place).await.is_ok_and(|found| found.binding == row.row.binding)
+            }
+            found => found.is_some_and(|found| found.binding == row.row.binding),
+        };
         // Of a file that is not wholly imported: what it is, is found out before it is judged.
         if is_bound && row.row.state == State::Unread && !self.dry_run {
             self.site.read_now(object, row).await?;

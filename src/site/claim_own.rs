@@ -52,6 +52,11 @@ impl Site {
 
     async fn adopt_own(&self, object: &ObjectId, found: FoundOwn) -> Result<bool> {
         let place = Place { object: object.clone(), location: Location::Own(found.write) };
+        // A listing may tell less than this does.
+        let found = match self.inner.backend.head(&place).await {
+            Err(backend::Error::NotFound) => return Ok(false),
+            told => FoundOwn { found: told?, ..found },
+        };
         let digests = self.hash_at(&place, &found.found).await?;
         let (site, object) = (self.clone(), object.clone());
         self.unstoppable(async move {

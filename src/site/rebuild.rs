@@ -18,7 +18,7 @@ use super::claim_own::OwnName;
 use super::error::{Error, Result};
 use super::{Scrubbed, Site, Standing};
 use crate::backend::{self, Found};
-use crate::model::{BucketName, Incarnation, Key, ObjectId, Record};
+use crate::model::{Binding, BucketName, Incarnation, Key, ObjectId, Record};
 use crate::status::tables::Objects;
 use crate::status::{Checkpoint, Commit, Page, Status, Stored};
 use crate::tasks::{Step, Worker};
@@ -252,6 +252,12 @@ impl Rebuilder {
         let is_bound =
             |row: &Stored<Record>| row.row.has_bytes() && found.as_ref().is_some_and(|found| found.binding == row.row.binding);
         if row.is_some_and(is_bound) {
+            return Ok(());
+        }
+        // A listing that tells no bindings leaves it to the bytes.
+        if let (Some(row), Some(Binding::None)) = (row, found.as_ref().map(|found| &found.binding))
+            && self.site.scrub(object, row, false).await? == Scrubbed::Sound
+        {
             return Ok(());
         }
         // What is still to be imported is no loss.

@@ -140,7 +140,8 @@ async fn put_parts(store: &Store, upload: &StoreUpload, sizes: &[usize]) -> (Vec
 
 pub(crate) async fn parts_become_one_body(store: Store) {
     let store = with_bucket(store).await;
-    for sizes in [vec![0], vec![10], vec![100_000, 70_000, 5], vec![1 << 20, 0, 1 << 20]] {
+    // Many stores take none but the last below 5 MiB.
+    for sizes in [vec![0], vec![10], vec![5 << 20, 70_000], vec![5 << 20, 5 << 20, 0]] {
         let upload = start(&store, "a").await;
         let (parts, whole) = put_parts(&store, &upload, &sizes).await;
         for _ in 0..2 {

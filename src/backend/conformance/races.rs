@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use super::{Store, at, bucket, expecting, keys, pattern, plain, publish, read, stage, with_bucket, write};
+use super::{Store, at, bucket, expecting, keys, pattern, plain, publish, read, settled, stage, with_bucket, write};
 use crate::backend::{Error, Published};
 
 pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
@@ -81,11 +81,12 @@ pub(crate) async fn neighbours_do_not_disturb_each_other(store: Store) {
         tokio::spawn(async move {
             for n in 0..60 {
                 let kept = write(&store, key, &pattern(n, 50)).await;
-                assert_eq!(read(&store, &plain(key), expecting(&kept.binding)).await.unwrap(), pattern(n, 50), "{key}");
-                store.delete(&plain(key), &kept.binding).await.unwrap();
-                let gone = store.head(&plain(key)).await;
+                let place = settled(key, &kept);
+                assert_eq!(read(&store, &place, expecting(&kept.binding)).await.unwrap(), pattern(n, 50), "{key}");
+                store.delete(&place, &kept.binding).await.unwrap();
+                let gone = store.head(&place).await;
                 assert!(matches!(gone, Err(Error::NotFound)), "{key}: {gone:?}");
-                store.harden(&[plain(key)]).await.unwrap();
+                store.harden(&[place]).await.unwrap();
                 store.release(&at(key, kept.location)).await;
             }
         })

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use futures::StreamExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -25,7 +25,7 @@ use super::error::{Error, Result};
 use super::locks::KeyGuard;
 use super::{CONFLICTS_MAX, Site, plain};
 use crate::backend::{self, Found};
-use crate::model::{Bucket, BucketName, Here, Key, ObjectId, Slot};
+use crate::model::{Binding, Bucket, BucketName, Here, Key, ObjectId, Slot};
 use crate::status::tables::Buckets;
 use crate::status::{Checkpoint, Commit, CommitError, ListQuery, Page};
 pub use newcomer::Newcomer;
@@ -35,6 +35,8 @@ pub use walk::Importer;
 const NOTE: &str = "import";
 /// Version of the note.
 const VERSION: u8 = 1;
+/// Files asked for at once, where a listing does not tell everything of them.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// How far a bucket's import came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,6 +271,17 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
+    /// A file as its store tells when it is asked for it, where a listing left something out. `None`: it went meanwhile.
+    async fn found_whole(&self, object: &ObjectId, found: Found) -> Result<Option<Found>> {
+        if found.binding != Binding::None {
+            return Ok(Some(found));
+        }
+        match self.inner.backend.head(&plain(object)).await {
+            Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => Ok(None),
+            found => Ok(Some(found?)),
+        }
+    }
+
     /// Gives rows to files that have none, in one commit; with it the progress that this is.
     async fn import_all(&self, bucket: &BucketName, found: &[Found], progress: Option<&Progress>) -> Result<()> {
         let object = |key: &Key| ObjectId { bucket: bucket.clone(), key: key.clone() };
@@ -279,8 +292,12 @@ impl Site {
         let known = self.known_all(&units).await?;
         let new: Vec<_> =
             units.iter().zip(&known).zip(found).filter(|((_, known), _)| matches!(known.here(), Here::Nothing)).collect();
-        for (((object, _), known), found) in &new {
-            commit = known.guarded(object, commit).put_unit(object, &self.unread(found, self.stamp_of(found)));
+        let listed: Vec<_> = new.iter().map(|(((object, _), _), found)| (object.clone(), Found::clone(found))).collect();
+        let told = stream::iter(listed).map(|(object, found)| async move { self.found_whole(&object, found).await });
+        let told: Vec<_> = told.buffered(LOOKS_AT_ONCE).try_collect().await?;
+        for ((((object, _), known), _), found) in new.iter().zip(told) {
+            let Some(found) = found else { continue };
+            commit = known.guarded(object, commit).put_unit(object, &self.unread(&found, self.stamp_of(&found)));
         }
         if commit.is_empty() {
             return Ok(());

@@ -1,0 +1,217 @@
+//! Bodies on their way to the service: whole in memory, or a stream whose last piece is held back until its sender has
+//! said that it was all.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, ready};
+
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::{Bytes, BytesMut};
+use futures::stream::{BoxStream, StreamExt};
+use http_body::{Frame, SizeHint};
+use tokio::sync::Notify;
+
+use crate::backend::body::check_size;
+use crate::backend::{Body, BodyError, Error, Result};
+
+/// What became of a body while it was sent.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    fault: Mutex<Option<BodyError>>,
+    /// Told once everything was handed over.
+    pub ended: Notify,
+}
+
+impl Sending {
+    fn fault(&self) -> MutexGuard<'_, Option<BodyError>> {
+        self.fault.lock().expect("nothing panics while it holds the fault of a body")
+    }
+
+    /// Why the body ended badly, if it did.
+    pub fn take_fault(&self) -> Option<BodyError> {
+        self.fault().take()
+    }
+}
+
+/// A body of known length. A sender may refuse what it sent after its last byte: the service must not have it by then.
+struct Outgoing {
+    /// Behind a lock that nobody waits for: requests are shared between threads.
+    stream: Mutex<BoxStream<'static, Result<Bytes, BodyError>>>,
+    held: Option<Bytes>,
+    announced: u64,
+    received: u64,
+    handed_over: u64,
+    is_done: bool,
+    sending: Arc<Sending>,
+}
+
+/// The body as the SDK sends it, once, and what will be known of it.
+pub(super) fn streamed(body: Body, size: u64) -> (ByteStream, Arc<Sending>) {
+    let sending = Arc::new(Sending::default());
+    let outgoing = Outgoing {
+        stream: Mutex::new(body.stream),
+        held: None,
+        announced: size,
+        received: 0,
+        handed_over: 0,
+        is_done: false,
+        sending: sending.clone(),
+    };
+    (ByteStream::new(SdkBody::from_body_1_x(outgoing)), sending)
+}
+
+impl Outgoing {
+    /// What came is kept; what was kept before goes out.
+    fn exchange(&mut self, chunk: Bytes) -> Result<Option<Bytes>, BodyError> {
+        self.received += chunk.len() as u64;
+        if self.received > self.announced {
+            check_size(Some(self.announced), self.received)?;
+        }
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.held.replace(chunk))
+    }
+
+    fn end(&mut self) -> Result<Option<Bytes>, BodyError> {
+        check_size(Some(self.announced), self.received)?;
+        self.is_done = true;
+        self.sending.ended.notify_one();
+        Ok(self.held.take())
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        loop {
+            if self.is_done {
+                return Poll::Ready(Ok(None));
+            }
+            let stream = self.stream.get_mut().expect("nothing panics while it holds the stream");
+            let out = match ready!(stream.poll_next_unpin(cx)) {
+                Some(Ok(chunk)) => self.exchange(chunk),
+                Some(Err(err)) => Err(err),
+                None => return Poll::Ready(self.end()),
+            };
+            match out {
+                Ok(None) => {}
+                out => return Poll::Ready(out),
+            }
+        }
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        Poll::Ready(match ready!(self.poll_chunk(cx)) {
+            Ok(Some(chunk)) => {
+                self.handed_over += chunk.len() as u64;
+                Some(Ok(Frame::data(chunk)))
+            }
+            Ok(None) => None,
+            Err(err) => {
+                let text = err.to_string();
+                *self.sending.fault() = Some(err);
+                Some(Err(std::io::Error::other(text)))
+            }
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.announced - self.handed_over)
+    }
+}
+
+/// Reads on until there are so many bytes, or the body ends. In pieces, as they came.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    body: Body,
+    rest: Bytes,
+    is_done: bool,
+}
+
+impl Pieces {
+    pub fn of(body: Body) -> Self {
+        Self { body, rest: Bytes::new(), is_done: false }
+    }
+
+    /// The next `bytes_max` bytes, fewer at the end, none behind it.
+    pub async fn next(&mut self, bytes_max: usize) -> Result<Bytes> {
+        let mut piece = BytesMut::new();
+        while piece.len() < bytes_max {
+            if self.rest.is_empty() {
+                match self.body.stream.next().await {
+                    Some(chunk) => self.rest = chunk?,
+                    None => {
+                        self.is_done = true;
+                        break;
+                    }
+                }
+            }
+            let take = self.rest.len().min(bytes_max - piece.len());
+            piece.extend_from_slice(&self.rest.split_to(take));
+        }
+        Ok(piece.freeze())
+    }
+
+    /// Whether nothing is left, as far as was read.
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+}
+
+/// The whole body, as long as was announced.
+pub(super) async fn collect(body: Body, announced: u64) -> Result<Bytes> {
+    let mut pieces = Pieces::of(body);
+    // One byte more shows what is too long.
+    let limit = usize::try_from(announced).unwrap_or(usize::MAX).saturating_add(1);
+    let whole = pieces.next(limit).await?;
+    check_size(Some(announced), whole.len() as u64).map_err(Error::Body)?;
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn sent(chunks: Vec<Result<Bytes, BodyError>>, size: u64) -> (Vec<Bytes>, bool, Option<BodyError>) {
+        let (stream, sending) = streamed(Body::new(None, futures::stream::iter(chunks)), size);
+        let mut body = stream.into_inner();
+        let mut out = Vec::new();
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => out.push(frame.into_data().unwrap()),
+                Err(_) => return (out, false, sending.take_fault()),
+            }
+        }
+        (out, true, sending.take_fault())
+    }
+
+    #[tokio::test]
+    async fn the_last_piece_waits_for_the_senders_word() {
+        let piece = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
+        let (out, is_whole, fault) = sent(vec![piece("ab"), piece(""), piece("c")], 3).await;
+        assert!(is_whole && fault.is_none() && out == ["ab", "c"], "{out:?}");
+        let (out, is_whole, fault) = sent(vec![piece("ab"), piece("c"), Err(BodyError::Refused)], 3).await;
+        assert!(!is_whole && matches!(fault, Some(BodyError::Refused)) && out == ["ab"], "{out:?}");
+        for size in [2, 4] {
+            let (_, is_whole, fault) = sent(vec![piece("ab"), piece("c")], size).await;
+            assert!(!is_whole && matches!(fault, Some(BodyError::Truncated(_))), "{size}");
+        }
+        assert!(sent(vec![], 0).await.1);
+    }
+
+    #[tokio::test]
+    async fn pieces_are_as_long_as_asked_for() {
+        let chunks = ["abc", "", "defgh"].map(|text| Ok(Bytes::from_static(text.as_bytes())));
+        let mut pieces = Pieces::of(Body::new(None, futures::stream::iter(chunks)));
+        assert_eq!(pieces.next(4).await.unwrap(), "abcd");
+        assert_eq!(pieces.next(4).await.unwrap(), "efgh");
+        assert!(!pieces.is_done());
+        assert_eq!(pieces.next(4).await.unwrap(), "");
+        assert!(pieces.is_done());
+    }
+}

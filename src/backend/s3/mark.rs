@@ -1,0 +1,121 @@
+//! What every object that we store carries, so that its bytes are known by the answer that brings them.
+
+use std::collections::HashMap;
+
+use aws_sdk_s3::primitives::DateTime;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::backend::Found;
+use crate::model::{Binding, Key, WriteId};
+
+/// The write whose bytes these are.
+const WRITE: &str = "anybucket-write";
+/// Milliseconds since 1970, as the writer says.
+const MODIFIED: &str = "anybucket-modified";
+/// The key, base64url, where the name does not say it.
+const KEY: &str = "anybucket-key";
+
+/// How far a time that a store tells in seconds may be behind: whoever asks whether something came later must not miss it.
+const TOLD_IN_MS: u64 = 999;
+
+/// User metadata.
+pub(super) type Metadata = HashMap<String, String>;
+
+/// What the bytes of a write are stored with.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    pub write: WriteId,
+    /// `None`: when the store had it.
+    pub modified_ms: Option<u64>,
+    /// Told where the name does not.
+    pub key: Option<Key>,
+}
+
+impl Mark {
+    pub fn metadata(&self) -> Metadata {
+        let mut metadata = Metadata::from([(WRITE.to_owned(), self.write.to_string())]);
+        if let Some(modified_ms) = self.modified_ms {
+            metadata.insert(MODIFIED.to_owned(), modified_ms.to_string());
+        }
+        if let Some(key) = &self.key {
+            metadata.insert(KEY.to_owned(), URL_SAFE_NO_PAD.encode(key.as_str()));
+        }
+        metadata
+    }
+}
+
+/// How the bytes of a write are known.
+pub(super) fn binding_of(write: WriteId) -> Binding {
+    Binding::Tag(write.to_string())
+}
+
+/// What an answer's headers say of the bytes that it brings.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub binding: Binding,
+    pub etag: Option<String>,
+    /// Of the whole object.
+    pub size: u64,
+    pub modified_ms: u64,
+    /// When the bytes came to this name, rounded up.
+    pub changed_ms: Option<u64>,
+    /// Where the name does not say it.
+    pub key: Option<Key>,
+}
+
+impl Told {
+    pub fn new(metadata: Option<&Metadata>, etag: Option<&str>, modified: Option<&DateTime>, size: u64) -> Self {
+        let of = |name: &str| metadata.and_then(|metadata| metadata.get(name));
+        let stored_ms = modified.map_or(0, millis);
+        // Bytes that others stored are known by what the store calls them, and when they came.
+        let foreign = || format!("etag:{}:{}", etag.unwrap_or_default().trim_matches('"'), stored_ms / 1000);
+        let dated = of(MODIFIED).and_then(|text| text.parse().ok());
+        let key = of(KEY).and_then(|text| String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok());
+        Self {
+            binding: Binding::Tag(of(WRITE).cloned().unwrap_or_else(foreign)),
+            etag: etag.map(str::to_owned),
+            size,
+            modified_ms: dated.unwrap_or(stored_ms),
+            changed_ms: modified.map(changed_ms),
+            key: key.and_then(|key| Key::new(&key).ok()),
+        }
+    }
+
+    pub fn found(&self, key: &Key) -> Found {
+        let Self { binding, size, modified_ms, changed_ms, .. } = self;
+        let (key, binding) = (key.clone(), binding.clone());
+        Found { key, binding, size: *size, modified_ms: *modified_ms, changed_ms: *changed_ms }
+    }
+}
+
+pub(super) fn millis(time: &DateTime) -> u64 {
+    time.to_millis().ok().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
+}
+
+/// When something came, where the store tells it in seconds.
+pub(super) fn changed_ms(time: &DateTime) -> u64 {
+    millis(time) / 1000 * 1000 + TOLD_IN_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Incarnation;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let write = WriteId::new(Incarnation(7), 1, 2);
+        let mark = Mark { write, modified_ms: Some(5), key: Some(Key::new("a\u{1}/é").unwrap()) };
+        let told = Told::new(Some(&mark.metadata()), Some("\"x\""), Some(&DateTime::from_millis(9_500)), 3);
+        assert_eq!(told.changed_ms, Some(9_999));
+    }
+
+    #[test]
+    fn what_others_stored_is_known_by_its_etag_and_time() {
+        let told = |etag, ms| Told::new(None, Some(etag), Some(&DateTime::from_millis(ms)), 3).binding;
+        assert_eq!(told("\"x\"", 9_500), Binding::Tag("etag:x:9".to_owned()));
+        assert_ne!(told("\"x\"", 9_500), told("\"y\"", 9_500));
+        assert_ne!(told("\"x\"", 9_500), told("\"x\"", 10_500));
+    }
+}

@@ -1,0 +1,107 @@
+//! Calls at plain names of which nobody knows whether they were done: what comes late would undo what was written since.
+//!
+//! Names of one write's own need none of this: nothing else is ever written there.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backend::{Error, Result};
+use crate::model::{ObjectId, WriteId};
+
+/// After this a call is certainly dead: a signature is good for fifteen minutes.
+const DEAD_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Names that are remembered; past it none can be written.
+const NAMES_MAX: usize = 100_000;
+
+/// What may be under way yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// Repeating it is harmless: it brings the same bytes.
+    Copy(WriteId),
+    Delete,
+    /// Several of them.
+    Mixed,
+}
+
+/// Plain names with calls that may be under way.
+#[derive(Debug, Default)]
+pub(super) struct Pending(Mutex<HashMap<ObjectId, (Call, Instant)>>);
+
+impl Pending {
+    fn names(&self) -> MutexGuard<'_, HashMap<ObjectId, (Call, Instant)>> {
+        self.0.lock().expect("nothing panics while it holds the pending names")
+    }
+
+    /// Whether these bytes may be brought to the name.
+    pub fn admit(&self, object: &ObjectId, write: WriteId) -> Result<()> {
+        self.admit_call(object, Call::Copy(write))
+    }
+
+    /// Whether the name may be deleted.
+    pub fn admit_delete(&self, object: &ObjectId) -> Result<()> {
+        self.admit_call(object, Call::Delete)
+    }
+
+    fn admit_call(&self, object: &ObjectId, call: Call) -> Result<()> {
+        let mut names = self.names();
+        if names.get(object).is_some_and(|(_, noted)| noted.elapsed() >= DEAD_AFTER) {
+            names.remove(object);
+        }
+        let waits = match names.get(object) {
+            Some((pending, _)) => *pending != call || call == Call::Mixed,
+            None => names.len() >= NAMES_MAX,
+        };
+        match waits {
+            false => Ok(()),
+            true => {
+                Err(Error::Unavailable("an earlier call at this name may still be under way: nothing else is done there".into()))
+            }
+        }
+    }
+
+    /// Nobody knows whether these bytes were brought there, or will be.
+    pub fn note(&self, object: &ObjectId, write: WriteId) {
+        self.note_call(object, Call::Copy(write));
+    }
+
+    pub fn note_delete(&self, object: &ObjectId) {
+        self.note_call(object, Call::Delete);
+    }
+
+    fn note_call(&self, object: &ObjectId, call: Call) {
+        let mut names = self.names();
+        if names.len() >= NAMES_MAX {
+            names.retain(|_, (_, noted)| noted.elapsed() < DEAD_AFTER);
+        }
+        let before = names.get(object).map(|(before, _)| *before);
+        let call = if before.is_none_or(|before| before == call) { call } else { Call::Mixed };
+        names.insert(object.clone(), (call, Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BucketName, Incarnation, Key};
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_else_is_done_at_a_name_until_a_call_is_dead() {
+        let object = |key| ObjectId { bucket: BucketName::new("bucket").unwrap(), key: Key::new(key).unwrap() };
+        let write = |n| WriteId::new(Incarnation(1), 1, n);
+        let (pending, a) = (Pending::default(), object("a"));
+        pending.note(&a, write(1));
+        pending.admit(&a, write(1)).unwrap();
+        pending.admit(&object("b"), write(2)).unwrap();
+        assert!(pending.admit(&a, write(2)).is_err());
+        assert!(pending.admit_delete(&a).is_err());
+        tokio::time::advance(DEAD_AFTER).await;
+        pending.admit(&a, write(2)).unwrap();
+        pending.admit_delete(&a).unwrap();
+        pending.note_delete(&a);
+        pending.admit_delete(&a).unwrap();
+        assert!(pending.admit(&a, write(2)).is_err());
+    }
+}

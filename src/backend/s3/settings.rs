@@ -1,0 +1,103 @@
+//! What a person sets for another S3 service.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::BucketName;
+
+/// Settings of a store of kind `s3`, but for the credentials, which whoever opens it brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Such as `https://s3.example.com`; `None` is AWS.
+    pub endpoint: Option<String>,
+    /// What requests are signed for.
+    pub region: String,
+    /// `ENDPOINT/BUCKET` rather than `BUCKET.ENDPOINT`.
+    pub path_style: bool,
+    /// The bucket of the site's own notes: its owner file and its journal. Made if it is not there, and never listed.
+    pub home: String,
+    /// What begins the names in each bucket that are no objects, up to a slash.
+    pub reserved: String,
+    pub checksums: Checksums,
+}
+
+/// What bodies are sent with, beside their length and, where they are in memory, the SHA-256 that is signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksums {
+    /// `x-amz-checksum-crc32`, in a trailer where the body streams.
+    #[default]
+    Crc32,
+    /// None: for services that refuse trailers.
+    None,
+}
+
+impl Settings {
+    /// The defaults, over a bucket.
+    pub fn at(endpoint: Option<String>, home: impl Into<String>) -> Self {
+        Self {
+            path_style: endpoint.is_some(),
+            endpoint,
+            region: "us-east-1".to_owned(),
+            home: home.into(),
+            reserved: ".anybucket".to_owned(),
+            checksums: Checksums::default(),
+        }
+    }
+
+    /// Which setting cannot be used and why, in words for whoever wrote it.
+    pub fn refusal(&self) -> Option<(&'static str, String)> {
+        let Self { endpoint, region, home, reserved, .. } = self;
+        if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
+            return Some((
+                "endpoint",
+                format!("found {endpoint:?}; allowed: such as \"https://s3.example.com\", without a path"),
+            ));
+        }
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if region.is_empty() || !region.chars().all(legal) {
+            return Some(("region", format!("found {region:?}; allowed: a name such as \"eu-central-1\"")));
+        }
+        if let Err(err) = BucketName::new(home) {
+            return Some(("home", format!("found {home:?}; {err}")));
+        }
+        let legal = |c: char| legal(c) || c == '.';
+        if reserved.trim_matches('.').is_empty() || reserved.len() > 63 || !reserved.chars().all(legal) {
+            let allowed = "allowed: 1 to 63 characters of a-z, A-Z, 0-9, '-', '_' and '.', such as \".anybucket\"";
+            return Some(("reserved", format!("found {reserved:?}; {allowed}")));
+        }
+        None
+    }
+}
+
+fn is_endpoint(endpoint: &str) -> bool {
+    let uri: Option<http::Uri> = endpoint.parse().ok();
+    uri.is_some_and(|uri| {
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        is_http && uri.host().is_some() && !has_user && matches!(uri.path(), "" | "/") && uri.query().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let good = Settings::at(Some("http://127.0.0.1:7070".to_owned()), "home");
+        assert_eq!(good.refusal(), None);
+        assert_eq!(Settings::at(None, "home").refusal(), None);
+        for endpoint in ["", "s3.example.com", "ftp://x", "http://x/path", "https://user:secret@x", "https://x?y"] {
+            let bad = Settings { endpoint: Some(endpoint.to_owned()), ..good.clone() };
+            assert_eq!(bad.refusal().map(|(setting, _)| setting), Some("endpoint"), "{endpoint}");
+        }
+        for (bad, setting) in [
+            (Settings { region: "a b".to_owned(), ..good.clone() }, "region"),
+            (Settings { home: "Home".to_owned(), ..good.clone() }, "home"),
+            (Settings { reserved: "a/b".to_owned(), ..good.clone() }, "reserved"),
+            (Settings { reserved: "..".to_owned(), ..good.clone() }, "reserved"),
+        ] {
+            assert_eq!(bad.refusal().map(|(setting, _)| setting), Some(setting));
+        }
+    }
+}

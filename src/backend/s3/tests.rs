@@ -1,0 +1,379 @@
+//! The store over services of S3: our own face in this process, and others where they are at hand.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use futures::stream::{self, TryStreamExt};
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::*;
+use crate::backend::Error;
+use crate::model::Incarnation;
+use crate::s3::testing::{ACCESS_KEY, Call, SECRET_KEY, server};
+
+/// Ends a task with the test.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Our own face over memory, behind a socket.
+async fn face() -> (SocketAddr, Task) {
+    let server = server().await;
+    assert_eq!(server.send(Call::new("DELETE", "/bucket")).await.status, 204);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        // They end with the listener.
+        let mut connections = JoinSet::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            connection.set_nodelay(true).unwrap();
+            let layer = server.layer.clone();
+            let service = hyper::service::service_fn(move |request| layer.call(request));
+            connections.spawn(async move {
+                let http = hyper::server::conn::http1::Builder::new();
+                let _ = http.serve_connection(TokioIo::new(connection), service).await;
+            });
+        }
+    });
+    (address, Task(task))
+}
+
+fn keys() -> ReadKeys {
+    Arc::new(|| Ok(Keys { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() }))
+}
+
+async fn store_at(address: SocketAddr) -> Arc<S3> {
+    let settings = Settings::at(Some(format!("http://{address}")), "anybucket-home");
+    Arc::new(S3::open(settings, keys()).await.unwrap())
+}
+
+async fn over_our_face() -> (Arc<S3>, Task) {
+    let (address, task) = face().await;
+    (store_at(address).await, task)
+}
+
+mod our_face {
+    use super::*;
+
+    crate::backend::conformance::passes_naming_conformance!(over_our_face().await);
+}
+
+/// A wire that breaks when so many bytes went one way.
+#[derive(Clone)]
+struct Wire {
+    up: Arc<AtomicI64>,
+    down: Arc<AtomicI64>,
+    breaks: Arc<AtomicU64>,
+}
+
+impl Wire {
+    async fn to(service: SocketAddr) -> (Self, SocketAddr, Task) {
+        let whole = || Arc::new(AtomicI64::new(i64::MAX));
+        let wire = Self { up: whole(), down: whole(), breaks: Arc::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let between = wire.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                tokio::spawn(between.clone().carry(near, service));
+            }
+        });
+        (wire, address, Task(task))
+    }
+
+    async fn carry(self, near: TcpStream, service: SocketAddr) {
+        let Ok(far) = TcpStream::connect(service).await else { return };
+        let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+        tokio::select! {
+            () = pump(near_in, far_out, &self.up) => {}
+            () = pump(far_in, near_out, &self.down) => {}
+        }
+        if self.up.load(Ordering::SeqCst) < 0 || self.down.load(Ordering::SeqCst) < 0 {
+            self.breaks.fetch_add(1, Ordering::SeqCst);
+            self.up.store(i64::MAX, Ordering::SeqCst);
+            self.down.store(i64::MAX, Ordering::SeqCst);
+        }
+    }
+}
+
+async fn pump(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin, left: &AtomicI64) {
+    let mut chunk = vec![0; 16 << 10];
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
+        if left.fetch_sub(read as i64, Ordering::SeqCst) < read as i64 || to.write_all(&chunk[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn object(key: &str) -> ObjectId {
+    ObjectId { bucket: BucketName::new("bucket").unwrap(), key: Key::new(key).unwrap() }
+}
+
+fn at(key: &str, location: Location) -> Place {
+    Place { object: object(key), location }
+}
+
+fn write_id(n: u64) -> WriteId {
+    WriteId::new(Incarnation(9), 1, n)
+}
+
+fn options(n: u64) -> PutOptions {
+    PutOptions { write: write_id(n), size: None, modified_ms: 5 }
+}
+
+fn bytes(size: usize) -> Bytes {
+    (0..size).map(|at| (at * 7 + at / 251) as u8).collect::<Vec<_>>().into()
+}
+
+/// As clients bring it: in pieces, with its length told.
+fn pieces(whole: &Bytes) -> Body {
+    let chunks: Vec<_> = whole.chunks(60_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+    Body::new(Some(whole.len() as u64), stream::iter(chunks))
+}
+
+async fn put(store: &S3, key: &str, n: u64, whole: &Bytes) -> Kept {
+    store.put(&object(key), pieces(whole), options(n)).await.unwrap()
+}
+
+async fn read(store: &S3, place: &Place, expect: Option<&Binding>) -> Result<Bytes> {
+    let get = GetOptions { range: None, expect: expect.cloned() };
+    Ok(store.get(place, get).await?.body.collect(64 << 20).await?)
+}
+
+async fn listed(store: &S3) -> Vec<String> {
+    let found: Vec<Found> = store.list(&object("-").bucket, None).try_collect().await.unwrap();
+    found.into_iter().map(|found| found.key.to_string()).collect()
+}
+
+async fn own_names(store: &S3) -> usize {
+    store.list_own(&object("-").bucket, None).try_collect::<Vec<_>>().await.unwrap().len()
+}
+
+/// A store behind a wire, with the bucket.
+async fn wired() -> (Arc<S3>, Wire, (Task, Task)) {
+    let (service, face) = face().await;
+    let (wire, address, task) = Wire::to(service).await;
+    let store = store_at(address).await;
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    (store, wire, (face, task))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_whose_connection_breaks_is_not_stored() {
+    let (store, wire, _tasks) = wired().await;
+    let whole = bytes(3 << 20);
+    wire.up.store(1 << 20, Ordering::SeqCst);
+    let broken = store.put(&object("a"), pieces(&whole), options(1)).await;
+    assert!(matches!(broken, Err(Error::Unavailable(_))), "{broken:?}");
+    assert_eq!((wire.breaks.load(Ordering::SeqCst), own_names(&store).await), (1, 0));
+    let kept = put(&store, "a", 2, &whole).await;
+    assert!(read(&store, &at("a", kept.location), Some(&kept.binding)).await.unwrap() == whole);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_breaks_on_its_way_out_goes_on_where_it_broke() {
+    let (store, wire, _tasks) = wired().await;
+    let whole = bytes(3 << 20);
+    let kept = put(&store, "a", 1, &whole).await;
+    for (down, range) in [(1 << 20, None), (100_000, Some(50..(3 << 20) - 50))] {
+        let breaks = wire.breaks.load(Ordering::SeqCst);
+        wire.down.store(down, Ordering::SeqCst);
+        let get = GetOptions { range: range.clone(), expect: Some(kept.binding.clone()) };
+        let fetched = store.get(&at("a", kept.location.clone()), get).await.unwrap();
+        let read = fetched.body.collect(4 << 20).await.unwrap();
+        assert!(read == whole.slice(range.unwrap_or(0..whole.len() as u64).start as usize..).slice(..read.len()));
+        assert_eq!(wire.breaks.load(Ordering::SeqCst), breaks + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_replaced_while_it_is_read_ends_in_an_error() {
+    let (store, wire, _tasks) = wired().await;
+    let (old, new) = (put(&store, "a", 1, &bytes(3 << 20)).await, put(&store, "a", 2, &bytes(4 << 20)).await);
+    store.publish(&at("a", old.location.clone()), &old.binding).await.unwrap();
+    store.release(&at("a", old.location)).await;
+    let fetched = store.get(&at("a", Location::Plain), GetOptions { range: None, expect: Some(old.binding) }).await.unwrap();
+    store.publish(&at("a", new.location.clone()), &new.binding).await.unwrap();
+    wire.down.store(1 << 20, Ordering::SeqCst);
+    // Either the whole of what was opened, or an error: never some of each.
+    match fetched.body.collect(8 << 20).await {
+        Ok(read) => assert!(read == bytes(3 << 20)),
+        Err(err) => assert!(err.to_string().contains("not the expected"), "{err}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_copy_of_unknown_outcome_nothing_else_comes_to_the_name() {
+    let (store, wire, _tasks) = wired().await;
+    let (one, two) = (put(&store, "a", 1, &bytes(10)).await, put(&store, "a", 2, &bytes(20)).await);
+    // The look at the own name is answered, the copy is not.
+    wire.down.store(1 << 20, Ordering::SeqCst);
+    store.head(&at("a", one.location.clone())).await.unwrap();
+    let look = (1 << 20) - wire.down.load(Ordering::SeqCst);
+    wire.down.store(look + 20, Ordering::SeqCst);
+    let unknown = store.publish(&at("a", one.location.clone()), &one.binding).await;
+    assert!(matches!(unknown, Err(Error::Unavailable(_))), "{unknown:?}");
+    let other = store.publish(&at("a", two.location.clone()), &two.binding).await;
+    assert!(matches!(other, Err(Error::Unavailable(_))), "{other:?}");
+    assert!(matches!(store.delete(&at("a", Location::Plain), &one.binding).await, Err(Error::Unavailable(_))));
+    assert_eq!(store.publish(&at("a", one.location), &one.binding).await.unwrap(), Published::Done);
+    assert!(read(&store, &at("a", two.location), Some(&two.binding)).await.unwrap() == bytes(20), "it is read where it is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_put_there_is_known_by_what_the_service_calls_it() {
+    let (store, _task) = over_our_face().await;
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    let foreign = async |text: &'static str| {
+        let call = store.core.service.quick().put_object().bucket("bucket").key("a");
+        call.body(aws_sdk_s3::primitives::ByteStream::from_static(text.as_bytes())).send().await.unwrap();
+        store.head(&at("a", Location::Plain)).await.unwrap()
+    };
+    let one = foreign("one").await;
+    assert!(matches!(&one.binding, Binding::Tag(tag) if tag.starts_with("etag:")), "{one:?}");
+    assert_eq!(read(&store, &at("a", Location::Plain), Some(&one.binding)).await.unwrap(), "one");
+    let two = foreign("other").await;
+    let stale = read(&store, &at("a", Location::Plain), Some(&one.binding)).await;
+    assert!(matches!(stale, Err(Error::Changed)), "{stale:?}");
+    store.delete(&at("a", Location::Plain), &one.binding).await.unwrap();
+    assert_eq!(listed(&store).await, ["a"]);
+    store.delete(&at("a", Location::Plain), &two.binding).await.unwrap();
+    assert_eq!(listed(&store).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_look_like_names_of_ours_stay_at_names_of_their_own() {
+    let (store, _task) = over_our_face().await;
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    let (key, name) = (".anybucket/v/a@00000000000000000000", Location::Own(write_id(1)));
+    let kept = put(&store, key, 1, &bytes(10)).await;
+    assert_eq!(kept.location, name);
+    assert_eq!(store.publish(&at(key, name.clone()), &kept.binding).await.unwrap(), Published::Done);
+    assert_eq!(read(&store, &at(key, name), Some(&kept.binding)).await.unwrap(), bytes(10));
+    assert_eq!(listed(&store).await, [""; 0]);
+    let found: Vec<_> = store.list_own(&object("-").bucket, None).try_collect().await.unwrap();
+    assert_eq!(found.iter().map(|own| (own.found.key.as_str(), own.write)).collect::<Vec<_>>(), [(key, write_id(1))]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_home_bucket_is_nobodys() {
+    let (store, _task) = over_our_face().await;
+    let home = BucketName::new("anybucket-home").unwrap();
+    assert!(matches!(store.create_bucket(&home).await, Err(Error::Name(_))));
+    assert!(matches!(store.delete_bucket(&home).await, Err(Error::Name(_))));
+    assert_eq!(store.list_buckets().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_service_and_a_wrong_key_say_what_they_are() {
+    let (address, task) = face().await;
+    let settings = Settings::at(Some(format!("http://{address}")), "anybucket-home");
+    let wrong: ReadKeys = Arc::new(|| Ok(Keys { access_key: ACCESS_KEY.to_owned(), secret_key: "hunter2".to_owned() }));
+    let refused = S3::open(settings, wrong).await.unwrap_err().to_string();
+    assert!(!refused.contains("hunter2"), "{refused}");
+    let store = store_at(address).await;
+    store.check().await.unwrap();
+    drop(task);
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    for _ in 0..5 {
+        let dead = store.head(&at("a", Location::Plain)).await;
+        assert!(matches!(dead, Err(Error::Unavailable(_))), "{dead:?}");
+    }
+    let known = store.check().await.unwrap_err().to_string();
+    assert!(known.contains("nobody answers there"), "{known}");
+}
+
+/// What a gateway over directories cannot keep is left out: it has no `a` beside `a/b`, which all promises about odd keys and
+/// neighbours have.
+mod versitygw {
+    use super::*;
+
+    /// `None` where there is none: set `ANYBUCKET_VERSITYGW` to the program.
+    async fn gateway() -> Option<(Arc<S3>, Gateway)> {
+        let program = std::env::var_os("ANYBUCKET_VERSITYGW")?;
+        let dir = tempfile::tempdir().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let mut run = std::process::Command::new(program);
+        run.args(["--port", &address.to_string(), "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet", "posix"]);
+        let child = run.arg(dir.path()).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let gateway = Gateway { child, _dir: dir };
+        while TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        Some((store_at(address).await, gateway))
+    }
+
+    struct Gateway {
+        child: std::process::Child,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Drop for Gateway {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    macro_rules! keeps {
+        ($($group:ident::$promise:ident,)*) => {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    if let Some((store, _gateway)) = gateway().await {
+                        crate::backend::conformance::$group::$promise(store).await;
+                    }
+                }
+            )*
+        };
+    }
+
+    keeps! {
+        bodies::a_body_comes_back_as_it_was,
+        bodies::a_body_that_fails_stores_nothing,
+        bodies::a_body_of_another_length_than_announced_stores_nothing,
+        bodies::a_range_is_exactly_what_was_asked_for,
+        bodies::other_bytes_than_expected_are_refused,
+        bodies::the_modification_time_is_the_writers,
+        bodies::two_writes_of_the_same_bytes_are_told_apart,
+        bodies::a_copy_is_bound_to_its_source,
+        bodies::parts_become_one_body,
+        bodies::a_part_that_changed_stops_the_assembly,
+        moves::staged_bytes_are_invisible_until_published,
+        moves::staged_bytes_are_read_wherever_they_are,
+        moves::publishing_again_changes_nothing,
+        moves::publishing_replaces,
+        moves::publishing_what_was_given_up_says_gone,
+        moves::a_delete_removes_only_what_it_names,
+        moves::what_is_released_can_be_written_again,
+        moves::recovery_keeps_what_it_is_told_to_keep,
+        moves::a_store_that_works_says_so,
+        names::buckets_come_and_go,
+        names::a_bucket_with_something_in_it_stays,
+        notes::a_note_comes_back_as_it_was_last_written,
+        notes::notes_are_no_objects_and_no_buckets,
+        notes::a_note_that_not_every_store_could_hold_is_refused,
+        notes::a_note_is_whole_whoever_writes_at_the_same_time,
+        own::versions_of_a_key_lie_side_by_side,
+        own::own_names_are_no_objects_and_no_buckets,
+        own::publishing_to_an_own_name_again_changes_nothing,
+        own::bytes_on_their_way_to_an_own_name_are_read_wherever_they_are,
+        own::a_delete_at_an_own_name_removes_only_what_it_names,
+        own::a_copy_of_an_own_name_is_bound_to_it,
+        own::any_legal_key_has_own_names,
+        own::a_listing_of_own_names_goes_on_after_any_of_them,
+        own::many_versions_of_one_key_are_listed_once_each,
+        own::a_bucket_with_own_names_left_stays,
+        races::concurrent_publishers_leave_one_whole_body,
+        races::headers_always_belong_to_the_body,
+    }
+}
