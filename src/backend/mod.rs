@@ -7,7 +7,6 @@ pub mod conformance;
 mod error;
 pub mod fs;
 pub mod memory;
-pub mod route;
 pub mod s3;
 
 use std::fmt::Debug;
