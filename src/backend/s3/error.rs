@@ -116,9 +116,8 @@ impl From<Fault> for Error {
             (_, Some(404)) => Self::NotFound,
             _ if fault.is_refused_by_condition() => Self::Changed,
             (_, Some(401 | 403)) => fault.denied(),
-            ("SlowDown" | "RequestTimeout" | "OperationAborted", _) | (_, None | Some(408 | 429 | 500..)) => {
-                Self::Unavailable(text)
-            }
+            // Of 409 too: somebody else was at the name, or above it.
+            ("SlowDown" | "RequestTimeout", _) | (_, None | Some(408 | 409 | 429 | 500..)) => Self::Unavailable(text),
             _ => Self::Io { context: "the service refused".to_owned(), source: io::Error::other(text) },
         }
     }
@@ -157,7 +156,14 @@ mod tests {
         assert!(matches!(told(403, ""), Error::Unavailable(_)));
         assert!(matches!(told(409, "BucketNotEmpty"), Error::NotEmpty(_)));
         assert!(matches!(told(507, ""), Error::Full(_)));
-        for (status, code) in [(0, ""), (500, "InternalError"), (503, "SlowDown"), (429, ""), (400, "RequestTimeout")] {
+        for (status, code) in [
+            (0, ""),
+            (500, "InternalError"),
+            (503, "SlowDown"),
+            (429, ""),
+            (409, "ExistingObjectIsDirectory"),
+            (400, "RequestTimeout"),
+        ] {
             assert!(matches!(told(status, code), Error::Unavailable(_)), "{status} {code}");
         }
         assert!(matches!(told(400, "InvalidRequest"), Error::Io { .. }));
