@@ -299,11 +299,9 @@ pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -
     commit
 }
 
-/// Whether the bytes of a record stay where they are when another takes its place: at a name of their own. At the key's own
-/// name the new ones take theirs.
+/// Whether the bytes of a record stay where they are when another takes its place: at the same name the new ones take theirs.
 pub(super) fn is_left_behind(old: &Record, new: &Record) -> bool {
-    let name = old.location.settled();
-    old.has_bytes() && matches!(name, Location::Own(_)) && name != new.location.settled()
+    old.has_bytes() && old.location.settled() != new.location.settled()
 }
 
 impl Completes {

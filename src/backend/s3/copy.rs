@@ -177,6 +177,9 @@ impl Core {
         // A copy to the name that may be under way yet would bring back what was deleted.
         self.pending.admit_delete(object)?;
         let (bucket, name) = (object.bucket.as_str(), object.key.as_str());
+        if self.names.is_reserved(name) {
+            return Ok(());
+        }
         let told = match self.look_at(bucket, name).await {
             Ok(told) if told.binding == *only => told,
             Ok(_) => return Ok(()),
@@ -191,7 +194,10 @@ impl Core {
         }
         match removed {
             Ok(_) => Ok(()),
-            Err(fault) if fault.is_missing() || fault.is_refused_by_condition() || fault.is(&["NoSuchBucket"]) => Ok(()),
+            Err(fault) if fault.is_missing() || fault.is_refused_by_condition() || fault.is(&["NoSuchBucket"]) => {
+                // Of two calls at once the service took the other: this one is to be made again.
+                if fault.is(&["ConditionalRequestConflict"]) { Err(fault.into()) } else { Ok(()) }
+            }
             Err(fault) => {
                 if fault.is_open() {
                     self.pending.note_delete(object);

@@ -68,7 +68,8 @@ impl Fault {
 
     /// Whether the call may have been done, or may be done yet.
     pub fn is_open(&self) -> bool {
-        self.status.is_none_or(|status| status >= 500 && status != 501 && status != 503)
+        // Some calls are answered with 200 before they are done: what breaks or fails after that says nothing of them.
+        self.status.is_none_or(|status| (200..300).contains(&status) || status >= 500 && status != 501 && status != 503)
     }
 
     /// Whether nobody answered at all.
@@ -117,7 +118,7 @@ impl From<Fault> for Error {
             _ if fault.is_refused_by_condition() => Self::Changed,
             (_, Some(401 | 403)) => fault.denied(),
             // Of 409 too: somebody else was at the name, or above it.
-            ("SlowDown" | "RequestTimeout", _) | (_, None | Some(408 | 409 | 429 | 500..)) => Self::Unavailable(text),
+            ("SlowDown" | "RequestTimeout", _) | (_, None | Some(200..300 | 408 | 409 | 429 | 500..)) => Self::Unavailable(text),
             _ => Self::Io { context: "the service refused".to_owned(), source: io::Error::other(text) },
         }
     }
@@ -162,6 +163,7 @@ mod tests {
             (503, "SlowDown"),
             (429, ""),
             (409, "ExistingObjectIsDirectory"),
+            (200, "InternalError"),
             (400, "RequestTimeout"),
         ] {
             assert!(matches!(told(status, code), Error::Unavailable(_)), "{status} {code}");

@@ -26,6 +26,8 @@ impl Core {
     /// The name of what is at a place; `None` where such a place is no name here.
     pub(super) fn name_of(&self, at: &Place) -> Option<String> {
         match at.location {
+            // Nobody's key: to such a name lead names of our own only.
+            Location::Plain if self.names.is_reserved(at.object.key.as_str()) => None,
             Location::Plain => Some(at.object.key.as_str().to_owned()),
             Location::Own(write) | Location::Moving(write) => Some(self.names.own(&at.object.key, write)),
             Location::Staged(_) | Location::OwnStaged(..) | Location::Native(_) | Location::Part => None,

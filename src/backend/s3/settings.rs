@@ -48,10 +48,10 @@ impl Settings {
     pub fn refusal(&self) -> Option<(&'static str, String)> {
         let Self { endpoint, region, home, reserved, .. } = self;
         if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
-            return Some((
-                "endpoint",
-                format!("found {endpoint:?}; allowed: such as \"https://s3.example.com\", without a path"),
-            ));
+            // It may hold a secret before its @.
+            let found = if endpoint.contains('@') { "an address with credentials".to_owned() } else { format!("{endpoint:?}") };
+            let allowed = "such as \"https://s3.example.com\", without a path";
+            return Some(("endpoint", format!("found {found}; allowed: {allowed}")));
         }
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if region.is_empty() || !region.chars().all(legal) {
