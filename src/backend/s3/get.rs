@@ -19,6 +19,8 @@ const RESUMES_MAX: u32 = 3;
 /// An answer whose body is still to be read.
 struct Opened {
     told: Told,
+    /// The first byte of the object that the body brings, as the service says.
+    first: u64,
     stream: ByteStream,
 }
 
@@ -121,8 +123,9 @@ impl Core {
         let answer = self.service.ask("reading an object", call).await?;
         let length = answer.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
         let size = answer.content_range().and_then(whole_size).unwrap_or(length);
+        let first = answer.content_range().and_then(first_byte).unwrap_or(0);
         let told = Told::new(answer.metadata(), answer.e_tag(), answer.last_modified(), size);
-        Ok(Opened { told, stream: answer.body })
+        Ok(Opened { told, first, stream: answer.body })
     }
 }
 
@@ -130,8 +133,16 @@ impl Core {
 fn check_range(opened: &Opened, range: Option<&Range<u64>>) -> Result<()> {
     match range {
         Some(range) if range.end > opened.told.size => Err(Error::Changed),
+        Some(range) if range.start != opened.first => {
+            Err(Error::Unavailable(format!("the service answered from byte {} on, not from {}", opened.first, range.start)))
+        }
         _ => Ok(()),
     }
+}
+
+/// The first byte that `bytes 3-9/100` tells.
+fn first_byte(range: &str) -> Option<u64> {
+    range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }
 
 /// The size that `bytes 0-9/100` tells.
@@ -181,5 +192,16 @@ impl Reading {
         let opened = self.core.open(&self.at, Some(self.range.clone()), Some(&self.binding)).await;
         self.stream = opened.map_err(|err| BodyError::Read(format!("{reason}; then {err}")))?.stream;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_tells_which_bytes_of_how_many_it_brings() {
+        assert_eq!((first_byte("bytes 3-9/100"), whole_size("bytes 3-9/100")), (Some(3), Some(100)));
+        assert_eq!((first_byte("bytes */100"), whole_size("bytes 3-9/*")), (None, None));
     }
 }
