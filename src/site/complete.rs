@@ -68,8 +68,7 @@ impl Site {
             return Err(Error::NoSuchUpload);
         }
         self.refuse_early(&key.0, &complete.conditions).await?;
-        let claimed = self.set_state(key, &row, UploadState::Completing { list, write: key.1 }).await?;
-        let mut claimed = claimed;
+        let mut claimed = self.set_state(key, &row, UploadState::Completing { list, write: key.1 }).await?;
         let outcome = self.assemble_and_land(key, &mut claimed, list, &complete, checked).await;
         if outcome.is_err()
             && let Err(err) = self.set_state(key, &claimed, UploadState::Open).await

@@ -39,20 +39,14 @@ impl Site {
     }
 
     async fn remove_own_names(&self, bucket: &BucketName) -> Result<(), Error> {
-        let backend = &self.inner.backend;
-        let mut listing = backend.list_own(bucket, None);
+        let mut listing = self.inner.backend.list_own(bucket, None);
         while let Some(found) = listing.next().await {
             let FoundOwn { found, write } = found?;
             let object = ObjectId { bucket: bucket.clone(), key: found.key };
             if self.inner.writes.is_of_this_start(write) || self.is_of_upload(&object, write).await? {
                 continue;
             }
-            let place = Place { object, location: Location::Own(write) };
-            match backend.head(&place).await {
-                Ok(found) => backend.delete(&place, &found.binding).await?,
-                Err(backend::Error::NotFound) => {}
-                Err(err) => return Err(err.into()),
-            }
+            self.remove_own_name(&Place { object, location: Location::Own(write) }).await?;
         }
         Ok(())
     }

@@ -33,18 +33,26 @@ impl Site {
                 return Ok(false);
             }
             let place = Place { object, location: Location::Own(found.write) };
-            // A listing may not tell what marks the bytes.
-            let binding = match site.inner.backend.head(&place).await {
-                Ok(found) => found.binding,
-                Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => return Ok(false),
-                Err(err) => return Err(err.into()),
-            };
-            site.inner.backend.delete(&place, &binding).await?;
+            if !site.remove_own_name(&place).await? {
+                return Ok(false);
+            }
             site.inner.backend.harden(std::slice::from_ref(&place)).await?;
             tracing::info!(object = %place.object, write = %found.write, "removed bytes that nothing names");
             Ok(true)
         })
         .await
+    }
+
+    /// Removes what is at a name of its own, whatever marks it: a listing may not tell. Answers whether anything was there.
+    pub(super) async fn remove_own_name(&self, place: &Place) -> Result<bool> {
+        match self.inner.backend.head(place).await {
+            Ok(found) => {
+                self.inner.backend.delete(place, &found.binding).await?;
+                Ok(true)
+            }
+            Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => Ok(false),
+            Err(err) => Err(err.into()),
+        }
     }
 
     /// Whether a version of the key has this name.

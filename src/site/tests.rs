@@ -173,12 +173,16 @@ async fn a_bucket_goes_only_when_it_is_empty_and_takes_its_uploads_along() {
     assert!(matches!(parts, Err(Error::NoSuchUpload)));
 }
 
-/// Stores without staging files.
+/// A site on a store without staging files.
+async fn naming() -> (Arc<Memory>, Site, Vec<Box<dyn Worker>>) {
+    let store = Arc::new(Memory::naming());
+    let (site, workers) = open(store.clone(), status(Options::default())).await;
+    (store, with_bucket(site).await, workers)
+}
+
 #[tokio::test]
 async fn a_bucket_goes_although_its_last_bytes_wait_to_be_tidied_up() {
-    let store = Arc::new(Memory::naming());
-    let (site, mut workers) = open(store.clone(), status(Options::default())).await;
-    let (site, bucket) = (with_bucket(site).await, object("-").bucket);
+    let ((store, site, mut workers), bucket) = (naming().await, object("-").bucket);
     put(&site, "a", "1").await;
     put(&site, "a", "2").await;
     site.delete(&object("a"), WriteConditions::default()).await.unwrap();
@@ -195,9 +199,7 @@ async fn a_bucket_goes_although_its_last_bytes_wait_to_be_tidied_up() {
 
 #[tokio::test]
 async fn bytes_with_a_name_of_their_own_come_to_the_keys_and_leave_nothing() {
-    let store = Arc::new(Memory::naming());
-    let (site, mut workers) = open(store.clone(), status(Options::default())).await;
-    let site = with_bucket(site).await;
+    let (store, site, mut workers) = naming().await;
     for body in ["1", "2"] {
         put(&site, "a", body).await;
         assert!(matches!(store.head(&plain(&object("a"))).await, Err(backend::Error::NotFound)));
@@ -219,9 +221,7 @@ async fn bytes_with_a_name_of_their_own_come_to_the_keys_and_leave_nothing() {
 /// What a write was to displace goes with it, although a later one came first and was deleted.
 #[tokio::test]
 async fn bytes_displaced_by_what_never_came_to_the_name_leave_it() {
-    let store = Arc::new(Memory::naming());
-    let (site, mut workers) = open(store.clone(), status(Options::default())).await;
-    let site = with_bucket(site).await;
+    let (store, site, mut workers) = naming().await;
     put(&site, "a", "0").await;
     settle(&mut workers).await;
     put(&site, "a", "1").await;
@@ -239,7 +239,7 @@ async fn bytes_displaced_by_what_never_came_to_the_name_leave_it() {
 /// Where the store keeps parts in an upload of its own, a Complete uses them up.
 #[tokio::test]
 async fn a_complete_that_is_repeated_names_the_same_parts() {
-    let site = with_bucket(open(Arc::new(Memory::naming()), status(Options::default())).await.0).await;
+    let (_store, site, _workers) = naming().await;
     put(&site, "a", "there").await;
     let bodies = [Bytes::from(vec![1; 5 << 20]), Bytes::from("two")];
     let (upload_id, parts) = uploaded(&site, "a", StartUpload::default(), &bodies).await;

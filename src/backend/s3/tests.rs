@@ -292,8 +292,7 @@ async fn a_dead_service_and_a_wrong_key_say_what_they_are() {
     assert!(known.contains("nobody answers there"), "{known}");
 }
 
-/// What a gateway over directories cannot keep is left out: it has no `a` beside `a/b`, which all promises about odd keys and
-/// neighbours have.
+/// A gateway over directories.
 mod versitygw {
     use super::*;
 
@@ -324,56 +323,7 @@ mod versitygw {
         }
     }
 
-    macro_rules! keeps {
-        ($($group:ident::$promise:ident,)*) => {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                #[ignore = "needs a versitygw: make conformance"]
-                async fn $promise() {
-                    let (store, _gateway) = gateway().await;
-                    crate::backend::conformance::$group::$promise(store).await;
-                }
-            )*
-        };
-    }
-
-    keeps! {
-        bodies::a_body_comes_back_as_it_was,
-        bodies::a_body_that_fails_stores_nothing,
-        bodies::a_body_of_another_length_than_announced_stores_nothing,
-        bodies::a_range_is_exactly_what_was_asked_for,
-        bodies::other_bytes_than_expected_are_refused,
-        bodies::the_modification_time_is_the_writers,
-        bodies::two_writes_of_the_same_bytes_are_told_apart,
-        bodies::a_copy_is_bound_to_its_source,
-        bodies::parts_become_one_body,
-        bodies::a_part_that_changed_stops_the_assembly,
-        moves::staged_bytes_are_invisible_until_published,
-        moves::staged_bytes_are_read_wherever_they_are,
-        moves::publishing_again_changes_nothing,
-        moves::publishing_replaces,
-        moves::publishing_what_was_given_up_says_gone,
-        moves::a_delete_removes_only_what_it_names,
-        moves::what_is_released_can_be_written_again,
-        moves::recovery_keeps_what_it_is_told_to_keep,
-        moves::a_store_that_works_says_so,
-        names::buckets_come_and_go,
-        names::a_bucket_with_something_in_it_stays,
-        notes::a_note_comes_back_as_it_was_last_written,
-        notes::notes_are_no_objects_and_no_buckets,
-        notes::a_note_that_not_every_store_could_hold_is_refused,
-        notes::a_note_is_whole_whoever_writes_at_the_same_time,
-        own::versions_of_a_key_lie_side_by_side,
-        own::own_names_are_no_objects_and_no_buckets,
-        own::publishing_to_an_own_name_again_changes_nothing,
-        own::bytes_on_their_way_to_an_own_name_are_read_wherever_they_are,
-        own::a_delete_at_an_own_name_removes_only_what_it_names,
-        own::a_copy_of_an_own_name_is_bound_to_it,
-        own::any_legal_key_has_own_names,
-        own::a_listing_of_own_names_goes_on_after_any_of_them,
-        own::many_versions_of_one_key_are_listed_once_each,
-        own::a_bucket_with_own_names_left_stays,
-        races::concurrent_publishers_leave_one_whole_body,
-        races::headers_always_belong_to_the_body,
+    crate::backend::conformance::passes_gateway_conformance! {
+        [#[ignore = "needs a versitygw: make conformance"]] gateway().await
     }
 }
