@@ -25,10 +25,9 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, KeptCensus, Probe, Readiness};
-use crate::backend::Backend;
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
-use crate::backend::s3::S3;
+use crate::backend::{Backend, s3};
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
 use crate::events;
@@ -255,7 +254,7 @@ pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>
         }
         config::Backend::S3(store) => {
             let keys = stores::read_keys(store);
-            Ok(Arc::new(S3::open(store.settings.clone(), keys).await.context("cannot open the store")?))
+            s3::open(store.settings.clone(), keys).await.context("cannot open the store")
         }
         config::Backend::Memory => {
             warn!("objects are kept in memory and go with this process");

@@ -49,6 +49,8 @@ pub enum Fault {
     FutureStamps,
     /// §2: the clock begins anew with each process.
     ClockForgotten,
+    /// §4: bytes are removed from a name to which a copy of them is under way.
+    RemovedBeforeItCame,
     /// §12: graves leave by age.
     GraveByAge,
     /// §12: a grave leaves while something is on its way to its unit.
@@ -99,7 +101,7 @@ pub enum Fault {
 
 #[cfg(test)]
 impl Fault {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::EventsOwnVector,
         Self::LastToArriveWins,
         Self::DeleteWithoutGrave,
@@ -112,6 +114,7 @@ impl Fault {
         Self::RegistersOverNewerData,
         Self::FutureStamps,
         Self::ClockForgotten,
+        Self::RemovedBeforeItCame,
         Self::GraveByAge,
         Self::GraveInFlight,
         Self::SettledByStamp,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::backend::s3::{Keys, ReadKeys};
+use crate::backend::s3::Keys;
+use crate::backend::service::ReadKeys;
 use crate::config::{self, Backend, Config, S3Store};
 
 /// Reads the credentials anew each time it is asked.
-pub fn read_keys(store: &S3Store) -> ReadKeys {
+pub fn read_keys(store: &S3Store) -> ReadKeys<Keys> {
     let (access_key, secret_key) = (store.access_key.clone(), store.secret_key.clone());
     Arc::new(move || {
         let access_key = access_key.resolve().map_err(|err| format!("access_key: {err}"))?;

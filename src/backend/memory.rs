@@ -25,6 +25,9 @@ pub struct Memory {
     held: Mutex<Held>,
     /// Whether bytes have a name of their own at once.
     names: bool,
+    /// Whoever holds it lets no copy to a plain name begin.
+    #[cfg(test)]
+    pub(crate) copies: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +40,9 @@ struct Held {
     /// Keys that may not be read, by their names; buckets too.
     #[cfg(test)]
     closed: std::collections::BTreeSet<String>,
+    /// Keys that are no names here.
+    #[cfg(test)]
+    refused: std::collections::BTreeSet<String>,
     /// The last number given to a staging file and to its binding: both are never given twice.
     last: u64,
 }
@@ -70,6 +76,12 @@ impl Memory {
     #[cfg(test)]
     pub(crate) fn close(&self, name: &str) {
         self.held().closed.insert(name.to_owned());
+    }
+
+    /// From now on no bytes are brought to the key of this name.
+    #[cfg(test)]
+    pub(crate) fn refuse(&self, name: &str) {
+        self.held().refused.insert(name.to_owned());
     }
 
     /// How many bodies are staged.
@@ -199,6 +211,10 @@ impl Held {
     /// The bytes stay at their own name too.
     fn copy_to_plain(&mut self, from: &Place, binding: &Binding) -> Result<Published> {
         let to = from.settled();
+        #[cfg(test)]
+        if self.refused.contains(to.object.key.as_str()) {
+            return Ok(Published::Stays);
+        }
         if self.settled(&to).is_ok_and(|blob| blob.binding == *binding) {
             return Ok(Published::Done);
         }
@@ -324,6 +340,8 @@ impl Backend for Memory {
 
     async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
         if matches!(from.location, Location::Moving(_)) {
+            #[cfg(test)]
+            let _slow = self.copies.lock().await;
             return self.held().copy_to_plain(from, binding);
         }
         let Some(file) = from.location.staged() else {
@@ -373,8 +391,8 @@ impl Backend for Memory {
         }
     }
 
-    async fn recover(&self, keep: &[Location]) -> Result<()> {
-        let keep: HashSet<_> = keep.iter().filter_map(Location::staged).collect();
+    async fn recover(&self, keep: &[Place]) -> Result<()> {
+        let keep: HashSet<_> = keep.iter().filter_map(|place| place.location.staged()).collect();
         self.held().staged.retain(|file, _| keep.contains(file));
         Ok(())
     }

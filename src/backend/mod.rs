@@ -8,6 +8,7 @@ mod error;
 pub mod fs;
 pub mod memory;
 pub mod s3;
+pub mod service;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -138,6 +139,8 @@ pub struct StoreUpload {
 pub enum Published {
     /// The name holds the bytes now, by this call or by one before it.
     Done,
+    /// The store takes no such name: they stay at the one of their own that they have.
+    Stays,
     /// The staged bytes are neither at their name nor in their staging file.
     Gone,
 }
@@ -210,8 +213,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Gives up staged bytes, or the staging file of published and hardened ones. Anything else that is at `staged` stays.
     async fn release(&self, staged: &Place);
 
-    /// Everything staged that `keep` does not name is given up. Called once, before the first request.
-    async fn recover(&self, keep: &[Location]) -> Result<()>;
+    /// Everything staged that `keep` does not name is given up. Called once, before the first request. `keep` also names what
+    /// a process before this one may have left a call at: bytes that were moving, and plain names that were to be removed.
+    async fn recover(&self, keep: &[Place]) -> Result<()>;
 
     /// Begins a multipart upload. Answers what the store calls it: nothing, where it keeps parts like any staged bytes.
     async fn start_upload(&self, _to: &ObjectId, _write: WriteId) -> Result<String> {

@@ -191,7 +191,7 @@ impl Site {
         if same_bytes(live, &digests) || planted!(BytesUnchecked) {
             return Ok(kept);
         }
-        self.release(object, &kept.location).await;
+        self.discard(object, &kept).await;
         self.inner.counters.rotten.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let reason = format!("the bytes of {object} that came are not those of its record");
         Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) })
@@ -209,7 +209,7 @@ impl Site {
             // Nothing names the bytes yet, whatever the error.
             Err(err) => {
                 if let Some(unused) = staged {
-                    self.release(object, &unused.location).await;
+                    self.discard(object, &unused).await;
                 }
                 return Err(err);
             }
@@ -217,7 +217,7 @@ impl Site {
         let outcome = self.commit_replica((object, slot), replica, &mut staged, between).await;
         // Where the outcome of the commit is unknown the bytes stay, and the next start finds out.
         if let Some(unused) = staged.filter(|_| !matches!(outcome, Err(Error::Internal(_)))) {
-            self.release(object, &unused.location).await;
+            self.discard(object, &unused).await;
         }
         outcome
     }

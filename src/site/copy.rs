@@ -105,7 +105,7 @@ impl Site {
         if matches!(is_sound, Ok(true)) {
             return Ok(Some(kept));
         }
-        self.release(to, &kept.location).await;
+        self.discard(to, &kept).await;
         is_sound.map(|_| None)
     }
 
@@ -168,7 +168,7 @@ impl Drop for Tentative {
     fn drop(&mut self) {
         if let Some(kept) = self.kept.take() {
             let (site, to) = (self.site.clone(), self.to.clone());
-            tokio::spawn(async move { site.release(&to, &kept.location).await });
+            tokio::spawn(async move { site.discard(&to, &kept).await });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::land::{slot_of_write, without_part_map};
-use super::settle::{UNSETTLED_MAX, Unsettled};
+use super::settle::{Left, UNSETTLED_MAX, Unsettled};
 use super::types::{Deleted, Purge, WriteConditions};
 use super::{CONFLICTS_MAX, Site, plain, precondition};
 use crate::backend::{Found, Place};
@@ -219,11 +219,25 @@ impl Site {
             return;
         }
         let place = Place { object: object.clone(), location: record.location.settled() };
-        let removed = self.inner.backend.delete(&place, &record.binding).await;
+        let left = match self.remove_now(&place, record).await {
+            true => Left::Harden(None),
+            false => Left::Step(None),
+        };
+        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), left });
+    }
+
+    /// Whether the bytes are gone. Where a copy to their name is under way they come yet.
+    async fn remove_now(&self, place: &Place, record: &Record) -> bool {
+        let object = &place.object;
+        let turn = self.inner.turns.try_lock(object);
+        if turn.is_none() && !planted!(RemovedBeforeItCame) {
+            return false;
+        }
+        let removed = self.inner.backend.delete(place, &record.binding).await;
         if let Err(err) = &removed {
             tracing::warn!(%object, error = %err, "the bytes of a deleted object are still in the store");
         }
-        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), staged: None, done: removed.is_ok() });
+        removed.is_ok()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::error::{Error, Result};
-use super::settle::Unsettled;
+use super::settle::{Left, Unsettled};
 use super::types::{WriteConditions, Written};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::backend::{Kept, KeptPart, Place, Published};
@@ -105,9 +105,21 @@ impl Site {
     /// may be durable, and the next start finds out. So does what was assembled of parts that are no more: the Complete may
     /// be tried again.
     async fn give_up(&self, landing: &Landing, err: &Error) {
-        let is_all_there_is = landing.completes.is_some() && matches!(landing.kept.location, Location::Moving(_));
+        let has_own_name = matches!(landing.kept.location, Location::Moving(_) | Location::Own(_));
+        let is_all_there_is = landing.completes.is_some() && has_own_name;
         if !matches!(err, Error::Internal(_)) && !is_all_there_is {
-            self.release(&landing.object, &landing.kept.location).await;
+            self.discard(&landing.object, &landing.kept).await;
+        }
+    }
+
+    /// Gives up what was stored of a write, wherever the store put it, before anything names it.
+    pub(super) async fn discard(&self, object: &ObjectId, unused: &Kept) {
+        if !matches!(unused.location, Location::Own(_)) {
+            return self.release(object, &unused.location).await;
+        }
+        let place = Place { object: object.clone(), location: unused.location.clone() };
+        if let Err(error) = self.inner.backend.delete(&place, &unused.binding).await {
+            tracing::warn!(%object, %error, "bytes that nothing names stay in the store");
         }
     }
 
@@ -188,16 +200,20 @@ impl Site {
         if !record.location.is_staged() {
             return;
         }
-        let is_moving = matches!(record.location, Location::Moving(_));
-        let done = !is_moving && self.publish_now(object, record).await;
+        let left = match record.location {
+            Location::Moving(_) => Left::Copy,
+            _ if self.publish_now(object, record).await => Left::Harden(record.location.staged()),
+            _ => Left::Step(record.location.staged()),
+        };
         let (write, place) = (record.write, Place { object: object.clone(), location: record.location.settled() });
-        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), staged: record.location.staged(), done });
+        self.inner.settler.add(Unsettled { write, place, slot: record.slot(), left });
     }
 
     async fn publish_now(&self, object: &ObjectId, record: &Record) -> bool {
         let published = self.publish_staged(object, &record.location, &record.binding).await;
         match &published {
             Ok(Published::Done) => {}
+            Ok(Published::Stays) => tracing::error!(stamp = %record.vector.data, %object, "the store does not take its name"),
             Ok(Published::Gone) => tracing::error!(stamp = %record.vector.data, %object, "its staged bytes are gone"),
             Err(reason) => tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its name yet"),
         }

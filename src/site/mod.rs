@@ -36,12 +36,14 @@ mod put;
 mod read_through;
 mod rebuild;
 mod recover;
+mod redo;
 mod replicas;
 mod restoring;
 mod retell;
 mod scope;
 mod scrub;
 mod settle;
+mod settle_copies;
 mod tell_again;
 #[cfg(test)]
 pub mod testing;
@@ -93,6 +95,7 @@ use locks::KeyLocks;
 use read_through::Restores;
 use rebuild::Rebuilding;
 use settle::{SettleWorker, Settler};
+use settle_copies::CopyWorker;
 
 /// How often a write reads, decides and commits again before it answers 503 (protocol §3).
 const CONFLICTS_MAX: usize = 8;
@@ -113,6 +116,9 @@ struct Inner {
     clock: Clock,
     /// Orders the last step of writes to a key.
     keys: Arc<KeyLocks<ObjectId>>,
+    /// Who changes what is at a plain name, where that may take long. Taken before the key, and by whoever has the key only if
+    /// it is free.
+    turns: Arc<KeyLocks<ObjectId>>,
     /// Lets one Complete or Abort at a time work on an upload.
     uploads: Arc<KeyLocks<WriteId>>,
     /// Lets one at a time make or delete a bucket: row and store change one after the other.
@@ -199,6 +205,7 @@ impl Site {
             status: parts.status,
             clock: parts.clock,
             keys: KeyLocks::new(),
+            turns: KeyLocks::new(),
             uploads: KeyLocks::new(),
             bucket_changes: KeyLocks::new(),
             buckets: KnownBuckets::default(),
@@ -225,6 +232,7 @@ impl Site {
         site.note_restoring().await?;
         let mut workers: Vec<Box<dyn Worker>> = vec![
             Box::new(SettleWorker::fresh(site.clone())),
+            Box::new(CopyWorker::new(site.clone())),
             Box::new(SettleWorker::stuck(site.clone())),
             Box::new(expire::Expirer::new(site.clone())),
         ];

@@ -2,11 +2,11 @@
 //!
 //! Bytes that no row names are garbage; rows without bytes cannot be, since bytes come before rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Site;
 use super::error::{Error, Result};
-use super::settle::{SettleWorker, Unsettled};
+use super::settle::{Left, SettleWorker, Unsettled};
 use crate::backend::Place;
 use crate::model::{BucketName, Location, ObjectId, Slot, WriteId};
 use crate::status::tables::{Settle, Settling, Upload, UploadParts, UploadState, Uploads};
@@ -22,7 +22,7 @@ impl Site {
         self.abort_uploads_of_dead_buckets(with_uploads).await?;
         // Before anything is redone: a redone delete draws a staging name, which no row may name. What rows name is the
         // store's to keep until their closing releases it.
-        let keep = self.staged_locations().await?;
+        let keep = self.kept_places().await?;
         self.inner.backend.recover(&keep).await?;
         let redone = self.redo_all().await?;
         if redone > 0 {
@@ -39,10 +39,8 @@ impl Site {
             let page: Page<Settle> = self.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
             let all = page.rows.iter().map(|(write, row)| unsettled(*write, &row.row));
             // What has a name of its own is read there meanwhile: a store may copy for hours.
-            let (later, batch): (Vec<_>, Vec<_>) =
-                all.zip(&page.rows).partition(|(_, (_, row))| matches!(row.row, Settling::Move { .. }));
-            later.into_iter().for_each(|(one, _)| self.inner.settler.add(one));
-            let batch: Vec<_> = batch.into_iter().map(|(one, _)| one).collect();
+            let (later, batch): (Vec<_>, Vec<_>) = all.partition(|one| one.left == Left::Copy);
+            later.into_iter().for_each(|one| self.inner.settler.add(one));
             redone += batch.len();
             if let Err(reason) = worker.settle_again(batch).await {
                 tracing::warn!(reason, "not everything could be redone yet");
@@ -54,14 +52,18 @@ impl Site {
         }
     }
 
-    /// Staging files that rows still name.
-    async fn staged_locations(&self) -> Result<Vec<Location>> {
+    /// What rows still name in the store that is not at its name, or may be changed there yet.
+    async fn kept_places(&self) -> Result<Vec<Place>> {
         let mut keep = Vec::new();
-        self.each_row::<Settle>(|_, row| {
-            keep.extend(row.staged().map(Location::Staged));
-        })
-        .await?;
-        self.each_row::<UploadParts>(|_, part| keep.push(part.location.clone())).await?;
+        self.each_row::<Settle>(|_, row| keep.push(Place { object: row.object().clone(), location: row.location() })).await?;
+        let mut files = Vec::new();
+        self.each_row::<UploadParts>(|(upload, _), part| files.push((*upload, part.location.clone()))).await?;
+        if !files.is_empty() {
+            let mut objects = BTreeMap::new();
+            self.each_row::<Uploads>(|(object, upload), _| drop(objects.insert(*upload, object.clone()))).await?;
+            let place = |(upload, location)| Some(Place { object: objects.get(&upload)?.clone(), location });
+            keep.extend(files.into_iter().filter_map(place));
+        }
         Ok(keep)
     }
 
@@ -116,15 +118,14 @@ impl Site {
 
 fn unsettled(write: WriteId, row: &Settling) -> Unsettled {
     let place = |object: &ObjectId, location: Location| Place { object: object.clone(), location };
-    let staged = row.staged();
-    let (place, slot) = match row {
+    let (place, slot, left) = match row {
         Settling::Publish { object, slot, from, .. } => {
             let location = Location::Staged(*from).of_slot(*slot, write).settled();
-            (place(object, location), *slot)
+            (place(object, location), *slot, Left::Step(Some(*from)))
         }
-        Settling::Move { object, slot, .. } => (place(object, Location::Plain), *slot),
+        Settling::Move { object, slot, .. } => (place(object, Location::Plain), *slot, Left::Copy),
         // Nothing of a record depends on it.
-        Settling::Remove { object, location, .. } => (place(object, location.clone()), Slot::Null),
+        Settling::Remove { object, location, .. } => (place(object, location.clone()), Slot::Null, Left::Step(None)),
     };
-    Unsettled { write, place, slot, staged, done: false }
+    Unsettled { write, place, slot, left }
 }

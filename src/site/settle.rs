@@ -13,10 +13,10 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::Notify;
 
 use super::{CONFLICTS_MAX, Site};
-use crate::backend::{self, Place, Published};
-use crate::model::{Binding, Location, ObjectId, Record, Slot, StagingFile, WriteId};
-use crate::status::tables::{Settle, Settling};
-use crate::status::{Commit, CommitError, Stored};
+use crate::backend::Place;
+use crate::model::{Location, Record, Slot, StagingFile, WriteId};
+use crate::status::tables::Settle;
+use crate::status::{Commit, CommitError};
 use crate::tasks::{Step, Worker};
 
 /// Redo rows one step settles, at the most: where keys lie in a thousand directories, each step syncs them all.
@@ -38,10 +38,50 @@ pub(super) struct Unsettled {
     /// Where the bytes are to be, or were.
     pub place: Place,
     pub slot: Slot,
-    /// The staging file that is free once the row is dropped.
-    pub staged: Option<StagingFile>,
-    /// Whether the step that the row would redo was made; all that is left is to make it durable.
-    pub done: bool,
+    pub left: Left,
+}
+
+/// What is left to do of a redo row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// The step at the store; then the staging file is free.
+    Step(Option<StagingFile>),
+    /// A copy by the store, which may take long.
+    Copy,
+    /// To make the step durable.
+    Harden(Option<StagingFile>),
+    /// To note that the bytes stay at the name of their own: the store does not take the other.
+    Stay,
+}
+
+impl Left {
+    fn is_made(self) -> bool {
+        matches!(self, Self::Harden(_) | Self::Stay)
+    }
+
+    /// Once the step was made.
+    fn made(self) -> Self {
+        match self {
+            Self::Step(staged) => Self::Harden(staged),
+            Self::Copy => Self::Harden(None),
+            made => made,
+        }
+    }
+
+    /// Once it turned out not to be durable.
+    fn unmade(self) -> Self {
+        match self {
+            Self::Harden(staged) => Self::Step(staged),
+            left => left,
+        }
+    }
+
+    fn staged(self) -> Option<StagingFile> {
+        match self {
+            Self::Step(staged) | Self::Harden(staged) => staged,
+            Self::Copy | Self::Stay => None,
+        }
+    }
 }
 
 /// Where writes leave what is left to do. Bounded by [`UNSETTLED_MAX`], past which no write begins.
@@ -51,6 +91,7 @@ pub(super) struct Settler(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     fresh: Queue,
+    copies: Queue,
     /// What failed once: tried again beside the fresh, so that one bad name holds up nobody.
     stuck: Queue,
     /// In a queue, or in the hands of a worker.
@@ -58,7 +99,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+pub(super) struct Queue {
     items: Mutex<Vec<Unsettled>>,
     arrived: Notify,
 }
@@ -73,13 +114,13 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    fn take(&self) -> Vec<Unsettled> {
+    pub fn take(&self, rows_max: usize) -> Vec<Unsettled> {
         let mut items = self.items();
-        let first = items.len().min(STEP_ROWS_MAX);
+        let first = items.len().min(rows_max);
         items.drain(..first).collect()
     }
 
-    async fn filled(&self) {
+    pub async fn filled(&self) {
         if self.items().is_empty() {
             self.arrived.notified().await;
         }
@@ -92,89 +133,17 @@ impl Queue {
 impl Settler {
     pub fn add(&self, unsettled: Unsettled) {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
-        self.0.fresh.push(unsettled);
+        let queue = if unsettled.left == Left::Copy { &self.0.copies } else { &self.0.fresh };
+        queue.push(unsettled);
+    }
+
+    /// What a store has to copy.
+    pub fn copies(&self) -> &Queue {
+        &self.0.copies
     }
 
     pub fn waiting(&self) -> u64 {
         self.0.waiting.load(Ordering::Relaxed)
-    }
-}
-
-impl Site {
-    /// Brings staged bytes to their name; answers whether they are there. The key lock is held.
-    pub(super) async fn publish_staged(
-        &self,
-        object: &ObjectId,
-        from: &Location,
-        binding: &Binding,
-    ) -> Result<Published, String> {
-        let place = Place { object: object.clone(), location: from.clone() };
-        let mut published = self.inner.backend.publish(&place, binding).await;
-        if matches!(published, Err(backend::Error::NoSuchBucket)) && self.bucket_row(&object.bucket).await.is_ok() {
-            tracing::error!(bucket = %object.bucket, "the store had lost a bucket that exists: it is made again");
-            self.inner.backend.create_bucket(&object.bucket).await.map_err(|err| err.to_string())?;
-            published = self.inner.backend.publish(&place, binding).await;
-        }
-        published.map_err(|err| err.to_string())
-    }
-
-    /// Does again what a redo row says, under the key lock. Repeating it is harmless.
-    pub(super) async fn redo(&self, write: WriteId, settling: &Settling) -> Result<(), String> {
-        match settling {
-            Settling::Publish { object, slot, binding, over, .. } => {
-                let _key = self.inner.keys.lock(object).await;
-                self.bring_to_name((object, *slot), write, binding, over.as_ref()).await
-            }
-            Settling::Move { object, slot, from, binding, over } => {
-                let _key = self.inner.keys.lock(object).await;
-                self.bring_to_name((object, *slot), write, binding, over.as_ref()).await?;
-                // While the row is there: what fails here is tried again.
-                self.remove(&Place { object: object.clone(), location: Location::Moving(*from) }, binding).await
-            }
-            Settling::Remove { object, location, binding } => {
-                let _key = self.inner.keys.lock(object).await;
-                self.remove(&Place { object: object.clone(), location: location.clone() }, binding).await
-            }
-        }
-    }
-
-    /// The step of a record that is still staged by this write. Of another it is left to take away what this one was to
-    /// displace: who came after it displaces this one's bytes, which never came to the name.
-    async fn bring_to_name(
-        &self,
-        (object, slot): (&ObjectId, Slot),
-        write: WriteId,
-        binding: &Binding,
-        over: Option<&Binding>,
-    ) -> Result<(), String> {
-        let unit = self.inner.status.unit(object, slot).await.map_err(|err| err.to_string())?;
-        match (unit, over) {
-            (Some(stored), _) if stored.row.is_staged_by(write) => {
-                match self.publish_staged(object, &stored.row.location, binding).await? {
-                    Published::Done => Ok(()),
-                    // Neither staged nor at its name: that is a loss, as a read would find it, and ends here.
-                    Published::Gone => self.heal_unpublished(object, &stored, write).await,
-                }
-            }
-            (unit, Some(over)) if unit.as_ref().is_none_or(|unit| unit.row.binding != *over) => {
-                self.remove(&super::plain(object), over).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A store that says that bytes are gone, and gives them all the same, is asked again later.
-    async fn heal_unpublished(&self, object: &ObjectId, stored: &Stored<Record>, write: WriteId) -> Result<(), String> {
-        self.heal_locked(object, stored).await.map_err(|err| err.to_string())?;
-        let now = self.inner.status.unit(object, stored.row.slot()).await.map_err(|err| err.to_string())?;
-        match now.is_some_and(|now| now.row.is_staged_by(write) && now.row.has_bytes()) {
-            true => Err("its bytes are not where they were looked for, but can be read".into()),
-            false => Ok(()),
-        }
-    }
-
-    async fn remove(&self, place: &Place, binding: &Binding) -> Result<(), String> {
-        self.inner.backend.delete(place, binding).await.map_err(|err| err.to_string())
     }
 }
 
@@ -205,21 +174,18 @@ impl SettleWorker {
 
     /// A step that failed at the store, or was never made.
     async fn make(&self, one: &mut Unsettled) -> Result<(), String> {
-        if one.done {
-            return Ok(());
-        }
         let row = self.site.inner.status.get::<Settle>(&one.write).await.map_err(|err| err.to_string())?;
-        if let Some(row) = row {
-            self.site.redo(one.write, &row.row).await?;
-        }
-        one.done = true;
+        one.left = match row {
+            Some(row) => self.site.redo(one.write, &row.row).await?,
+            None => one.left.made(),
+        };
         Ok(())
     }
 
     /// Makes durable what was done, for all at once; where that fails, for each object by itself, so that one folder that
     /// cannot be synced holds up nobody else. What fails is no longer done.
     async fn harden(&self, batch: &mut [Unsettled]) -> Result<(), String> {
-        let places: BTreeSet<_> = batch.iter().filter(|one| one.done).map(|one| one.place.clone()).collect();
+        let places: BTreeSet<_> = batch.iter().filter(|one| one.left.is_made()).map(|one| one.place.clone()).collect();
         let places: Vec<_> = places.into_iter().collect();
         let backend = &self.site.inner.backend;
         if backend.harden(&places).await.is_ok() {
@@ -229,7 +195,7 @@ impl SettleWorker {
         for place in places {
             if let Err(err) = backend.harden(std::slice::from_ref(&place)).await {
                 failure = Err(format!("{}: {err}", place.object));
-                batch.iter_mut().filter(|one| one.place == place).for_each(|one| one.done = false);
+                batch.iter_mut().filter(|one| one.place == place).for_each(|one| one.left = one.left.unmade());
             }
         }
         failure
@@ -245,7 +211,7 @@ impl SettleWorker {
             match self.site.inner.status.commit(commit).await {
                 Ok(_) => {
                     for one in some {
-                        if let Some(file) = one.staged {
+                        if let Some(file) = one.left.staged() {
                             self.site.release(&one.place.object, &Location::Staged(file)).await;
                         }
                     }
@@ -265,7 +231,11 @@ impl SettleWorker {
         let object = &one.place.object;
         let unit = self.site.inner.status.unit(object, one.slot).await.map_err(|err| err.to_string())?;
         let Some(stored) = unit.filter(|stored| stored.row.is_staged_by(one.write)) else { return Ok(commit) };
-        let settled = Record { location: stored.row.location.settled(), ..stored.row.clone() };
+        let location = match (one.left, &stored.row.location) {
+            (Left::Stay, Location::Moving(own)) => Location::Own(*own),
+            (_, location) => location.settled(),
+        };
+        let settled = Record { location, ..stored.row.clone() };
         Ok(commit.expect_unit(object, one.slot, Some(stored.revision)).put_unit(object, &settled))
     }
 
@@ -277,7 +247,7 @@ impl SettleWorker {
 
     /// Makes what is not made yet, some of it at a time. Answers the first reason why something could not be.
     async fn make_all(&self, batch: Vec<Unsettled>) -> (Vec<Unsettled>, Option<String>) {
-        let (mut batch, to_make): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.done);
+        let (mut batch, to_make): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.left.is_made());
         let made = stream::iter(to_make).map(|mut one| async move {
             let outcome = self.make(&mut one).await;
             (one, outcome)
@@ -292,10 +262,10 @@ impl SettleWorker {
     }
 
     /// Settles what it can; the rest is stuck, and the first reason is told.
-    async fn settle(&self, batch: Vec<Unsettled>) -> Result<(), String> {
+    pub async fn settle(&self, batch: Vec<Unsettled>) -> Result<(), String> {
         let (mut batch, mut failure) = self.make_all(batch).await;
         failure = failure.or(self.harden(&mut batch).await.err());
-        let (done, stuck): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.done);
+        let (done, stuck): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.left.is_made());
         stuck.into_iter().for_each(|one| self.settler().0.stuck.push(one));
         // What failed once is closed one by one, so that it holds up nothing else.
         let together = if self.stuck { 1 } else { CLOSED_TOGETHER };
@@ -325,7 +295,7 @@ impl Worker for SettleWorker {
     }
 
     async fn step(&mut self) -> Result<Step, String> {
-        let batch = self.queue().take();
+        let batch = self.queue().take(STEP_ROWS_MAX);
         if batch.is_empty() {
             return Ok(Step::Idle);
         }

@@ -190,11 +190,12 @@ impl Settling {
         }
     }
 
-    /// The staging file that is free once the row is dropped.
-    pub fn staged(&self) -> Option<StagingFile> {
+    /// Where the bytes are until the step is made.
+    pub fn location(&self) -> Location {
         match self {
-            Self::Publish { from, .. } => Some(*from),
-            Self::Move { .. } | Self::Remove { .. } => None,
+            Self::Publish { from, .. } => Location::Staged(*from),
+            Self::Move { from, .. } => Location::Moving(*from),
+            Self::Remove { location, .. } => location.clone(),
         }
     }
 

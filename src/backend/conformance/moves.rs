@@ -91,7 +91,7 @@ pub(crate) async fn what_is_released_can_be_written_again(store: Store) {
 pub(crate) async fn recovery_keeps_what_it_is_told_to_keep(store: Store) {
     let store = with_bucket(store).await;
     let kept = stage(&store, "a", &pattern(1, 10)).await;
-    store.recover(std::slice::from_ref(&kept.location)).await.unwrap();
+    store.recover(&[at("a", kept.location.clone())]).await.unwrap();
     for n in 0..20 {
         write(&store, "b", &pattern(n, 10)).await;
     }

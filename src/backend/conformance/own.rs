@@ -367,7 +367,7 @@ pub(crate) async fn recovery_keeps_what_is_on_its_way_to_an_own_name(store: Stor
     let store = with_bucket(store).await;
     let (kept, lost) = (Version::staged(&store, "a", 1).await, Version::staged(&store, "a", 2).await);
     let settled = Version::published(&store, "a", 3).await;
-    store.recover(&[kept.on_its_way().location]).await.unwrap();
+    store.recover(&[kept.on_its_way()]).await.unwrap();
     for n in 0..20 {
         write(&store, "b", &pattern(n, 10)).await;
     }

@@ -65,7 +65,7 @@ use super::{
 };
 #[cfg(test)]
 use crate::model::StagingFile;
-use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Key, ObjectId, WriteId};
 
 pub use settings::{Durability, Settings};
 
@@ -309,8 +309,8 @@ impl Backend for Fs {
         }
     }
 
-    async fn recover(&self, keep: &[Location]) -> Result<()> {
-        let keep: HashSet<_> = keep.iter().filter_map(Location::staged).collect();
+    async fn recover(&self, keep: &[Place]) -> Result<()> {
+        let keep: HashSet<_> = keep.iter().filter_map(|place| place.location.staged()).collect();
         // What the last process moved may not be durable yet, and its files are about to be used again.
         blocking(&self.core, |core| if core.durable { core.root.sync_volume() } else { Ok(()) })
             .await

@@ -1,49 +1,28 @@
-//! The connection to the service: who signs, how long a call may take, how often it is repeated, and not to wait for a
-//! service that is known to be dead.
+//! The connection to the service, and who signs. Whoever calls bounds how long a call may take, and repeats it.
 
-use std::error::Error as StdError;
-use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, IdentityCache, ProvideCredentials, Region, RequestChecksumCalculation,
     ResponseChecksumValidation,
 };
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use tokio::time::{Instant, sleep};
 
-use super::body::Sending;
-use super::error::{Answer, Fault};
 use super::{Checksums, Settings};
 use crate::backend::Error;
+use crate::backend::service::{Held, ReadKeys};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For a small call to be answered, and once more with its repetitions.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-const CALL_TIMEOUT: Duration = Duration::from_secs(25);
-/// For an answer, once a body that streams was handed over.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
-const ATTEMPTS: u32 = 3;
-const BACKOFF: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Unused connections are closed before most services close them: a body that streams cannot be sent again.
 const IDLE_MAX: Duration = Duration::from_secs(15);
-/// How long credentials are used before they are read again, so that new ones take effect.
-const KEYS_AGE_MAX: Duration = Duration::from_secs(30);
-/// Calls in a row that nobody answered, after which the service is taken for dead.
-const SILENCES_MAX: u32 = 3;
-/// Between two looks at a dead service; everybody else is refused at once.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Who we are there. Never shown.
 #[derive(Clone)]
@@ -52,25 +31,18 @@ pub struct Keys {
     pub secret_key: String,
 }
 
-/// Reads the credentials from where they are kept; why they cannot be, for people.
-pub type ReadKeys = Arc<dyn Fn() -> Result<Keys, String> + Send + Sync>;
-
-/// Ways to call the service, by what a call may take.
+/// Makes calls.
 #[derive(Debug)]
-pub(super) struct Service {
-    /// Bounded, and repeated: for what may be done twice.
-    quick: Client,
-    /// Bounded, and done once: for what must not come late a second time.
-    once: Client,
-    /// For bodies, which take as long as they take and cannot be sent again; they may not stall.
-    long: Client,
-    keys: Arc<Signer>,
-    pulse: Pulse,
+pub(super) struct Caller {
+    client: Client,
+    keys: Arc<Held<Keys>>,
 }
 
-impl Service {
-    pub fn new(settings: &Settings, read_keys: ReadKeys) -> Self {
-        let keys = Arc::new(Signer { read: read_keys, held: Mutex::default() });
+impl Caller {
+    /// Fails where the credentials cannot be read.
+    pub fn new(settings: &Settings, read_keys: ReadKeys<Keys>) -> Result<Self, Error> {
+        let keys = Arc::new(Held::new(read_keys));
+        keys.current().map_err(|reason| Error::Unavailable(format!("no credentials: {reason}")))?;
         let ring = Provider::Rustls(CryptoMode::Ring);
         let http = Builder::new().pool_idle_timeout(IDLE_MAX).tls_provider(ring).build_https();
         let mut config = aws_sdk_s3::Config::builder()
@@ -80,6 +52,8 @@ impl Service {
             .force_path_style(settings.path_style)
             .credentials_provider(Provided(keys.clone()))
             .identity_cache(IdentityCache::no_cache())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .request_checksum_calculation(match settings.checksums {
                 Checksums::Crc32 => RequestChecksumCalculation::WhenSupported,
                 Checksums::None => RequestChecksumCalculation::WhenRequired,
@@ -87,179 +61,20 @@ impl Service {
             // The site has a checksum of its own of everything it serves.
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         config.set_endpoint_url(settings.endpoint.clone());
-        let repeated =
-            RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF).with_max_backoff(BACKOFF_MAX);
-        let bounded = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(CALL_TIMEOUT)
-            .build();
-        let unbounded = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
-        let client = |timeouts: &TimeoutConfig, retries: RetryConfig| {
-            Client::from_conf(config.clone().timeout_config(timeouts.clone()).retry_config(retries).build())
-        };
-        let quick = client(&bounded, repeated);
-        let once = client(&bounded, RetryConfig::disabled());
-        let long = client(&unbounded, RetryConfig::disabled());
-        Self { quick, once, long, keys, pulse: Pulse::default() }
+        Ok(Self { client: Client::from_conf(config.build()), keys })
     }
 
-    pub fn quick(&self) -> &Client {
-        &self.quick
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
-    pub fn once(&self) -> &Client {
-        &self.once
-    }
-
-    pub fn long(&self) -> &Client {
-        &self.long
-    }
-
-    /// Makes a call, unless the service is known to be dead.
-    pub async fn ask<T, E>(
-        &self,
-        doing: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Answer<T>
-    where
-        E: ProvideErrorMetadata + StdError + 'static,
-    {
-        if !self.pulse.admits() {
-            return Err(Fault::late("not tried, since nobody answers there"));
-        }
-        let answer = call.await.map_err(|err| Fault::of(doing, err));
-        self.listen(&answer);
-        answer
-    }
-
-    /// Makes a call with a body that streams. The outer error is the sender's, who is no reason to think ill of the service.
-    pub async fn ask_with_body<T, E>(
-        &self,
-        doing: &'static str,
-        sending: &Sending,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<Answer<T>, Error>
-    where
-        E: ProvideErrorMetadata + StdError + 'static,
-    {
-        if !self.pulse.admits() {
-            return Ok(Err(Fault::late("not tried, since nobody answers there")));
-        }
-        let silence = async {
-            sending.ended.notified().await;
-            sleep(ANSWER_PATIENCE).await;
-        };
-        let answer = tokio::select! {
-            answer = call => answer.map_err(|err| Fault::of(doing, err)),
-            () = silence => Err(Fault::late(doing)),
-        };
-        if let Some(fault) = sending.take_fault() {
-            return Err(Error::Body(fault));
-        }
-        self.listen(&answer);
-        Ok(answer)
-    }
-
-    /// Learns from an answer whether the service lives, and whether it still knows us.
-    fn listen<T>(&self, answer: &Answer<T>) {
-        match answer {
-            Err(fault) if fault.is_silence() => self.pulse.stops(),
-            Err(fault) => {
-                self.pulse.beats();
-                if fault.is_denied() {
-                    self.keys.forget();
-                }
-            }
-            Ok(_) => self.pulse.beats(),
-        }
-    }
-
-    /// Whether credentials can be read at all.
-    pub fn check_keys(&self) -> Result<(), Error> {
-        self.keys.current().map(drop).map_err(|reason| Error::Unavailable(format!("no credentials: {reason}")))
-    }
-}
-
-/// Whether the service answers.
-#[derive(Debug, Default)]
-struct Pulse(Mutex<Silence>);
-
-#[derive(Debug, Default)]
-struct Silence {
-    calls: u32,
-    looked: Option<Instant>,
-}
-
-impl Pulse {
-    fn silence(&self) -> std::sync::MutexGuard<'_, Silence> {
-        self.0.lock().expect("nothing panics while it holds the pulse")
-    }
-
-    /// Whether a call may be made: at a dead service one at a time looks whether it is back.
-    fn admits(&self) -> bool {
-        let mut silence = self.silence();
-        let now = Instant::now();
-        let is_due = silence.looked.is_none_or(|looked| now - looked >= LOOK_EVERY);
-        if silence.calls < SILENCES_MAX {
-            return true;
-        }
-        if is_due {
-            silence.looked = Some(now);
-        }
-        is_due
-    }
-
-    fn beats(&self) {
-        *self.silence() = Silence::default();
-    }
-
-    fn stops(&self) {
-        let mut silence = self.silence();
-        silence.calls = silence.calls.saturating_add(1);
-        silence.looked = Some(Instant::now());
-    }
-}
-
-/// Holds credentials for a while.
-struct Signer {
-    read: ReadKeys,
-    held: Mutex<Option<(Keys, Instant)>>,
-}
-
-impl Signer {
-    fn current(&self) -> Result<Keys, String> {
-        let mut held = self.held.lock().expect("nothing panics while it holds the credentials");
-        if let Some((keys, _)) = held.as_ref().filter(|(_, read)| read.elapsed() < KEYS_AGE_MAX) {
-            return Ok(keys.clone());
-        }
-        let keys = match ((self.read)(), held.as_ref()) {
-            (Ok(keys), _) => keys,
-            // Those that were good until now may be good still.
-            (Err(reason), Some((keys, _))) => {
-                tracing::warn!(reason, "the credentials of the store cannot be read again: the old ones are used");
-                keys.clone()
-            }
-            (Err(reason), None) => return Err(reason),
-        };
-        *held = Some((keys.clone(), Instant::now()));
-        Ok(keys)
-    }
-
-    /// The next call reads them again.
-    fn forget(&self) {
-        *self.held.lock().expect("nothing panics while it holds the credentials") = None;
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Signer")
+    pub fn forget_keys(&self) {
+        self.keys.forget();
     }
 }
 
 #[derive(Debug)]
-struct Provided(Arc<Signer>);
+struct Provided(Arc<Held<Keys>>);
 
 impl ProvideCredentials for Provided {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
@@ -270,46 +85,5 @@ impl ProvideCredentials for Provided {
         future::ProvideCredentials::ready(
             current.map(|keys| Credentials::new(keys.access_key, keys.secret_key, None, None, "anybucket")),
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dead_service_is_looked_at_once_a_second() {
-        let pulse = Pulse::default();
-        for _ in 0..SILENCES_MAX {
-            assert!(pulse.admits());
-            pulse.stops();
-        }
-        assert!(!pulse.admits());
-        tokio::time::advance(LOOK_EVERY).await;
-        assert!(pulse.admits());
-        assert!(!pulse.admits(), "one looks, the others are refused");
-        pulse.beats();
-        assert!(pulse.admits() && pulse.admits());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn new_credentials_take_effect_without_a_restart() {
-        let kept = Arc::new(Mutex::new(Ok("one".to_owned())));
-        let read: ReadKeys = Arc::new({
-            let kept = kept.clone();
-            move || kept.lock().unwrap().clone().map(|access_key| Keys { access_key, secret_key: String::new() })
-        });
-        let signer = Signer { read, held: Mutex::default() };
-        let current = || signer.current().map(|keys| keys.access_key);
-        assert_eq!(current(), Ok("one".to_owned()));
-        *kept.lock().unwrap() = Ok("two".to_owned());
-        assert_eq!(current(), Ok("one".to_owned()));
-        tokio::time::advance(KEYS_AGE_MAX).await;
-        assert_eq!(current(), Ok("two".to_owned()));
-        *kept.lock().unwrap() = Err("gone".to_owned());
-        tokio::time::advance(KEYS_AGE_MAX).await;
-        assert_eq!(current(), Ok("two".to_owned()));
-        signer.forget();
-        assert_eq!(current(), Err("gone".to_owned()));
     }
 }

@@ -1,211 +1,91 @@
-//! Copies that the service makes: to the key's plain name, and of one object's bytes to another write's own name.
+//! Copies that the service makes: in one call, or in parts where that would be too much for one.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::types::MetadataDirective;
 use tokio::time::timeout;
 
-use super::Core;
-use super::error::{Answer, Fault};
-use super::mark::{Told, binding_of};
-use super::multipart::Whole;
-use super::put::{REQUEST_BYTES_MAX, Target};
-use crate::backend::{Error, GetOptions, Kept, Place, Published, PutOptions, Result};
-use crate::model::{Binding, Location, ObjectId, WriteId};
+use super::error::ask;
+use super::uploads::PartName;
+use super::{REQUEST_BYTES_MAX, S3};
+use crate::backend::service::{Answer, Fault, Only, PartAt, Spot, Target, Told, UploadAt};
 
 /// For the service to copy or to put together an object.
 pub(super) const COPY_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// What a service copies as a part.
 const COPY_PART_BYTES: u64 = 1 << 30;
-/// Ranges up to here are read and written: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html> copies
-/// none of objects of 5 MB and less.
-const READ_BYTES_MAX: u64 = 8 << 20;
 
-/// An object to copy from.
-struct Source {
-    bucket: String,
-    name: String,
-    told: Told,
+/// Awaits an answer of a call that may take minutes.
+pub(super) async fn patiently<T>(doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+    timeout(COPY_PATIENCE, call).await.unwrap_or_else(|_| Err(Fault::late(doing)))
 }
 
-impl Source {
-    /// As the service wants it named.
-    fn encoded(&self) -> String {
-        format!("{}/{}", self.bucket, encoded(&self.name))
-    }
-}
-
-impl Core {
-    /// Brings bytes to the plain name of their key; they stay at their own.
-    pub(super) async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
-        match from.location {
-            Location::Moving(write) => self.publish_own(&from.object, write, binding).await,
-            // They are where they stay.
-            Location::Own(_) => match self.look(from).await {
-                Ok(told) if told.binding == *binding => Ok(Published::Done),
-                Ok(_) | Err(Error::NotFound) => Ok(Published::Gone),
-                Err(err) => Err(err),
-            },
-            _ => Ok(Published::Gone),
-        }
-    }
-
-    async fn publish_own(&self, object: &ObjectId, write: WriteId, binding: &Binding) -> Result<Published> {
-        let (bucket, plain) = (object.bucket.as_str(), object.key.as_str());
-        let name = self.names.own(&object.key, write);
-        let source = match self.look_at(bucket, &name).await {
-            Ok(told) if told.binding == *binding => Source { bucket: bucket.to_owned(), name, told },
-            Err(fault) if !fault.is_missing() => return Err(fault.into()),
-            Ok(_) | Err(_) => {
-                return match self.look_at(bucket, plain).await {
-                    Ok(told) if told.binding == *binding => Ok(Published::Done),
-                    Err(fault) if !fault.is_missing() => Err(fault.into()),
-                    Ok(_) | Err(_) => Ok(Published::Gone),
-                };
-            }
-        };
-        self.pending.admit(object, write)?;
-        let mut target = self.target(object, write, Some(source.told.modified_ms));
-        target.name = plain.to_owned();
-        match self.copy_whole(&source, &target).await {
-            Ok(()) => Ok(Published::Done),
-            Err(fault) if fault.is_missing() => Ok(Published::Gone),
-            Err(fault) => {
-                if fault.is_open() {
-                    self.pending.note(object, write);
-                }
-                Err(fault.into())
-            }
-        }
-    }
-
-    /// Stores a copy of bytes, or of a range of them, under another write's own name.
-    pub(super) async fn copy(self: &Arc<Self>, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept> {
-        let mut source = self.source(from, get.expect.as_ref()).await?;
-        let range = get.range.clone().unwrap_or(0..source.told.size);
-        if range.end > source.told.size {
-            return Err(Error::Changed);
-        }
-        let (size, is_whole) = (range.end - range.start, range == (0..source.told.size));
-        let target = self.target(to, put.write, Some(put.modified_ms));
-        let to_own = Place { object: to.clone(), location: Location::Own(put.write) };
-        if is_whole {
-            let mut copied = self.copy_whole(&source, &target).await;
-            // What is on its way to its plain name may have left the other while it was copied: services say all sorts of things.
-            if copied.is_err() && self.has_left(&source).await {
-                source = self.source(from, get.expect.as_ref()).await?;
-                copied = self.copy_whole(&source, &target).await;
-            }
-            if let Err(fault) = copied {
-                self.release(&to_own, put.write).await;
-                return Err(fault.into());
-            }
-        } else if size <= READ_BYTES_MAX || size > REQUEST_BYTES_MAX {
-            let get = GetOptions { range: Some(range), expect: Some(source.told.binding) };
-            let body = self.get(from, get).await?.body;
-            return self.put(to, body, put).await;
-        } else {
-            self.copy_parts(&source, &target, range).await?;
-        }
-        Ok(self.kept(&to.key, put.write, size))
-    }
-
-    /// Whether nothing is at a name any more.
-    async fn has_left(&self, source: &Source) -> bool {
-        self.look_at(&source.bucket, &source.name).await.is_err_and(|fault| fault.is_missing())
-    }
-
-    /// The name at which the bytes that are meant are now.
-    async fn source(&self, from: &Place, expect: Option<&Binding>) -> Result<Source> {
-        let own = self.name_of(from).ok_or(Error::NotFound)?;
-        let plain = matches!(from.location, Location::Moving(_)).then(|| from.object.key.as_str().to_owned());
-        let (bucket, mut seen) = (from.object.bucket.as_str(), Error::NotFound);
-        for name in [own].into_iter().chain(plain) {
-            match self.look_at(bucket, &name).await {
-                Ok(told) if expect.is_none_or(|expect| told.binding == *expect) => {
-                    return Ok(Source { bucket: bucket.to_owned(), name, told });
-                }
-                Ok(_) => seen = Error::Changed,
-                Err(fault) if fault.is_missing() => {}
-                Err(fault) => return Err(fault.into()),
-            }
-        }
-        Err(seen)
-    }
-
+impl S3 {
     /// The whole of an object, marked anew. What it was when it was looked at, or nothing.
-    async fn copy_whole(&self, source: &Source, target: &Target<'_>) -> Answer<()> {
-        if source.told.size > REQUEST_BYTES_MAX {
-            return self.copy_parts(source, target, 0..source.told.size).await;
+    pub(super) async fn copy_object(&self, from: &Spot, seen: &Told, to: &Target, only: Only<'_>) -> Answer<()> {
+        if seen.size > REQUEST_BYTES_MAX {
+            return self.copy_parts(from, seen, 0..seen.size, (to, only)).await;
         }
-        let request = self.service.long().copy_object().bucket(target.bucket.as_str()).key(&target.name);
-        let request = request.copy_source(source.encoded()).set_copy_source_if_match(source.told.etag.clone());
-        let request = request.metadata_directive(MetadataDirective::Replace).set_metadata(Some(target.metadata.clone()));
-        let call = self.service.ask("copying an object", request.send());
-        timeout(COPY_PATIENCE, call).await.unwrap_or_else(|_| Err(Fault::late("copying an object"))).map(drop)
+        let doing = "copying an object";
+        let request = self.caller.client().copy_object().bucket(&to.spot.bucket).key(&to.spot.name);
+        let request = request.copy_source(source(from)).set_copy_source_if_match(seen.etag.clone());
+        let request = request.metadata_directive(MetadataDirective::Replace).set_metadata(Some(to.metadata.clone()));
+        let request = request.set_if_match(only.etag()).set_if_none_match(only.none_match());
+        let copied = patiently(doing, ask(doing, request.send())).await?;
+        match copied.copy_object_result {
+            Some(_) => Ok(()),
+            None => Err(Fault::nonsense(doing, "the service does not say what it copied")),
+        }
     }
 
-    async fn copy_parts(&self, source: &Source, target: &Target<'_>, range: Range<u64>) -> Answer<()> {
-        let mut whole = Whole::begin(self, target).await?;
-        let (mut at, name) = (range.start, source.encoded());
+    pub(super) async fn copy_parts(
+        &self,
+        from: &Spot,
+        seen: &Told,
+        range: Range<u64>,
+        (to, only): (&Target, Only<'_>),
+    ) -> Answer<()> {
+        let upload = UploadAt { target: to.clone(), id: self.create_multipart_upload(to).await? };
+        let copied = match self.copy_each(from, seen, range, &upload).await {
+            Ok(parts) => self.complete_multipart_upload(&upload, &parts, only).await,
+            Err(fault) => Err(fault),
+        };
+        if copied.is_err() {
+            // What cannot be given up stays until the service's own rules remove it.
+            let _ = self.abort_multipart_upload(&upload).await;
+        }
+        copied
+    }
+
+    async fn copy_each(&self, from: &Spot, seen: &Told, range: Range<u64>, upload: &UploadAt) -> Answer<Vec<PartAt>> {
+        let (mut at, mut parts) = (range.start, Vec::new());
         while at < range.end {
             // No part is left that would be too small for one in the middle.
             let end = if range.end - at <= 2 * COPY_PART_BYTES { range.end } else { at + COPY_PART_BYTES };
-            if let Err(fault) = whole.add_copy(&name, source.told.etag.as_deref(), at..end).await {
-                whole.abort().await;
-                return Err(fault);
-            }
+            let number = u16::try_from(parts.len() + 1).unwrap_or(u16::MAX);
+            let tag = self.copy_part((from, seen), at..end, upload, number).await?;
+            parts.push(PartAt { number, tag });
             at = end;
         }
-        whole.complete().await
+        Ok(parts)
     }
 
-    /// Removes what is at a place, if it is `only`.
-    pub(super) async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
-        match at.location {
-            Location::Own(write) | Location::Moving(write) if *only == binding_of(write) => {
-                Ok(self.remove_own(at, write).await?)
-            }
-            Location::Plain => self.delete_plain(&at.object, only).await,
-            _ => Ok(()),
-        }
+    async fn copy_part(&self, (from, seen): (&Spot, &Told), range: Range<u64>, upload: &UploadAt, number: u16) -> Answer<String> {
+        let (doing, spot) = ("copying a part", &upload.target.spot);
+        let range = format!("bytes={}-{}", range.start, range.end - 1);
+        let request = self.caller.client().upload_part_copy().bucket(&spot.bucket).key(&spot.name).upload_id(&upload.id);
+        let request = request.part_number(number.into()).copy_source(source(from)).copy_source_range(range);
+        let call = request.set_copy_source_if_match(seen.etag.clone()).send();
+        let part = patiently(doing, ask(doing, call)).await?.copy_part_result;
+        let part = part.ok_or_else(|| Fault::nonsense(doing, "the service does not say what it copied"))?;
+        Ok(PartName { etag: part.e_tag.unwrap_or_default(), crc32: part.checksum_crc32 }.tag())
     }
+}
 
-    async fn delete_plain(&self, object: &ObjectId, only: &Binding) -> Result<()> {
-        // A copy to the name that may be under way yet would bring back what was deleted.
-        self.pending.admit_delete(object)?;
-        let (bucket, name) = (object.bucket.as_str(), object.key.as_str());
-        if self.names.is_reserved(name) {
-            return Ok(());
-        }
-        let told = match self.look_at(bucket, name).await {
-            Ok(told) if told.binding == *only => told,
-            Ok(_) => return Ok(()),
-            Err(fault) if fault.is_missing() || fault.is(&["NoSuchBucket"]) => return Ok(()),
-            Err(fault) => return Err(fault.into()),
-        };
-        let request = || self.service.once().delete_object().bucket(bucket).key(name);
-        let call = request().set_if_match(told.etag).send();
-        let mut removed = self.service.ask("removing an object", call).await;
-        if removed.as_ref().is_err_and(Fault::is_unknown_call) {
-            removed = self.service.ask("removing an object", request().send()).await;
-        }
-        match removed {
-            Ok(_) => Ok(()),
-            Err(fault) if fault.is_missing() || fault.is_refused_by_condition() || fault.is(&["NoSuchBucket"]) => {
-                // Of two calls at once the service took the other: this one is to be made again.
-                if fault.is(&["ConditionalRequestConflict"]) { Err(fault.into()) } else { Ok(()) }
-            }
-            Err(fault) => {
-                if fault.is_open() {
-                    self.pending.note_delete(object);
-                }
-                Err(fault.into())
-            }
-        }
-    }
+/// An object as the service wants it named.
+fn source(spot: &Spot) -> String {
+    format!("{}/{}", spot.bucket, encoded(&spot.name))
 }
 
 /// A name as a path has it: everything but letters, digits, `-._~` and slashes by its bytes.

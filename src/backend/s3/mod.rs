@@ -1,174 +1,151 @@
 //! Any S3 service as a store: AWS, or whatever speaks the same.
 //!
-//! A write's bytes are sent once, to a name of its own, with a mark that tells whose they are. Versions stay there; what has
-//! no versions is copied to the key's plain name afterwards, so that others find it. Nothing here rests on conditions that
-//! the service may not know, and what a crash leaves is garbage at most.
+//! Nothing here rests on conditions that the service may not know.
 
-mod body;
 mod buckets;
 mod client;
 mod copy;
 mod error;
-mod get;
 mod list;
-mod mark;
-mod multipart;
-mod names;
-mod notes;
-mod pending;
-mod probe;
-mod put;
+mod objects;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 
-pub use client::{Keys, ReadKeys};
+pub use client::Keys;
 pub use settings::{Checksums, Settings};
 
-use super::{
-    Backend, Body, Capabilities, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
-    StoreUpload,
+use super::service::{
+    Answer, Cursor, Limits, Only, Opened, Outgoing, Page, PartAt, ReadKeys, Service, Spot, Store, Target, Told, UploadAt,
 };
-use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
-use client::Service;
-use names::Names;
-use pending::Pending;
-use probe::Nature;
+use super::{Backend, Capability, Result, Support};
+use client::Caller;
 
-/// Buckets of an S3 service.
-#[derive(Debug)]
-pub struct S3 {
-    core: Arc<Core>,
-    nature: Nature,
+/// The most that one request stores: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
+const REQUEST_BYTES_MAX: u64 = 5 << 30;
+
+/// Connects, makes the home bucket if it is missing, and tries out what the service can.
+pub async fn open(settings: Settings, keys: ReadKeys<Keys>) -> Result<Arc<dyn Backend>> {
+    Ok(Arc::new(connect(settings, keys).await?))
 }
 
-/// What every call needs.
+async fn connect(settings: Settings, keys: ReadKeys<Keys>) -> Result<Store<S3>> {
+    let (home, reserved) = (settings.home.clone(), settings.reserved.clone());
+    let caller = Caller::new(&settings, keys)?;
+    Store::open(S3 { settings, caller }, &home, &reserved).await
+}
+
+/// An S3 service.
 #[derive(Debug)]
-struct Core {
+struct S3 {
     settings: Settings,
-    service: Service,
-    names: Names,
-    pending: Pending,
-}
-
-impl S3 {
-    /// Connects, makes the home bucket if it is missing, and tries out what the service can.
-    pub async fn open(settings: Settings, keys: ReadKeys) -> Result<Self> {
-        let service = Service::new(&settings, keys);
-        service.check_keys()?;
-        let names = Names::new(&settings.reserved);
-        let core = Arc::new(Core { settings, service, names, pending: Pending::default() });
-        core.open_home().await?;
-        let nature = core.probe().await?;
-        Ok(Self { core, nature })
-    }
+    caller: Caller,
 }
 
 #[async_trait]
-impl Backend for S3 {
-    fn capabilities(&self) -> Capabilities {
-        self.core.capabilities(self.nature)
+impl Service for S3 {
+    fn kind(&self) -> &'static str {
+        "s3"
     }
 
-    async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
-        self.core.put(to, body, put).await
+    fn limits(&self) -> Limits {
+        Limits { put_bytes_max: REQUEST_BYTES_MAX }
     }
 
-    async fn get(&self, at: &Place, get: GetOptions) -> Result<Fetched> {
-        self.core.get(at, get).await
+    /// ETags are made of the bytes alone, and many services pass over conditions that they do not know.
+    fn is_exact(&self) -> bool {
+        false
     }
 
-    async fn head(&self, at: &Place) -> Result<Found> {
-        self.core.head(at).await
+    /// Which services take what, nobody can tell: what many do not is dealt with for all of them.
+    fn is_odd(&self, _name: &str) -> bool {
+        false
     }
 
-    async fn copy(&self, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept> {
-        self.core.copy(from, get, to, put).await
+    fn capabilities(&self) -> Vec<Capability> {
+        let (support, detail) = match self.settings.checksums {
+            Checksums::Crc32 => (Support::Native, "a CRC-32 goes with every body"),
+            Checksums::None => (Support::Refused, "checksums = \"none\": what breaks on the way in is found when it is read"),
+        };
+        vec![Capability { name: "checksums", support, detail: detail.to_owned() }]
     }
 
-    async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
-        self.core.publish(from, binding).await
+    fn forget_keys(&self) {
+        self.caller.forget_keys();
     }
 
-    async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
-        self.core.delete(at, only).await
+    async fn put(&self, to: &Target, bytes: Bytes) -> Answer<()> {
+        self.put_object(to, bytes).await
     }
 
-    /// What the service acknowledged is durable.
-    async fn harden(&self, _moved: &[Place]) -> Result<()> {
-        Ok(())
+    async fn put_streamed(&self, to: &Target, body: Outgoing) -> Answer<()> {
+        self.put_object_streamed(to, body).await
     }
 
-    async fn release(&self, staged: &Place) {
-        if let Location::Moving(write) = staged.location {
-            self.core.release(staged, write).await;
-        }
+    async fn look(&self, at: &Spot) -> Answer<Told> {
+        self.head_object(at).await
     }
 
-    /// What nothing names is not looked for before the first request: that would be a listing of everything.
-    async fn recover(&self, _keep: &[Location]) -> Result<()> {
-        Ok(())
+    async fn open(&self, at: &Spot, range: Option<&Range<u64>>) -> Answer<Opened> {
+        self.get_object(at, range).await
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId) -> Result<String> {
-        self.core.start_upload(to, write).await
+    async fn copy(&self, from: &Spot, seen: &Told, to: &Target, only: Only<'_>) -> Answer<()> {
+        self.copy_object(from, seen, to, only).await
     }
 
-    async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
-        self.core.put_part(upload, number, body, put).await
+    async fn copy_range(&self, from: &Spot, seen: &Told, range: Range<u64>, to: &Target) -> Answer<bool> {
+        self.copy_parts(from, seen, range, (to, Only::Any)).await.map(|()| true)
     }
 
-    async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], _put: PutOptions) -> Result<Kept> {
-        self.core.assemble(upload, parts).await
+    async fn remove(&self, at: &Spot, only: Only<'_>) -> Answer<()> {
+        self.delete_object(at, only).await
     }
 
-    async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {
-        self.core.end_upload(upload).await
+    async fn page(&self, bucket: &str, prefix: &str, from: &Cursor) -> Answer<Page> {
+        self.list_objects(bucket, prefix, from).await
     }
 
-    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
-        self.core.list(bucket, after)
+    async fn start_upload(&self, to: &Target) -> Answer<String> {
+        self.create_multipart_upload(to).await
     }
 
-    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
-        self.core.list_own(bucket, after)
+    async fn put_part(&self, upload: &UploadAt, number: u16, bytes: Bytes) -> Answer<String> {
+        self.upload_part(upload, number, (bytes.len() as u64, bytes.into())).await
     }
 
-    async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {
-        self.core.create_bucket(bucket).await
+    async fn put_part_streamed(&self, upload: &UploadAt, number: u16, body: Outgoing) -> Answer<String> {
+        self.upload_part(upload, number, (body.size(), objects::stream_of(body))).await
     }
 
-    async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
-        self.core.delete_bucket(bucket).await
+    async fn complete_upload(&self, upload: &UploadAt, parts: &[PartAt]) -> Answer<()> {
+        self.complete_multipart_upload(upload, parts, Only::Any).await
     }
 
-    async fn list_buckets(&self) -> Result<Vec<BucketName>> {
-        self.core.list_buckets().await
+    async fn abort_upload(&self, upload: &UploadAt) -> Answer<()> {
+        self.abort_multipart_upload(upload).await
     }
 
-    async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()> {
-        self.core.write_note(name, bytes).await
+    async fn make_bucket(&self, bucket: &str) -> Answer<()> {
+        self.create_bucket(bucket).await
     }
 
-    async fn read_note(&self, name: &str) -> Result<Bytes> {
-        self.core.read_note(name).await
+    async fn look_at_bucket(&self, bucket: &str) -> Answer<()> {
+        self.head_bucket(bucket).await
     }
 
-    async fn list_notes(&self) -> Result<Vec<String>> {
-        self.core.list_notes().await
+    async fn remove_bucket(&self, bucket: &str) -> Answer<()> {
+        self.delete_bucket(bucket).await
     }
 
-    async fn remove_note(&self, name: &str) -> Result<()> {
-        self.core.remove_note(name).await
-    }
-
-    async fn check(&self) -> Result<()> {
-        Ok(self.core.look_at_bucket(&self.core.settings.home).await?)
+    async fn buckets(&self) -> Answer<Vec<String>> {
+        self.list_buckets().await
     }
 }

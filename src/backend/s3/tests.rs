@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::*;
-use crate::backend::Error;
-use crate::model::Incarnation;
+use crate::backend::{Body, Error, Found, GetOptions, Kept, Place, Published, PutOptions};
+use crate::model::{Binding, BucketName, Incarnation, Key, Location, ObjectId, WriteId};
 use crate::s3::testing::{ACCESS_KEY, Call, SECRET_KEY, server};
 
 /// Ends a task with the test.
@@ -47,16 +47,16 @@ async fn face() -> (SocketAddr, Task) {
     (address, Task(task))
 }
 
-fn keys() -> ReadKeys {
+fn keys() -> ReadKeys<Keys> {
     Arc::new(|| Ok(Keys { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() }))
 }
 
-async fn store_at(address: SocketAddr) -> Arc<S3> {
+async fn store_at(address: SocketAddr) -> Arc<Store<S3>> {
     let settings = Settings::at(Some(format!("http://{address}")), "anybucket-home");
-    Arc::new(S3::open(settings, keys()).await.unwrap())
+    Arc::new(connect(settings, keys()).await.unwrap())
 }
 
-async fn over_our_face() -> (Arc<S3>, Task) {
+async fn over_our_face() -> (Arc<Store<S3>>, Task) {
     let (address, task) = face().await;
     (store_at(address).await, task)
 }
@@ -140,26 +140,26 @@ fn pieces(whole: &Bytes) -> Body {
     Body::new(Some(whole.len() as u64), stream::iter(chunks))
 }
 
-async fn put(store: &S3, key: &str, n: u64, whole: &Bytes) -> Kept {
+async fn put(store: &Store<S3>, key: &str, n: u64, whole: &Bytes) -> Kept {
     store.put(&object(key), pieces(whole), options(n)).await.unwrap()
 }
 
-async fn read(store: &S3, place: &Place, expect: Option<&Binding>) -> Result<Bytes> {
+async fn read(store: &Store<S3>, place: &Place, expect: Option<&Binding>) -> Result<Bytes> {
     let get = GetOptions { range: None, expect: expect.cloned() };
     Ok(store.get(place, get).await?.body.collect(64 << 20).await?)
 }
 
-async fn listed(store: &S3) -> Vec<String> {
+async fn listed(store: &Store<S3>) -> Vec<String> {
     let found: Vec<Found> = store.list(&object("-").bucket, None).try_collect().await.unwrap();
     found.into_iter().map(|found| found.key.to_string()).collect()
 }
 
-async fn own_names(store: &S3) -> usize {
+async fn own_names(store: &Store<S3>) -> usize {
     store.list_own(&object("-").bucket, None).try_collect::<Vec<_>>().await.unwrap().len()
 }
 
 /// A store behind a wire, with the bucket.
-async fn wired() -> (Arc<S3>, Wire, (Task, Task)) {
+async fn wired() -> (Arc<Store<S3>>, Wire, (Task, Task)) {
     let (service, face) = face().await;
     let (wire, address, task) = Wire::to(service).await;
     let store = store_at(address).await;
@@ -215,9 +215,10 @@ async fn a_body_that_is_replaced_while_it_is_read_ends_in_an_error() {
 async fn after_a_copy_of_unknown_outcome_nothing_else_comes_to_the_name() {
     let (store, wire, _tasks) = wired().await;
     let (one, two) = (put(&store, "a", 1, &bytes(10)).await, put(&store, "a", 2, &bytes(20)).await);
-    // The look at the own name is answered, the copy is not.
+    // The looks at the two names are answered, the copy is not.
     wire.down.store(1 << 20, Ordering::SeqCst);
     store.head(&at("a", one.location.clone())).await.unwrap();
+    store.head(&at("a", Location::Plain)).await.unwrap_err();
     let look = (1 << 20) - wire.down.load(Ordering::SeqCst);
     wire.down.store(look + 20, Ordering::SeqCst);
     let unknown = store.publish(&at("a", one.location.clone()), &one.binding).await;
@@ -234,7 +235,7 @@ async fn what_others_put_there_is_known_by_what_the_service_calls_it() {
     let (store, _task) = over_our_face().await;
     store.create_bucket(&object("-").bucket).await.unwrap();
     let foreign = async |text: &'static str| {
-        let call = store.core.service.quick().put_object().bucket("bucket").key("a");
+        let call = store.service().caller.client().put_object().bucket("bucket").key("a");
         call.body(aws_sdk_s3::primitives::ByteStream::from_static(text.as_bytes())).send().await.unwrap();
         store.head(&at("a", Location::Plain)).await.unwrap()
     };
@@ -277,8 +278,8 @@ async fn the_home_bucket_is_nobodys() {
 async fn a_dead_service_and_a_wrong_key_say_what_they_are() {
     let (address, task) = face().await;
     let settings = Settings::at(Some(format!("http://{address}")), "anybucket-home");
-    let wrong: ReadKeys = Arc::new(|| Ok(Keys { access_key: ACCESS_KEY.to_owned(), secret_key: "hunter2".to_owned() }));
-    let refused = S3::open(settings, wrong).await.unwrap_err().to_string();
+    let wrong: ReadKeys<Keys> = Arc::new(|| Ok(Keys { access_key: ACCESS_KEY.to_owned(), secret_key: "hunter2".to_owned() }));
+    let refused = connect(settings, wrong).await.unwrap_err().to_string();
     assert!(!refused.contains("hunter2"), "{refused}");
     let store = store_at(address).await;
     store.check().await.unwrap();
@@ -297,7 +298,7 @@ mod versitygw {
     use super::*;
 
     /// The program that `make conformance` names.
-    async fn gateway() -> (Arc<S3>, Gateway) {
+    async fn gateway() -> (Arc<Store<S3>>, Gateway) {
         let program = std::env::var_os("ANYBUCKET_VERSITYGW").expect("ANYBUCKET_VERSITYGW names the program");
         let dir = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();

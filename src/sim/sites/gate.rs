@@ -12,7 +12,7 @@ use crate::backend::{
     Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
     Result, StoreUpload,
 };
-use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Key, ObjectId, WriteId};
 use crate::status::redb::Pace;
 
 /// The store behind the steps of a process.
@@ -90,7 +90,7 @@ impl Backend for Gate {
         self.store.release(staged).await;
     }
 
-    async fn recover(&self, keep: &[Location]) -> Result<()> {
+    async fn recover(&self, keep: &[Place]) -> Result<()> {
         self.life.step().await;
         self.store.recover(keep).await
     }

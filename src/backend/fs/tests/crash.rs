@@ -164,7 +164,8 @@ impl Site {
     /// What a start does before the first request.
     async fn restart(shim: &Shim, rows: Rows, writes: u8) -> Result<Self> {
         let fs = Fs::on_shim(shim)?;
-        let keep: Vec<_> = rows.settle.iter().filter_map(Settling::staged).collect();
+        let at = |location| Place { object: object("a"), location };
+        let keep: Vec<_> = rows.settle.iter().filter_map(Settling::staged).map(at).collect();
         fs.recover(&keep).await?;
         let site = Self { fs, rows, writes };
         for row in &site.rows.settle {

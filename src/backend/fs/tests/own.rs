@@ -121,7 +121,7 @@ async fn after_a_restart_what_is_on_its_way_to_an_own_name_comes_there() {
     drop(fs);
     let fs = Fs::start(Core::on_disk(&Settings::at(dir.path()), Limits::TINY).unwrap()).unwrap();
     let from = on_its_way("a", 1, &kept);
-    fs.recover(std::slice::from_ref(&from.location)).await.unwrap();
+    fs.recover(std::slice::from_ref(&from)).await.unwrap();
     for n in 0..40 {
         while fs.core.pool.tend() {}
         write(&fs, &format!("k{n}"), b"other").await;

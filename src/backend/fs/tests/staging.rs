@@ -178,7 +178,7 @@ async fn after_a_restart_everything_but_what_is_kept_is_free() {
     let large = stage(&fs, "c", &[1; 100_000]).await.unwrap();
     drop(fs);
     let fs = Fs::open(settings).unwrap();
-    fs.recover(std::slice::from_ref(&kept.location)).await.unwrap();
+    fs.recover(&[Place { location: kept.location.clone(), ..plain("a") }]).await.unwrap();
     tend(&fs);
     let Location::Staged(file) = large.location else { panic!("not staged") };
     assert!(!dir.path().join(format!(".anybucket/staging/{file}")).exists());
@@ -198,7 +198,7 @@ async fn a_number_that_a_row_still_names_is_not_drawn_again() {
     let made = std::fs::read_dir(dir.path().join(".anybucket/staging")).unwrap().count();
     assert_eq!(made, 0, "files were made before it was known which numbers rows name");
     let named = Location::Staged(crate::model::StagingFile(3));
-    fs.recover(std::slice::from_ref(&named)).await.unwrap();
+    fs.recover(&[Place { location: named.clone(), ..plain("a") }]).await.unwrap();
     for n in 0..10 {
         assert_ne!(stage(&fs, &format!("k{n}"), b"new").await.unwrap().location, named);
     }

@@ -13,8 +13,8 @@ use crate::model::{ObjectId, WriteId};
 
 /// After this a call is certainly dead: a signature is good for fifteen minutes.
 const DEAD_AFTER: Duration = Duration::from_secs(15 * 60);
-/// Names that are remembered; past it none can be written.
-const NAMES_MAX: usize = 100_000;
+/// Names that are remembered; past it none can be written. More than a site has unsettled.
+const NAMES_MAX: usize = 400_000;
 
 /// What may be under way yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ enum Call {
 
 /// Plain names with calls that may be under way.
 #[derive(Debug, Default)]
-pub(super) struct Pending(Mutex<HashMap<ObjectId, (Call, Instant)>>);
+pub(in crate::backend) struct Pending(Mutex<HashMap<ObjectId, (Call, Instant)>>);
 
 impl Pending {
     fn names(&self) -> MutexGuard<'_, HashMap<ObjectId, (Call, Instant)>> {
@@ -50,6 +50,9 @@ impl Pending {
         if names.get(object).is_some_and(|(_, noted)| noted.elapsed() >= DEAD_AFTER) {
             names.remove(object);
         }
+        if names.len() >= NAMES_MAX {
+            names.retain(|_, (_, noted)| noted.elapsed() < DEAD_AFTER);
+        }
         let waits = match names.get(object) {
             Some((pending, _)) => *pending != call || call == Call::Mixed,
             None => names.len() >= NAMES_MAX,
@@ -62,7 +65,7 @@ impl Pending {
         }
     }
 
-    /// Nobody knows whether these bytes were brought there, or will be.
+    /// Nobody knows whether these bytes were brought there, or will be: by this process, or by one before it.
     pub fn note(&self, object: &ObjectId, write: WriteId) {
         self.note_call(object, Call::Copy(write));
     }
@@ -73,9 +76,6 @@ impl Pending {
 
     fn note_call(&self, object: &ObjectId, call: Call) {
         let mut names = self.names();
-        if names.len() >= NAMES_MAX {
-            names.retain(|_, (_, noted)| noted.elapsed() < DEAD_AFTER);
-        }
         let before = names.get(object).map(|(before, _)| *before);
         let call = if before.is_none_or(|before| before == call) { call } else { Call::Mixed };
         names.insert(object.clone(), (call, Instant::now()));

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_s3::primitives::DateTime;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -19,12 +18,12 @@ const KEY: &str = "anybucket-key";
 /// How far a time that a store tells in seconds may be behind: whoever asks whether something came later must not miss it.
 const TOLD_IN_MS: u64 = 999;
 
-/// User metadata.
-pub(super) type Metadata = HashMap<String, String>;
+/// User metadata: names of a-z and '-', values of ASCII.
+pub(in crate::backend) type Metadata = HashMap<String, String>;
 
 /// What the bytes of a write are stored with.
 #[derive(Clone, Debug)]
-pub(super) struct Mark {
+pub(in crate::backend) struct Mark {
     pub write: WriteId,
     /// `None`: when the store had it.
     pub modified_ms: Option<u64>,
@@ -46,13 +45,13 @@ impl Mark {
 }
 
 /// How the bytes of a write are known.
-pub(super) fn binding_of(write: WriteId) -> Binding {
+pub(in crate::backend) fn binding_of(write: WriteId) -> Binding {
     Binding::Tag(write.to_string())
 }
 
 /// What an answer's headers say of the bytes that it brings.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(in crate::backend) struct Told {
     pub binding: Binding,
     pub etag: Option<String>,
     /// Of the whole object.
@@ -65,21 +64,27 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub fn new(metadata: Option<&Metadata>, etag: Option<&str>, modified: Option<&DateTime>, size: u64) -> Self {
+    /// `stored_ms`: when they came to this name, as far as the service tells.
+    pub fn new(metadata: Option<&Metadata>, etag: Option<&str>, stored_ms: Option<u64>, size: u64) -> Self {
         let of = |name: &str| metadata.and_then(|metadata| metadata.get(name));
-        let stored_ms = modified.map_or(0, millis);
         // Bytes that others stored are known by what the store calls them, and when they came.
-        let foreign = || format!("etag:{}:{}", etag.unwrap_or_default().trim_matches('"'), stored_ms / 1000);
+        let seconds = stored_ms.unwrap_or(0) / 1000;
+        let foreign = || format!("etag:{}:{seconds}", etag.unwrap_or_default().trim_matches('"'));
         let dated = of(MODIFIED).and_then(|text| text.parse().ok());
         let key = of(KEY).and_then(|text| String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok());
         Self {
             binding: Binding::Tag(of(WRITE).cloned().unwrap_or_else(foreign)),
             etag: etag.map(str::to_owned),
             size,
-            modified_ms: dated.unwrap_or(stored_ms),
-            changed_ms: modified.map(changed_ms),
+            modified_ms: dated.or(stored_ms).unwrap_or(0),
+            changed_ms: stored_ms.map(changed_ms),
             key: key.and_then(|key| Key::new(&key).ok()),
         }
+    }
+
+    /// Whether all of those bytes are here.
+    pub fn is_whole_copy_of(&self, other: &Self) -> bool {
+        self.binding == other.binding && self.size == other.size
     }
 
     pub fn found(&self, key: &Key) -> Found {
@@ -89,13 +94,9 @@ impl Told {
     }
 }
 
-pub(super) fn millis(time: &DateTime) -> u64 {
-    time.to_millis().ok().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
-}
-
-/// When something came, where the store tells it in seconds.
-pub(super) fn changed_ms(time: &DateTime) -> u64 {
-    millis(time) / 1000 * 1000 + TOLD_IN_MS
+/// When something came, where services tell it in seconds.
+pub(in crate::backend) fn changed_ms(stored_ms: u64) -> u64 {
+    stored_ms / 1000 * 1000 + TOLD_IN_MS
 }
 
 #[cfg(test)]
@@ -107,13 +108,13 @@ mod tests {
     fn a_mark_is_read_as_it_was_written() {
         let write = WriteId::new(Incarnation(7), 1, 2);
         let mark = Mark { write, modified_ms: Some(5), key: Some(Key::new("a\u{1}/é").unwrap()) };
-        let told = Told::new(Some(&mark.metadata()), Some("\"x\""), Some(&DateTime::from_millis(9_500)), 3);
+        let told = Told::new(Some(&mark.metadata()), Some("\"x\""), Some(9_500), 3);
         assert_eq!(told.changed_ms, Some(9_999));
     }
 
     #[test]
     fn what_others_stored_is_known_by_its_etag_and_time() {
-        let told = |etag, ms| Told::new(None, Some(etag), Some(&DateTime::from_millis(ms)), 3).binding;
+        let told = |etag, ms| Told::new(None, Some(etag), Some(ms), 3).binding;
         assert_eq!(told("\"x\"", 9_500), Binding::Tag("etag:x:9".to_owned()));
         assert_ne!(told("\"x\"", 9_500), told("\"y\"", 9_500));
         assert_ne!(told("\"x\"", 9_500), told("\"x\"", 10_500));

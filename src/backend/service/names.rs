@@ -16,14 +16,14 @@ const HASHED: char = '#';
 
 /// Makes names that are no keys.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(in crate::backend) struct Names {
     /// `.anybucket/`
     reserved: String,
 }
 
 /// What an own name says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct OwnName {
+pub(in crate::backend) struct OwnName {
     /// `None` where only the object itself tells.
     pub key: Option<Key>,
     pub write: WriteId,
@@ -34,10 +34,10 @@ impl Names {
         Self { reserved: format!("{reserved}/") }
     }
 
-    /// Whether bytes may be brought to the key's plain name.
-    pub fn has_plain(&self, key: &Key) -> bool {
+    /// Whether bytes may be brought to the key's plain name. `is_odd_there`: which names this service cannot hold.
+    pub fn has_plain(&self, key: &Key, is_odd_there: impl Fn(&str) -> bool) -> bool {
         let key = key.as_str();
-        !is_odd(key) && !key.starts_with(&self.reserved) && key != self.reserved.trim_end_matches('/')
+        !is_odd(key) && !is_odd_there(key) && !key.starts_with(&self.reserved) && key != self.reserved.trim_end_matches('/')
     }
 
     /// Whether a name in a bucket is no key.
@@ -51,10 +51,11 @@ impl Names {
     }
 
     /// The name that one write's bytes of a key have alone.
-    pub fn own(&self, key: &Key, write: WriteId) -> String {
+    pub fn own(&self, key: &Key, write: WriteId, is_odd_there: impl Fn(&str) -> bool) -> String {
         let (prefix, text) = (self.own_prefix(), key.as_str());
         let name = format!("{prefix}{text}@{write}");
-        if is_odd(text) || is_under_own_name(text) || text.starts_with(HASHED) || name.len() > NAME_BYTES_MAX {
+        let is_strange = is_odd(text) || is_odd_there(text) || is_odd_there(&name) || is_under_own_name(text);
+        if is_strange || text.starts_with(HASHED) || name.len() > NAME_BYTES_MAX {
             return format!("{prefix}{HASHED}{}@{write}", hex(&Sha256::digest(text)));
         }
         name
@@ -89,7 +90,11 @@ impl Names {
 
     /// The name of an object that is tried out.
     pub fn probe(&self, which: &str) -> String {
-        format!("{}probe/{which}", self.reserved)
+        format!("{}{which}", self.probe_prefix())
+    }
+
+    pub fn probe_prefix(&self) -> String {
+        format!("{}probe/", self.reserved)
     }
 }
 
@@ -100,8 +105,8 @@ fn is_odd(key: &str) -> bool {
     is_unspeakable(key) || key.chars().any(is_untold) || key.split('/').any(is_strange)
 }
 
-/// The SDK takes white space for nothing, and sends no such key.
-pub(super) fn is_unspeakable(key: &str) -> bool {
+/// Clients of services take white space for nothing, and send no such name.
+pub(in crate::backend) fn is_unspeakable(key: &str) -> bool {
     key.trim().is_empty()
 }
 
@@ -132,7 +137,7 @@ mod tests {
         let keys: Vec<_> = odd_keys().iter().map(|text| key(text)).collect();
         for key in &keys {
             for write in writes {
-                let name = names.own(key, write);
+                let name = names.own(key, write, |_| false);
                 assert!(name.len() <= NAME_BYTES_MAX && names.is_reserved(&name), "{name}");
                 let parsed = names.parse_own(&name).unwrap();
                 assert_eq!((parsed.write, parsed.key.is_none()), (write, names.hides_key(&name)));
@@ -146,13 +151,14 @@ mod tests {
     #[test]
     fn what_a_service_may_confuse_has_no_plain_name() {
         for plain in ["a", "a/b", "a b+c", "é/ü", ".a/b.", ".anybucketeer", "a@b", "#a"] {
-            assert!(names().has_plain(&key(plain)), "{plain}");
+            assert!(names().has_plain(&key(plain), |_| false), "{plain}");
         }
         let long = "x".repeat(201);
         for odd in ["a//b", "/a", "a/", "a/../b", "./a", "a\u{1}", "\n", ".anybucket", ".anybucket/v/x", "\u{FFFF}", " ", &long] {
-            assert!(!names().has_plain(&key(odd)), "{odd:?}");
+            assert!(!names().has_plain(&key(odd), |_| false), "{odd:?}");
         }
-        assert!(names().hides_key(&names().own(&key("#a"), WriteId::new(Incarnation(1), 1, 1))));
+        assert!(!names().has_plain(&key("a\\b"), |name| name.contains('\\')));
+        assert!(names().hides_key(&names().own(&key("#a"), WriteId::new(Incarnation(1), 1, 1), |_| false)));
     }
 
     #[test]

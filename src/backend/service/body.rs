@@ -1,11 +1,10 @@
-//! Bodies on their way to the service: whole in memory, or a stream whose last piece is held back until its sender has
+//! Bodies on their way to a service: whole in memory, or a stream whose last piece is held back until its sender has
 //! said that it was all.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
 use http_body::{Frame, SizeHint};
@@ -14,9 +13,12 @@ use tokio::sync::Notify;
 use crate::backend::body::check_size;
 use crate::backend::{Body, BodyError, Error, Result};
 
+/// Most that a part of a longer body is handed on in at once.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
+
 /// What became of a body while it was sent.
 #[derive(Debug, Default)]
-pub(super) struct Sending {
+pub(in crate::backend) struct Sending {
     fault: Mutex<Option<BodyError>>,
     /// Told once everything was handed over.
     pub ended: Notify,
@@ -33,8 +35,8 @@ impl Sending {
     }
 }
 
-/// A body of known length. A sender may refuse what it sent after its last byte: the service must not have it by then.
-struct Outgoing {
+/// A body of known length, to be sent once. A sender may refuse what it sent after its last byte: the service must not have it by then.
+pub(in crate::backend) struct Outgoing {
     /// Behind a lock that nobody waits for: requests are shared between threads.
     stream: Mutex<BoxStream<'static, Result<Bytes, BodyError>>>,
     held: Option<Bytes>,
@@ -45,22 +47,22 @@ struct Outgoing {
     sending: Arc<Sending>,
 }
 
-/// The body as the SDK sends it, once, and what will be known of it.
-pub(super) fn streamed(body: Body, size: u64) -> (ByteStream, Arc<Sending>) {
-    let sending = Arc::new(Sending::default());
-    let outgoing = Outgoing {
-        stream: Mutex::new(body.stream),
-        held: None,
-        announced: size,
-        received: 0,
-        handed_over: 0,
-        is_done: false,
-        sending: sending.clone(),
-    };
-    (ByteStream::new(SdkBody::from_body_1_x(outgoing)), sending)
-}
-
 impl Outgoing {
+    /// The body as it is sent, and what will be known of it.
+    pub fn new(body: Body, size: u64) -> (Self, Arc<Sending>) {
+        let sending = Arc::new(Sending::default());
+        let stream = Mutex::new(body.stream);
+        let (received, handed_over) = (0, 0);
+        let outgoing =
+            Self { stream, held: None, announced: size, received, handed_over, is_done: false, sending: sending.clone() };
+        (outgoing, sending)
+    }
+
+    /// Bytes in all.
+    pub fn size(&self) -> u64 {
+        self.announced
+    }
+
     /// What came is kept; what was kept before goes out.
     fn exchange(&mut self, chunk: Bytes) -> Result<Option<Bytes>, BodyError> {
         self.received += chunk.len() as u64;
@@ -125,7 +127,7 @@ impl http_body::Body for Outgoing {
 
 /// Reads on until there are so many bytes, or the body ends. In pieces, as they came.
 #[derive(Debug)]
-pub(super) struct Pieces {
+pub(in crate::backend) struct Pieces {
     body: Body,
     rest: Bytes,
     is_done: bool,
@@ -161,8 +163,41 @@ impl Pieces {
     }
 }
 
+/// A body that goes out in parts of known length, one after the other.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct SharedPieces(Arc<tokio::sync::Mutex<Pieces>>);
+
+impl SharedPieces {
+    pub fn of(body: Body) -> Self {
+        Self(Arc::new(tokio::sync::Mutex::new(Pieces::of(body))))
+    }
+
+    /// The next so many bytes. Read to its end before the next is asked for.
+    pub fn part(&self, size: u64) -> Body {
+        let chunks = futures::stream::try_unfold((self.clone(), size), |(pieces, left)| async move {
+            let limit = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
+            let chunk = pieces.0.lock().await.next(limit).await.map_err(as_body)?;
+            let left = left - chunk.len() as u64;
+            Ok((!chunk.is_empty()).then_some((chunk, (pieces, left))))
+        });
+        Body::new(Some(size), chunks)
+    }
+
+    /// How many bytes are left behind all parts: at most one, which is one too many.
+    pub async fn rest(&self) -> Result<u64> {
+        Ok(self.0.lock().await.next(1).await?.len() as u64)
+    }
+}
+
+fn as_body(err: Error) -> BodyError {
+    match err {
+        Error::Body(err) => err,
+        err => BodyError::Read(err.to_string()),
+    }
+}
+
 /// The whole body, as long as was announced.
-pub(super) async fn collect(body: Body, announced: u64) -> Result<Bytes> {
+pub(in crate::backend) async fn collect(body: Body, announced: u64) -> Result<Bytes> {
     let mut pieces = Pieces::of(body);
     // One byte more shows what is too long.
     let limit = usize::try_from(announced).unwrap_or(usize::MAX).saturating_add(1);
@@ -178,8 +213,7 @@ mod tests {
     use super::*;
 
     async fn sent(chunks: Vec<Result<Bytes, BodyError>>, size: u64) -> (Vec<Bytes>, bool, Option<BodyError>) {
-        let (stream, sending) = streamed(Body::new(None, futures::stream::iter(chunks)), size);
-        let mut body = stream.into_inner();
+        let (mut body, sending) = Outgoing::new(Body::new(None, futures::stream::iter(chunks)), size);
         let mut out = Vec::new();
         while let Some(frame) = body.frame().await {
             match frame {

@@ -1,0 +1,76 @@
+//! Single objects: stored, looked at, opened, removed.
+
+use std::ops::Range;
+
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::primitives::{ByteStream, DateTime, SdkBody};
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+
+use super::S3;
+use super::error::ask;
+use crate::backend::service::{Answer, Fault, Only, Opened, Outgoing, Spot, Target, Told, first_byte, whole_size};
+
+/// The body as the SDK sends it, once.
+pub(super) fn stream_of(body: Outgoing) -> ByteStream {
+    ByteStream::new(SdkBody::from_body_1_x(body))
+}
+
+impl S3 {
+    fn put_request(&self, to: &Target, bytes: u64) -> PutObjectFluentBuilder {
+        let request = self.caller.client().put_object().bucket(&to.spot.bucket).key(&to.spot.name);
+        request.set_metadata(Some(to.metadata.clone())).content_length(bytes.cast_signed())
+    }
+
+    pub(super) async fn put_object(&self, to: &Target, bytes: Bytes) -> Answer<()> {
+        let request = self.put_request(to, bytes.len() as u64).body(ByteStream::from(bytes));
+        ask("storing bytes", request.send()).await.map(drop)
+    }
+
+    pub(super) async fn put_object_streamed(&self, to: &Target, body: Outgoing) -> Answer<()> {
+        let request = self.put_request(to, body.size()).body(stream_of(body));
+        ask("storing a body", request.send()).await.map(drop)
+    }
+
+    pub(super) async fn head_object(&self, at: &Spot) -> Answer<Told> {
+        let doing = "looking at an object";
+        let head = ask(doing, self.caller.client().head_object().bucket(&at.bucket).key(&at.name).send()).await?;
+        let size = told_length(doing, head.content_length())?;
+        Ok(Told::new(head.metadata(), head.e_tag(), head.last_modified().and_then(millis), size))
+    }
+
+    pub(super) async fn get_object(&self, at: &Spot, range: Option<&Range<u64>>) -> Answer<Opened> {
+        let doing = "reading an object";
+        let range = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let request = self.caller.client().get_object().bucket(&at.bucket).key(&at.name).set_range(range);
+        let answer = ask(doing, request.send()).await?;
+        let size = match answer.content_range().and_then(whole_size) {
+            Some(size) => size,
+            None => told_length(doing, answer.content_length())?,
+        };
+        let first = answer.content_range().and_then(first_byte).unwrap_or(0);
+        let stored_ms = answer.last_modified().and_then(millis);
+        let told = Told::new(answer.metadata(), answer.e_tag(), stored_ms, size);
+        let chunks = stream::unfold(answer.body, |mut body| async move {
+            let chunk = body.next().await?;
+            Some((chunk.map_err(|err| err.to_string()), body))
+        });
+        Ok(Opened { told, first, stream: chunks.boxed() })
+    }
+
+    pub(super) async fn delete_object(&self, at: &Spot, only: Only<'_>) -> Answer<()> {
+        let request = self.caller.client().delete_object().bucket(&at.bucket).key(&at.name);
+        ask("removing an object", request.set_if_match(only.etag()).send()).await.map(drop)
+    }
+}
+
+/// What is not told is not taken for nothing.
+fn told_length(doing: &'static str, length: Option<i64>) -> Answer<u64> {
+    let length = length.and_then(|length| u64::try_from(length).ok());
+    length.ok_or_else(|| Fault::nonsense(doing, "the service does not tell how long the object is"))
+}
+
+/// Milliseconds since 1970.
+pub(super) fn millis(time: &DateTime) -> Option<u64> {
+    u64::try_from(time.to_millis().ok()?).ok()
+}

@@ -1,0 +1,232 @@
+//! How calls are made: within bounds, again where that may help, and not at all to a service that is known to be dead.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::body::Sending;
+use super::{Answer, Fault, Service};
+use crate::backend::Error;
+use crate::tasks::Backoff;
+
+/// For a small call to be answered.
+const ATTEMPT_PATIENCE: Duration = Duration::from_secs(10);
+/// A slow line, in bytes a second: what bytes in memory are given time for.
+const SLOW_BYTES_PER_S: u64 = 256 << 10;
+const ATTEMPTS_MAX: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// For an answer, once a body that streams was handed over.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// A small call that had no answer for so long, while no other had, counts as a silence.
+const STALL: Duration = Duration::from_secs(3);
+/// Silences in a row after which the service is taken for dead.
+const SILENCES_MAX: u32 = 3;
+/// Between two looks at a dead service; everybody else is refused at once.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A service, and whether it lives.
+#[derive(Debug)]
+pub(super) struct Calls<S> {
+    pub service: S,
+    pulse: Pulse,
+}
+
+impl<S: Service> Calls<S> {
+    pub fn new(service: S) -> Self {
+        Self { service, pulse: Pulse::default() }
+    }
+
+    /// Makes a call as often as it may help, for what may be done twice. `bytes` go with it.
+    pub async fn quick<'a, T>(
+        &'a self,
+        doing: &'static str,
+        bytes: usize,
+        call: impl Fn() -> BoxFuture<'a, Answer<T>>,
+    ) -> Answer<T> {
+        let patience = ATTEMPT_PATIENCE + Duration::from_secs(bytes as u64 / SLOW_BYTES_PER_S);
+        let mut pauses = Backoff::new(PAUSE, PAUSE_MAX, self.pulse.seed());
+        let mut was_denied = false;
+        loop {
+            if !self.pulse.admits() {
+                return Err(Fault::not_tried(doing));
+            }
+            let answer = self.attempt(doing, patience, call()).await;
+            let pause = pauses.next_pause();
+            match &answer {
+                Err(fault) if fault.is_passing() && pauses.tries() < ATTEMPTS_MAX => sleep(pause).await,
+                // With credentials that were read anew.
+                Err(fault) if fault.is_denied() && !was_denied => was_denied = true,
+                _ => return answer,
+            }
+        }
+    }
+
+    /// Makes a small call once, for what must not come late a second time.
+    pub async fn once<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        if !self.pulse.admits() {
+            return Err(Fault::not_tried(doing));
+        }
+        self.attempt(doing, ATTEMPT_PATIENCE, call).await
+    }
+
+    /// Makes a call that takes as long as it takes.
+    pub async fn long<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        if !self.pulse.admits() {
+            return Err(Fault::not_tried(doing));
+        }
+        let answer = call.await;
+        self.listen(&answer);
+        answer
+    }
+
+    /// Makes a call with a body that streams. The outer error is the sender's, who is no reason to think ill of the service.
+    pub async fn streamed<T>(
+        &self,
+        doing: &'static str,
+        sending: &Sending,
+        call: impl Future<Output = Answer<T>>,
+    ) -> Result<Answer<T>, Error> {
+        if !self.pulse.admits() {
+            return Ok(Err(Fault::not_tried(doing)));
+        }
+        let silence = async {
+            sending.ended.notified().await;
+            sleep(ANSWER_PATIENCE).await;
+        };
+        let answer = tokio::select! {
+            answer = call => answer,
+            () = silence => Err(Fault::late(doing)),
+        };
+        if let Some(fault) = sending.take_fault() {
+            return Err(Error::Body(fault));
+        }
+        self.listen(&answer);
+        Ok(answer)
+    }
+
+    async fn attempt<T>(&self, doing: &'static str, patience: Duration, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        let begun = Instant::now();
+        let stall = async {
+            sleep(STALL.max(patience - ATTEMPT_PATIENCE)).await;
+            self.pulse.stalls(begun);
+            std::future::pending().await
+        };
+        let answer = tokio::select! {
+            answer = timeout(patience, call) => answer.unwrap_or_else(|_| Err(Fault::late(doing))),
+            answer = stall => answer,
+        };
+        self.listen(&answer);
+        answer
+    }
+
+    /// Learns from an answer whether the service lives, and whether it still knows us.
+    fn listen<T>(&self, answer: &Answer<T>) {
+        match answer {
+            Err(fault) if fault.is_silence() => self.pulse.stops(),
+            Err(fault) => {
+                self.pulse.beats();
+                if fault.is_denied() {
+                    self.service.forget_keys();
+                }
+            }
+            Ok(_) => self.pulse.beats(),
+        }
+    }
+}
+
+/// Whether the service answers.
+#[derive(Debug, Default)]
+struct Pulse(Mutex<Silence>);
+
+#[derive(Debug, Default)]
+struct Silence {
+    calls: u32,
+    looked: Option<Instant>,
+    /// The last answer.
+    heard: Option<Instant>,
+    /// Calls so far: no two pauses are alike.
+    count: u64,
+}
+
+impl Pulse {
+    fn silence(&self) -> MutexGuard<'_, Silence> {
+        self.0.lock().expect("nothing panics while it holds the pulse")
+    }
+
+    fn seed(&self) -> u64 {
+        let mut silence = self.silence();
+        silence.count += 1;
+        silence.count
+    }
+
+    /// Whether a call may be made: at a dead service one at a time looks whether it is back.
+    fn admits(&self) -> bool {
+        let mut silence = self.silence();
+        let now = Instant::now();
+        let is_due = silence.looked.is_none_or(|looked| now - looked >= LOOK_EVERY);
+        if silence.calls < SILENCES_MAX {
+            return true;
+        }
+        if is_due {
+            silence.looked = Some(now);
+        }
+        is_due
+    }
+
+    fn beats(&self) {
+        let mut silence = self.silence();
+        silence.calls = 0;
+        silence.looked = None;
+        silence.heard = Some(Instant::now());
+    }
+
+    fn stops(&self) {
+        let mut silence = self.silence();
+        silence.calls = silence.calls.saturating_add(1);
+        silence.looked = Some(Instant::now());
+    }
+
+    /// A call that began then has no answer yet.
+    fn stalls(&self, begun: Instant) {
+        if self.silence().heard.is_none_or(|heard| heard <= begun) {
+            self.stops();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_service_is_looked_at_once_a_second() {
+        let pulse = Pulse::default();
+        for _ in 0..SILENCES_MAX {
+            assert!(pulse.admits());
+            pulse.stops();
+        }
+        assert!(!pulse.admits());
+        tokio::time::advance(LOOK_EVERY).await;
+        assert!(pulse.admits());
+        assert!(!pulse.admits(), "one looks, the others are refused");
+        pulse.beats();
+        assert!(pulse.admits() && pulse.admits());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_hang_together_make_a_service_dead_before_they_end() {
+        let pulse = Pulse::default();
+        let begun = Instant::now();
+        tokio::time::advance(STALL).await;
+        pulse.beats();
+        (0..SILENCES_MAX).for_each(|_| pulse.stalls(begun));
+        assert!(pulse.admits(), "others had answers meanwhile");
+        let begun = Instant::now();
+        tokio::time::advance(STALL).await;
+        (0..SILENCES_MAX).for_each(|_| pulse.stalls(begun));
+        assert!(!pulse.admits());
+    }
+}

@@ -1,0 +1,186 @@
+//! Copies that the service makes: to the key's plain name, and of one object's bytes to another write's own name.
+
+use std::sync::Arc;
+
+use super::mark::{Mark, binding_of};
+use super::store::Core;
+use super::{Answer, Only, Service, Spot, Target, Told};
+use crate::backend::{Error, GetOptions, Kept, Place, Published, PutOptions, Result};
+use crate::model::{Binding, Location, ObjectId, WriteId};
+
+/// How often a copy is made again where others come to the name first.
+const TRIES_MAX: usize = 16;
+/// Ranges up to here are read and written: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html> copies
+/// none of objects of 5 MB and less.
+const READ_BYTES_MAX: u64 = 8 << 20;
+
+impl<S: Service> Core<S> {
+    /// Brings bytes to the plain name of their key; they stay at their own.
+    pub(super) async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
+        let object = &from.object;
+        match from.location {
+            Location::Moving(write) => {
+                let own = self.own(object, write);
+                match self.seen(&own).await?.filter(|told| told.binding == *binding) {
+                    Some(told) => self.bring_to_plain(object, write, (own, told)).await,
+                    None => self.is_at(&self.plain(object), binding).await,
+                }
+            }
+            // They are where they stay.
+            Location::Own(write) => self.is_at(&self.own(object, write), binding).await,
+            _ => Ok(Published::Gone),
+        }
+    }
+
+    async fn is_at(&self, spot: &Spot, binding: &Binding) -> Result<Published> {
+        let is_there = self.seen(spot).await?.is_some_and(|told| told.binding == *binding);
+        Ok(if is_there { Published::Done } else { Published::Gone })
+    }
+
+    async fn bring_to_plain(&self, object: &ObjectId, write: WriteId, (own, told): (Spot, Told)) -> Result<Published> {
+        if !self.service.is_exact() {
+            self.pending.admit(object, write)?;
+        }
+        let metadata = Mark { write, modified_ms: Some(told.modified_ms), key: None }.metadata();
+        let target = Target { spot: self.plain(object), metadata };
+        for _ in 0..TRIES_MAX {
+            let there = self.seen(&target.spot).await?;
+            match self.copy_over((&own, &told), &target, there.as_ref()).await {
+                Ok(true) => return Ok(Published::Done),
+                Ok(false) => break,
+                Err(fault) if fault.is_missing() => return Ok(Published::Gone),
+                Err(fault) if fault.is_name_refused() => return Ok(Published::Stays),
+                // By others, or by an earlier copy of ours that came late.
+                Err(fault) if fault.is_refused_by_condition() => {}
+                Err(fault) => {
+                    if fault.is_open() && !self.service.is_exact() {
+                        self.pending.note(object, write);
+                    }
+                    return Err(fault.into());
+                }
+            }
+        }
+        Err(Error::Unavailable(format!("{object} was copied to its name, and does not come to be there: tried again")))
+    }
+
+    /// Copies over what was seen `there`, and answers whether the bytes came there. Their source goes next: that the service
+    /// says so is not enough.
+    async fn copy_over(&self, (own, told): (&Spot, &Told), target: &Target, there: Option<&Told>) -> Answer<bool> {
+        if there.is_some_and(|there| there.is_whole_copy_of(told)) {
+            return Ok(true);
+        }
+        let only = match there {
+            _ if !self.service.is_exact() => Only::Any,
+            Some(there) => Only::Seen(there),
+            None => Only::Nothing,
+        };
+        self.long("copying an object", self.service.copy(own, told, target, only)).await?;
+        // What others brought there came after it.
+        Ok(self.seen(&target.spot).await?.is_some_and(|now| {
+            now.is_whole_copy_of(told) || there.is_none_or(|there| there.binding != now.binding) && now.binding != told.binding
+        }))
+    }
+
+    /// What a process before this one began at plain names may be under way yet.
+    pub(super) fn note_what_may_be_under_way(&self, places: &[Place]) {
+        if self.service.is_exact() {
+            return;
+        }
+        for Place { object, location } in places {
+            match location {
+                Location::Moving(write) => self.pending.note(object, *write),
+                Location::Plain => self.pending.note_delete(object),
+                _ => {}
+            }
+        }
+    }
+
+    /// Stores a copy of bytes, or of a range of them, under another write's own name.
+    pub(super) async fn copy(self: &Arc<Self>, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept> {
+        let (spot, told) = self.look_for(from, get.expect.as_ref()).await?;
+        let range = get.range.clone().unwrap_or(0..told.size);
+        if range.end > told.size {
+            return Err(Error::Changed);
+        }
+        let (size, is_whole) = (range.end - range.start, range == (0..told.size));
+        let target = self.target(to, put.write, Some(put.modified_ms));
+        let is_copied = if is_whole {
+            self.copy_whole(from, &get, &target, (spot, told)).await?;
+            true
+        } else if size > READ_BYTES_MAX {
+            let call = self.service.copy_range(&spot, &told, range.clone(), &target);
+            self.long("copying a range", call).await?
+        } else {
+            false
+        };
+        if is_copied {
+            return Ok(self.kept(&to.key, put.write, size));
+        }
+        let get = GetOptions { range: Some(range), expect: get.expect };
+        let body = self.get(from, get).await?.body;
+        self.put(to, body, put).await
+    }
+
+    /// What is on its way to its plain name may leave the other while it is copied: services say all sorts of things then.
+    async fn copy_whole(&self, from: &Place, get: &GetOptions, to: &Target, (spot, told): (Spot, Told)) -> Result<()> {
+        let doing = "copying an object";
+        let copied = self.long(doing, self.service.copy(&spot, &told, to, Only::Any)).await;
+        let Err(fault) = copied else { return Ok(()) };
+        let copied: Answer<()> = match self.look(&spot).await {
+            Err(missing) if missing.is_missing() => {
+                let (spot, told) = self.look_for(from, get.expect.as_ref()).await?;
+                self.long(doing, self.service.copy(&spot, &told, to, Only::Any)).await
+            }
+            _ => Err(fault),
+        };
+        if copied.is_err() {
+            // As far as it came. Nobody else's bytes ever have that name.
+            let _ = self.remove_any("removing what was copied", &to.spot).await;
+        }
+        Ok(copied?)
+    }
+
+    /// Removes what is at a place, if it is `only`.
+    pub(super) async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
+        match at.location {
+            Location::Own(write) | Location::Moving(write) if *only == binding_of(write) => {
+                Ok(self.remove_own(&at.object, write).await?)
+            }
+            Location::Plain if !self.names.is_reserved(at.object.key.as_str()) => self.delete_plain(&at.object, only).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn delete_plain(&self, object: &ObjectId, only: &Binding) -> Result<()> {
+        if !self.service.is_exact() {
+            // A copy to the name that may be under way yet would bring back what was deleted.
+            self.pending.admit_delete(object)?;
+        }
+        let spot = self.plain(object);
+        let told = match self.seen(&spot).await {
+            Ok(Some(told)) if told.binding == *only => told,
+            Ok(_) => return Ok(()),
+            Err(fault) if fault.is_bucket_missing() => return Ok(()),
+            Err(fault) => return Err(fault.into()),
+        };
+        match self.remove_seen(&spot, &told).await {
+            Err(fault) if fault.is_missing() || fault.is_bucket_missing() => Ok(()),
+            Err(fault) if fault.is_refused_by_condition() && !fault.is_lost_race() => Ok(()),
+            Err(fault) => {
+                if fault.is_open() && !self.service.is_exact() {
+                    self.pending.note_delete(object);
+                }
+                Err(fault.into())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn remove_seen(&self, spot: &Spot, told: &Told) -> Answer<()> {
+        let doing = "removing an object";
+        match self.once(doing, self.service.remove(spot, Only::Seen(told))).await {
+            Err(fault) if fault.is_unknown_call() => self.once(doing, self.service.remove(spot, Only::Any)).await,
+            removed => removed,
+        }
+    }
+}

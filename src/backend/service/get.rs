@@ -1,0 +1,155 @@
+//! Bytes on their way out: what an answer brings is what its own headers say, or it is not handed out.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+
+use super::store::Core;
+use super::{Answer, Opened, Service, Spot, Told};
+use crate::backend::{Body, BodyError, Error, Fetched, Found, GetOptions, Place, Result};
+use crate::model::{Binding, Location};
+
+/// How often a body goes on where its connection broke.
+const RESUMES_MAX: u32 = 3;
+
+impl<S: Service> Core<S> {
+    /// The name of what is at a place; `None` where such a place is no name here.
+    fn spot(&self, at: &Place) -> Option<Spot> {
+        match at.location {
+            // Nobody's key: to such a name lead names of our own only.
+            Location::Plain if self.names.is_reserved(at.object.key.as_str()) => None,
+            Location::Plain => Some(self.plain(&at.object)),
+            Location::Own(write) | Location::Moving(write) => Some(self.own(&at.object, write)),
+            Location::Staged(_) | Location::OwnStaged(..) | Location::Native(_) | Location::Part => None,
+        }
+    }
+
+    /// The names to try. Bytes move one way only, and what has moved may be written again behind our back: own, plain, own.
+    pub(super) fn spots(&self, at: &Place, expect: Option<&Binding>) -> Vec<Spot> {
+        let own = self.spot(at).into_iter();
+        match (&at.location, expect) {
+            (Location::Moving(_), Some(_)) => own.clone().chain([self.plain(&at.object)]).chain(own).collect(),
+            _ => own.collect(),
+        }
+    }
+
+    pub(super) async fn look(&self, at: &Spot) -> Answer<Told> {
+        self.quick("looking at an object", 0, || self.service.look(at)).await
+    }
+
+    /// What is at a name; `None` where nothing is.
+    pub(super) async fn seen(&self, at: &Spot) -> Answer<Option<Told>> {
+        match self.look(at).await {
+            Err(fault) if fault.is_missing() => Ok(None),
+            seen => seen.map(Some),
+        }
+    }
+
+    pub(super) async fn head(&self, at: &Place) -> Result<Found> {
+        let spot = self.spot(at).ok_or(Error::NotFound)?;
+        Ok(self.look(&spot).await?.found(&at.object.key))
+    }
+
+    pub(super) async fn get(self: &Arc<Self>, at: &Place, get: GetOptions) -> Result<Fetched> {
+        if get.range.as_ref().is_some_and(Range::is_empty) {
+            let (_, told) = self.look_for(at, get.expect.as_ref()).await?;
+            return Ok(Fetched { found: told.found(&at.object.key), body: Body::empty() });
+        }
+        let opened = self.open(at, get.range.clone(), get.expect.as_ref()).await?;
+        let range = get.range.unwrap_or(0..opened.told.size);
+        let found = opened.told.found(&at.object.key);
+        let (core, binding, size) = (self.clone(), found.binding.clone(), range.end - range.start);
+        let reading = Reading { core, at: at.clone(), binding, range, stream: opened.stream, resumes: 0 };
+        Ok(Fetched { found, body: Body::new(Some(size), stream::try_unfold(reading, Reading::next)) })
+    }
+
+    /// The name at which the bytes that are meant are now, and what its headers say.
+    pub(super) async fn look_for(&self, at: &Place, expect: Option<&Binding>) -> Result<(Spot, Told)> {
+        let mut seen = Error::NotFound;
+        for spot in self.spots(at, expect) {
+            match self.seen(&spot).await? {
+                Some(told) if expect.is_none_or(|expect| told.binding == *expect) => return Ok((spot, told)),
+                Some(_) => seen = Error::Changed,
+                None => {}
+            }
+        }
+        Err(seen)
+    }
+
+    async fn open(&self, at: &Place, range: Option<Range<u64>>, expect: Option<&Binding>) -> Result<Opened> {
+        let mut seen = Error::NotFound;
+        for spot in self.spots(at, expect) {
+            match self.quick("reading an object", 0, || self.service.open(&spot, range.as_ref())).await {
+                Ok(opened) if expect.is_none_or(|expect| opened.told.binding == *expect) => {
+                    check_range(&opened, range.as_ref())?;
+                    return Ok(opened);
+                }
+                // Or shorter than the bytes that are meant.
+                Ok(_) => seen = Error::Changed,
+                Err(fault) if fault.is_beyond_end() => seen = Error::Changed,
+                Err(fault) if fault.is_missing() => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Err(seen)
+    }
+}
+
+/// A range that is not within the object is one of other bytes.
+fn check_range(opened: &Opened, range: Option<&Range<u64>>) -> Result<()> {
+    let wanted = range.map_or(0, |range| range.start);
+    match range {
+        Some(range) if range.end > opened.told.size => Err(Error::Changed),
+        _ if wanted != opened.first => {
+            Err(Error::Unavailable(format!("the service answered from byte {} on, not from {wanted}", opened.first)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A body as far as it is read.
+struct Reading<S> {
+    core: Arc<Core<S>>,
+    at: Place,
+    binding: Binding,
+    /// What is still to come.
+    range: Range<u64>,
+    stream: BoxStream<'static, Result<Bytes, String>>,
+    resumes: u32,
+}
+
+impl<S: Service> Reading<S> {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, BodyError> {
+        while !self.range.is_empty() {
+            let reason = match self.stream.next().await {
+                Some(Ok(chunk)) if chunk.is_empty() => continue,
+                Some(Ok(chunk)) => {
+                    let left = self.range.end - self.range.start;
+                    if chunk.len() as u64 > left {
+                        return Err(BodyError::Read("the store sent more than was asked for".to_owned()));
+                    }
+                    self.range.start += chunk.len() as u64;
+                    return Ok(Some((chunk, self)));
+                }
+                Some(Err(reason)) => reason,
+                None => "it ended early".to_owned(),
+            };
+            self.resume(reason).await?;
+        }
+        Ok(None)
+    }
+
+    /// Goes on behind what was read, with the same bytes or not at all.
+    async fn resume(&mut self, reason: String) -> Result<(), BodyError> {
+        if self.resumes >= RESUMES_MAX {
+            return Err(BodyError::Read(format!("the store's answer broke {} times: {reason}", RESUMES_MAX + 1)));
+        }
+        self.resumes += 1;
+        tracing::debug!(object = %self.at.object, at = self.range.start, reason, "the store's answer broke: asked again");
+        let opened = self.core.open(&self.at, Some(self.range.clone()), Some(&self.binding)).await;
+        self.stream = opened.map_err(|err| BodyError::Read(format!("{reason}; then {err}")))?.stream;
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! What a service does by itself, tried out once at start in the home bucket.
+
+use bytes::Bytes;
+
+use super::mark::{Mark, binding_of};
+use super::store::Core;
+use super::{Answer, Cursor, Only, Service, Spot, Target, Told};
+use crate::backend::{Capabilities, Capability, Error, Result, Support};
+use crate::model::{Incarnation, WriteId};
+
+/// In byte order, where some services list `/` first.
+const IN_ORDER: [&str; 3] = ["a-b", "a/b", "a0"];
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Nature {
+    /// A removal with a condition spares other bytes.
+    pub conditional_removal: bool,
+    /// A copy with a condition spares other bytes.
+    pub conditional_copy: bool,
+}
+
+impl<S: Service> Core<S> {
+    /// Stores, copies, lists and removes objects. A service that does not keep what is needed is refused.
+    pub(super) async fn probe(&self) -> Result<Nature> {
+        let old = self.put_probe("a-b", 1, "probe").await?;
+        let new = self.put_probe("a-b", 2, "other").await?;
+        if new.binding != binding_of(probe_write(2)) || new.modified_ms != 1 || new.size != 5 {
+            return Err(refused("it does not keep the metadata of objects: nothing could be told apart there"));
+        }
+        self.put_probe("a0", 3, "probe").await?;
+        let nature = Nature {
+            conditional_copy: self.probe_copies(&old, &new).await?,
+            conditional_removal: self.probe_removal(&old).await?,
+        };
+        if self.service.is_exact() && !(nature.conditional_copy && nature.conditional_removal) {
+            return Err(refused("it does what it was told not to do under a condition: it is not what its kind says"));
+        }
+        self.probe_order().await?;
+        for name in IN_ORDER {
+            self.remove_any("removing a probe", &self.probe_spot(name)).await?;
+        }
+        Ok(nature)
+    }
+
+    fn probe_spot(&self, name: &str) -> Spot {
+        Spot { bucket: self.home.clone(), name: self.names.probe(name) }
+    }
+
+    fn probe_target(&self, name: &str, write: u64) -> Target {
+        let mark = Mark { write: probe_write(write), modified_ms: Some(1), key: None };
+        Target { spot: self.probe_spot(name), metadata: mark.metadata() }
+    }
+
+    async fn put_probe(&self, name: &str, write: u64, text: &'static str) -> Result<Told> {
+        let target = self.probe_target(name, write);
+        self.put_held(&target, Bytes::from_static(text.as_bytes())).await?;
+        Ok(self.look(&target.spot).await?)
+    }
+
+    /// Whether a copy onto other bytes than were seen is refused.
+    async fn probe_copies(&self, old: &Told, new: &Told) -> Result<bool> {
+        let from = self.probe_spot("a-b");
+        let copy = async |write, only| {
+            let target = self.probe_target("a/b", write);
+            self.long("trying out a copy", self.service.copy(&from, new, &target, only)).await?;
+            Ok::<_, super::Fault>(target.spot)
+        };
+        let copied = self.look(&copy(4, Only::Any).await?).await?;
+        if copied.binding != binding_of(probe_write(4)) || copied.size != new.size {
+            return Err(refused("its copies are not what was asked for"));
+        }
+        let is_refused = |answer: Answer<Spot>| answer.is_err_and(|fault| fault.is_refused_by_condition());
+        Ok(is_refused(copy(5, Only::Nothing).await) && is_refused(copy(6, Only::Seen(old)).await))
+    }
+
+    /// Whether a removal of other bytes than were seen is refused.
+    async fn probe_removal(&self, old: &Told) -> Result<bool> {
+        let spot = self.probe_spot("a-b");
+        let stale = self.once("trying out a condition", self.service.remove(&spot, Only::Seen(old))).await;
+        let is_spared = self.seen(&spot).await?.is_some();
+        if !is_spared {
+            self.put_probe("a-b", 7, "probe").await?;
+        }
+        Ok(is_spared && stale.is_err_and(|fault| fault.is_refused_by_condition()))
+    }
+
+    async fn probe_order(&self) -> Result<()> {
+        let prefix = self.names.probe_prefix();
+        let call = || self.service.page(&self.home, &prefix, &Cursor::Start);
+        let page = self.quick("trying out a listing", 0, || Box::pin(call())).await?;
+        let names: Vec<_> = page.listed.iter().filter_map(|listed| listed.name.strip_prefix(&prefix)).collect();
+        match names == IN_ORDER {
+            true => Ok(()),
+            false => Err(refused(&format!("it lists {names:?} where {IN_ORDER:?} are: that is not the byte order of names"))),
+        }
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        let line = |name, support, detail: &str| Capability { name, support, detail: detail.to_owned() };
+        let tried = |name, is_native, else_: &str| match is_native {
+            true => line(name, Support::Native, "tried"),
+            false => line(name, Support::Refused, else_),
+        };
+        let mut lines = vec![
+            line("durability", Support::Native, "as the service promises it"),
+            line(
+                "atomic publish",
+                Support::Native,
+                "each write has a name of its own; what is no version is copied to its key afterwards",
+            ),
+            tried("conditional delete", self.nature.conditional_removal, "looked at before: what others write in between may go"),
+            tried(
+                "conditional copy",
+                self.nature.conditional_copy,
+                "after a copy of unknown outcome nothing else comes to that name for 15 minutes",
+            ),
+            line("conditional writes", Support::Emulated, "exact among this process's clients, by its key locks"),
+            line("copy", Support::Native, "by the service, tried"),
+            line("byte order", Support::Native, "tried"),
+            line("multipart", Support::Native, "parts go where the whole will be"),
+        ];
+        lines.extend(self.service.capabilities());
+        lines.push(line(
+            "names",
+            Support::Emulated,
+            "keys with empty or dotted segments, control characters or segments over 200 bytes stay under names of ours",
+        ));
+        Capabilities { kind: self.service.kind(), lines }
+    }
+}
+
+fn probe_write(n: u64) -> WriteId {
+    WriteId::new(Incarnation(0), 0, n)
+}
+
+fn refused(reason: &str) -> Error {
+    Error::Name(format!("this service cannot be a store: {reason}"))
+}

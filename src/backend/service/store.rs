@@ -1,0 +1,181 @@
+//! A service as a backend.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use super::calls::Calls;
+use super::names::Names;
+use super::pending::Pending;
+use super::probe::Nature;
+use super::{Service, Spot};
+use crate::backend::{
+    Backend, Body, Capabilities, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
+    StoreUpload,
+};
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
+
+/// Buckets of a service.
+#[derive(Debug)]
+pub(in crate::backend) struct Store<S>(Arc<Core<S>>);
+
+/// What every call needs.
+#[derive(Debug)]
+pub(super) struct Core<S> {
+    pub calls: Calls<S>,
+    pub names: Names,
+    /// The bucket of notes.
+    pub home: String,
+    pub pending: Pending,
+    pub nature: Nature,
+}
+
+impl<S: Service> Store<S> {
+    /// Makes the home bucket if it is missing, and tries out what the service can.
+    pub(in crate::backend) async fn open(service: S, home: &str, reserved: &str) -> Result<Self> {
+        let (names, home, pending) = (Names::new(reserved), home.to_owned(), Pending::default());
+        let mut core = Core { calls: Calls::new(service), names, home, pending, nature: Nature::default() };
+        core.open_home().await?;
+        core.nature = core.probe().await?;
+        Ok(Self(Arc::new(core)))
+    }
+
+    /// The service itself.
+    #[cfg(test)]
+    pub(in crate::backend) fn service(&self) -> &S {
+        &self.0.calls.service
+    }
+}
+
+impl<S: Service> Core<S> {
+    /// Whether the bytes of a key may be brought to its plain name.
+    pub fn has_plain(&self, key: &Key) -> bool {
+        self.names.has_plain(key, |name| self.calls.service.is_odd(name))
+    }
+
+    /// The name that one write's bytes have alone.
+    pub fn own(&self, object: &ObjectId, write: WriteId) -> Spot {
+        let name = self.names.own(&object.key, write, |name| self.calls.service.is_odd(name));
+        Spot { bucket: object.bucket.to_string(), name }
+    }
+
+    /// Where others look for a key.
+    pub fn plain(&self, object: &ObjectId) -> Spot {
+        Spot { bucket: object.bucket.to_string(), name: object.key.to_string() }
+    }
+}
+
+impl<S> Deref for Core<S> {
+    type Target = Calls<S>;
+
+    fn deref(&self) -> &Calls<S> {
+        &self.calls
+    }
+}
+
+#[async_trait]
+impl<S: Service> Backend for Store<S> {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
+        self.0.put(to, body, put).await
+    }
+
+    async fn get(&self, at: &Place, get: GetOptions) -> Result<Fetched> {
+        self.0.get(at, get).await
+    }
+
+    async fn head(&self, at: &Place) -> Result<Found> {
+        self.0.head(at).await
+    }
+
+    async fn copy(&self, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept> {
+        self.0.copy(from, get, to, put).await
+    }
+
+    async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
+        self.0.publish(from, binding).await
+    }
+
+    async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
+        self.0.delete(at, only).await
+    }
+
+    /// What the service acknowledged is durable.
+    async fn harden(&self, _moved: &[Place]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn release(&self, staged: &Place) {
+        if let Location::Moving(write) = staged.location {
+            self.0.release(staged, write).await;
+        }
+    }
+
+    /// What nothing names is not looked for before the first request: that would be a listing of everything.
+    async fn recover(&self, keep: &[Place]) -> Result<()> {
+        self.0.note_what_may_be_under_way(keep);
+        Ok(())
+    }
+
+    async fn start_upload(&self, to: &ObjectId, write: WriteId) -> Result<String> {
+        self.0.start_upload(to, write).await
+    }
+
+    async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
+        self.0.put_part(upload, number, body, put).await
+    }
+
+    async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], _put: PutOptions) -> Result<Kept> {
+        self.0.assemble(upload, parts).await
+    }
+
+    async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {
+        self.0.end_upload(upload).await
+    }
+
+    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+        self.0.list(bucket, after)
+    }
+
+    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+        self.0.list_own(bucket, after)
+    }
+
+    async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {
+        self.0.create_bucket(bucket).await
+    }
+
+    async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
+        self.0.delete_bucket(bucket).await
+    }
+
+    async fn list_buckets(&self) -> Result<Vec<BucketName>> {
+        self.0.list_buckets().await
+    }
+
+    async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()> {
+        self.0.write_note(name, bytes).await
+    }
+
+    async fn read_note(&self, name: &str) -> Result<Bytes> {
+        self.0.read_note(name).await
+    }
+
+    async fn list_notes(&self) -> Result<Vec<String>> {
+        self.0.list_notes().await
+    }
+
+    async fn remove_note(&self, name: &str) -> Result<()> {
+        self.0.remove_note(name).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(self.0.look_at_bucket(&self.0.home).await?)
+    }
+}
