@@ -27,6 +27,7 @@ use tracing::{error, info, warn};
 use crate::admin::{self, KeptCensus, Probe, Readiness};
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
+use crate::backend::route::{self, Routes};
 use crate::backend::{Backend, s3};
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
@@ -113,7 +114,7 @@ impl App {
         };
         let (site, workers) = open_site(config, peers.neighbours.clone()).await?;
         // Before anybody is answered.
-        let archive = match is_on_disk(config) {
+        let archive = match config.is_on_disk() {
             true => Some(Archive::begin(&site).await.map_err(anyhow::Error::msg).context("cannot archive in the store")?),
             false => None,
         };
@@ -204,7 +205,7 @@ impl App {
 async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec<Box<dyn Worker>>)> {
     let wall = Arc::new(SystemClock);
     let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
-    let backend = open_backend(config.backend()).await?;
+    let backend = open_stores(config).await?;
     let now_ms = wall.millis();
     let opening = Opening { id: &id, backend: &*backend, neighbours: &neighbours, now_ms };
     let status = replicate::open_status(opening, status_options(config, now_ms), Status::open).await;
@@ -215,14 +216,10 @@ async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec
     Site::open(site::Parts { id, backend, status, clock, neighbours, custody }).await.context("cannot recover the site")
 }
 
-/// What is known of objects in memory must go with them.
-fn is_on_disk(config: &Config) -> bool {
-    !matches!(config.backend(), config::Backend::Memory)
-}
-
 fn status_options(config: &Config, now_ms: u64) -> status::Options {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-    let path = is_on_disk(config).then(|| config.data.join("status.redb"));
+    // What is known of objects in memory must go with them.
+    let path = config.is_on_disk().then(|| config.data.join("status.redb"));
     status::Options {
         path,
         page_cache_bytes: bytes(config.status.page_cache_bytes),
@@ -242,6 +239,23 @@ pub fn check(config: &Config) -> Result<()> {
     Peers::of(config)?;
     stores::check(config)?;
     Keys::check(config)
+}
+
+/// Every store, as one.
+async fn open_stores(config: &Config) -> Result<Arc<dyn Backend>> {
+    let mut stores = Vec::new();
+    for (name, settings) in &config.backends {
+        let store = open_backend(settings).await.with_context(|| format!("the store {name} cannot be used"))?;
+        stores.push(route::Named { name: name.clone(), store });
+    }
+    if let ([only], [all]) = (stores.as_slice(), config.routes.as_slice())
+        && all.buckets == "*"
+    {
+        return Ok(only.store.clone());
+    }
+    let route = |route: &config::Route| route::Route { buckets: route.buckets.clone(), store: route.backend.clone() };
+    let routes = config.routes.iter().map(route).collect();
+    Ok(Arc::new(Routes::open(stores, routes).await.context("cannot tell which store has which bucket")?))
 }
 
 /// The store that settings describe.

@@ -63,7 +63,7 @@ impl Greeting<'_> {
         let Self { config, s3, admin, feed, key } = self;
         let (site, region, version) = (&config.site.name, &config.s3.region, env!("CARGO_PKG_VERSION"));
         writeln!(text, "anybucket {version} serves S3 at {s3} (site {site}, region {region})\n")?;
-        writeln!(text, "  objects  {}", objects(config.backend()))?;
+        write_stores(text, config)?;
         writeln!(text, "  keys     {}", config.access.keys_file.display())?;
         writeln!(text, "  admin    {admin}, token {}", token(&config.admin.token))?;
         if let Some(feed) = feed {
@@ -89,6 +89,20 @@ fn peers(config: &Config) -> String {
         Sites::Named(names) => format!("everything written here goes to {}", names.join(", ")),
     };
     format!("{}; {sent}", names.join(", "))
+}
+
+/// Where objects are: each store in a line, with the buckets that are made in it where there are several.
+fn write_stores(text: &mut String, config: &Config) -> std::fmt::Result {
+    if let [(_, only)] = config.backends.as_slice() {
+        return writeln!(text, "  objects  {}", objects(only));
+    }
+    for (at, (name, backend)) in config.backends.iter().enumerate() {
+        let routes = config.routes.iter().filter(|route| route.backend == *name);
+        let buckets: Vec<_> = routes.map(|route| route.buckets.as_str()).collect();
+        let title = if at == 0 { "objects" } else { "" };
+        writeln!(text, "  {title:<8} {name}: {} (buckets {})", objects(backend), buckets.join(", "))?;
+    }
+    Ok(())
 }
 
 fn objects(backend: &Backend) -> String {

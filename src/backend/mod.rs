@@ -7,6 +7,7 @@ pub mod conformance;
 mod error;
 pub mod fs;
 pub mod memory;
+pub mod route;
 pub mod s3;
 pub mod service;
 

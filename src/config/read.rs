@@ -67,11 +67,9 @@ impl Config {
         }
     }
 
-    /// The store behind every bucket: as long as one route is all there can be, there is one.
-    pub fn backend(&self) -> &Backend {
-        let name = &self.routes[0].backend;
-        let found = self.backends.iter().find(|(backend, _)| backend == name);
-        &found.expect("a route to no backend was refused").1
+    /// Whether objects outlive the process.
+    pub fn is_on_disk(&self) -> bool {
+        !self.backends.iter().any(|(_, backend)| matches!(backend, Backend::Memory))
     }
 }
 

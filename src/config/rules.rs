@@ -5,9 +5,10 @@ use std::path::{Component, Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::section::{NOT_YET, Problem, Report};
+use super::section::{Problem, Report};
 use super::{Backend, Config, sites, stores};
 use crate::backend::fs;
+use crate::model::glob;
 
 /// Adds what is wrong to `report`.
 pub fn check(config: &Config, report: &mut Report) {
@@ -88,16 +89,48 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
             let text = format!("found {:?}, which is no [backend.…]; allowed: {}", route.backend, known.join(", "));
             refuse(&format!("{path}.backend"), text);
         }
-        if at > 0 {
-            refuse(&path, format!("several routes are {NOT_YET}; allowed: one, with buckets = \"*\""));
-        } else if route.buckets != "*" {
-            let text = format!("found {:?}; routes by bucket name are {NOT_YET}; allowed: \"*\"", route.buckets);
-            refuse(&format!("{path}.buckets"), text);
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '*');
+        if !is_name(&route.buckets, legal) {
+            let allowed = "allowed: the name of a bucket, or a pattern such as \"logs-*\"";
+            refuse(&format!("{path}.buckets"), format!("found {:?}; {allowed}", route.buckets));
         }
+        if let Some(before) = config.routes[..at].iter().position(|before| glob(&before.buckets, &route.buckets)) {
+            refuse(&path, format!("is never reached: route[{before}] leads every such bucket elsewhere; put this one before it"));
+        }
+    }
+    if config.backends.len() > 1 {
+        check_stores_beside_each_other(config, refuse);
     }
     for name in known.iter().filter(|name| !config.routes.iter().any(|route| route.backend == **name)) {
         let remedy = format!("add [[route]] with backend = {name:?}, or remove it");
         refuse(&format!("backend.{name}"), format!("no route leads to it; {remedy}"));
+    }
+}
+
+/// What is known of objects in memory goes with the process, and each store is one store.
+fn check_stores_beside_each_other(config: &Config, refuse: &mut Refuse<'_>) {
+    for (at, (name, backend)) in config.backends.iter().enumerate() {
+        let path = format!("backend.{name}");
+        if matches!(backend, Backend::Memory) {
+            refuse(&format!("{path}.kind"), "found \"memory\" beside other stores; it can only be the only one".into());
+        }
+        let same = config.backends[..at].iter().find(|(_, before)| is_same_store(before, backend));
+        if let Some((before, _)) = same {
+            refuse(&path, format!("is where backend.{before} is; give each a place of its own"));
+        }
+    }
+}
+
+fn is_same_store(one: &Backend, other: &Backend) -> bool {
+    match (one, other) {
+        (Backend::Fs(one), Backend::Fs(other)) => {
+            let (one, other) = (absolute(&one.path), absolute(&other.path));
+            one.starts_with(&other) || other.starts_with(&one)
+        }
+        (Backend::S3(one), Backend::S3(other)) => {
+            (&one.settings.endpoint, &one.settings.home) == (&other.settings.endpoint, &other.settings.home)
+        }
+        _ => false,
     }
 }
 

@@ -117,8 +117,16 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
         ("backend = 3", &["backend: found an integer", "[backend] is expected"]),
         ("route = []", &["route: found no route"]),
         ("route = 1", &["route: found an integer", "[[route]]"]),
-        ("[[route]]\nbuckets = 'logs-*'", &["route[0].buckets: found \"logs-*\"", "by bucket name are not built yet"]),
-        ("[[route]]\n[[route]]", &["route[1]: several routes are not built yet"]),
+        ("[[route]]\nbuckets = 'Logs_*'", &["route[0].buckets: found \"Logs_*\"", "the name of a bucket, or a pattern"]),
+        ("[[route]]\n[[route]]\nbuckets = 'logs-*'", &["route[1]: is never reached: route[0] leads"]),
+        (
+            "[backend.a]\nkind = 'memory'\n[backend.b]\nkind = 'fs'\npath = 'x'\n[[route]]\nbackend = 'a'\nbuckets = 'a'\n[[route]]\nbackend = 'b'",
+            &["backend.a.kind: found \"memory\" beside other stores"],
+        ),
+        (
+            "[backend.a]\nkind = 'fs'\npath = 'x/y'\n[backend.b]\nkind = 'fs'\npath = 'x'\n[[route]]\nbackend = 'a'\nbuckets = 'a'\n[[route]]\nbackend = 'b'",
+            &["backend.b: is where backend.a is"],
+        ),
         ("[[route]]\nbucket = '*'", &["route[0].bucket: unknown key; did you mean `buckets`?"]),
         ("[log]\nformat = 'xml'", &["log.format: found \"xml\"", "\"json\""]),
         ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),
@@ -204,6 +212,12 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     assert_eq!(config.admin.listen.port(), 9001);
 }
 
+/// The only store.
+fn only_store(config: &Config) -> &Backend {
+    let [(_, store)] = config.backends.as_slice() else { panic!("{:?}", config.backends) };
+    store
+}
+
 #[test]
 fn variables_reach_every_kind_of_setting() {
     let env = [
@@ -222,14 +236,14 @@ fn variables_reach_every_kind_of_setting() {
     assert_eq!(config.s3.domains, ["s3.example.com"]);
     assert!(config.admin.open_metrics);
     assert_eq!(config.admin.token, Secret::Env("TOKEN".into()));
-    assert!(matches!(config.backend(), Backend::Fs(fs) if fs.durability == fs::Durability::Os));
+    assert!(matches!(only_store(&config), Backend::Fs(fs) if fs.durability == fs::Durability::Os));
 }
 
 #[test]
 fn a_store_in_memory_passes_over_the_defaults_of_a_directory_and_over_nothing_else() {
     let kind = [("ANYBUCKET__BACKEND__MAIN__KIND", "memory")];
-    assert_eq!(load(SHOWN, &kind, &[]).unwrap().backend(), &Backend::Memory);
-    assert_eq!(load(SHOWN, &[], &[("backend.main.kind", "memory"), ("data", "/srv/x")]).unwrap().backend(), &Backend::Memory);
+    assert_eq!(only_store(&load(SHOWN, &kind, &[]).unwrap()), &Backend::Memory);
+    assert_eq!(only_store(&load(SHOWN, &[], &[("backend.main.kind", "memory"), ("data", "/srv/x")]).unwrap()), &Backend::Memory);
     for (key, value) in [("path", "/srv/x"), ("durability", "os"), ("reserved", ".mine")] {
         let said = load(SHOWN, &kind, &[(&format!("backend.main.{key}"), value)]).unwrap_err().to_string();
         assert!(said.contains(&format!("backend.main.{key}: unknown key")), "{said}");
@@ -259,7 +273,7 @@ fn what_lies_in_the_data_directory_follows_it() {
         let config = load(text, &[], &[("data", "/srv/bucket")]).unwrap();
         assert_eq!(config.access.keys_file, PathBuf::from("/srv/bucket/keys.toml"));
         assert_eq!(config.admin.token, Secret::File("/srv/bucket/admin-token".into()));
-        assert!(matches!(config.backend(), Backend::Fs(fs) if fs.path.ends_with("bucket/objects")));
+        assert!(matches!(only_store(&config), Backend::Fs(fs) if fs.path.ends_with("bucket/objects")));
     }
     let config = load("[access]\nkeys_file = '/etc/keys.toml'", &[], &[("data", "/srv/bucket")]).unwrap();
     assert_eq!(config.access.keys_file, PathBuf::from("/etc/keys.toml"));
@@ -356,7 +370,7 @@ fn s3_section(more: &str) -> String {
 #[test]
 fn the_s3_section_shown_to_users_says_everything_that_can_be_set_and_its_defaults() {
     let shown = good(&s3_section(""));
-    let Backend::S3(store) = shown.backend() else { panic!("{shown:?}") };
+    let Backend::S3(store) = only_store(&shown) else { panic!("{shown:?}") };
     assert_eq!(store.settings, s3::Settings::at(Some("https://s3.example.com".into()), "anybucket-home"));
     assert_eq!(store.secret_key, Secret::Env("STORE_SECRET_KEY".into()));
     let said = refusal(&s3_section("nothing = 1"));
@@ -369,7 +383,7 @@ fn the_s3_section_shown_to_users_says_everything_that_can_be_set_and_its_default
     let flags = flags.map(|(key, value)| (format!("backend.main.{key}"), value));
     let flags: Vec<_> = flags.iter().map(|(path, value)| (path.as_str(), *value)).collect();
     let aws = load(SHOWN, &[], &flags).unwrap();
-    assert!(matches!(aws.backend(), Backend::S3(store) if store.settings == s3::Settings::at(None, "home")), "{aws:?}");
+    assert!(matches!(only_store(&aws), Backend::S3(store) if store.settings == s3::Settings::at(None, "home")), "{aws:?}");
     assert!(!format!("{aws:?}").contains("hunter2"));
 }
 
