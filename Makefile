@@ -13,12 +13,14 @@ SIM_FLAGS   := $(FLAGS) --profile sim --lib -- --ignored --nocapture
 FROM        ?= 1
 # Rules of `make faults`, by commas: `make faults ONLY=PurgeBeatsHold,MarkerUntold`.
 ONLY        ?=
+# What of the compat suites runs over stores that are services in `make test`.
+ON_STORES   := -k "awscli or boto3 or rclone or races"
 # Further arguments: `make compat ARGS="-k copy"`, `make bench ARGS="--rss"`, `make run ARGS="--data /tmp/x"`.
 ARGS        ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
-.PHONY: help run demo build check test unit conformance sim faults crashes compat crash chaos bench bench-sites clients
+.PHONY: help run demo build check test unit conformance compat-stores compat-all sim faults crashes compat crash chaos bench bench-sites clients
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -38,13 +40,22 @@ check: ## formatting, clippy, the house rules; licences where cargo-deny is inst
 	$(CARGO) test $(FLAGS) --lib tidy:: -- --nocapture
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
 
-test: unit conformance compat crash chaos ## everything: unit and simulation tests, another S3 server as the store, real clients, 25 crashes, 10 faults among three sites; installs what it needs into .tools
+test: unit conformance compat compat-stores crash chaos ## everything: unit and simulation tests, another S3 server as the store, real clients, 25 crashes, 10 faults among three sites; installs what it needs into .tools
 
 unit: ## cargo test
 	$(CARGO) test $(FLAGS)
 
-conformance: clients ## what is promised of every store, with versitygw, an S3 server that is not ours, as the store
-	ANYBUCKET_VERSITYGW=$(abspath .tools/bin/versitygw) $(CARGO) test $(FLAGS) --lib backend::s3::tests::versitygw -- --ignored
+conformance: clients ## what is promised of every store, over services that are not ours: versitygw, Azurite, fake-gcs-server
+	PATH=$(shell $(VENV_PYTHON) compat-tests/stores.py node):$$PATH ANYBUCKET_VERSITYGW=$(abspath .tools/bin/versitygw) \
+	ANYBUCKET_AZURITE=$(abspath .tools/azurite/node_modules/azurite/dist/src/blob/main.js) \
+	ANYBUCKET_FAKE_GCS=$(abspath .tools/bin/fake-gcs-server) $(CARGO) test $(FLAGS) --lib -- --ignored \
+	backend::s3::tests::versitygw backend::azure::tests::azurite backend::gcs::tests::emulator
+
+compat-stores: build clients ## aws-cli, boto3, rclone and races with each of those services holding the objects
+	for store in versitygw azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ON_STORES) $(ARGS) || exit 1; done
+
+compat-all: build clients ## every compat suite with each of a directory, versitygw, Azurite and our fake of Google's store: hours
+	for store in fs versitygw azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ARGS) || exit 1; done
 
 sim: ## N histories of several sites from the seed FROM on, every promise checked; a failure prints the seed that replays it
 	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_N=$(N) $(CARGO) test $(SIM_FLAGS) histories_by_the_seed
@@ -53,7 +64,7 @@ faults: ## how many such histories it takes to find each rule that tests switch 
 	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_ONLY=$(ONLY) $(CARGO) test $(SIM_FLAGS) every_planted_fault
 
 crashes: ## every crash, failing call and hang-up of the scripted histories, not a sample: some 20 minutes
-	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 --skip sim::sites --skip versitygw sim:: s3::tests::model
+	$(CARGO) test $(FLAGS) --lib -- --ignored --nocapture --test-threads 2 --skip sim::sites --skip backend:: sim:: s3::tests::model
 
 compat: build clients ## seventeen real clients (compat-tests/COMPATIBILITY.md) and raw requests against the release binary
 	$(VENV_PYTHON) compat-tests/run.py $(ARGS)

@@ -1,7 +1,8 @@
 """What every suite stands on: one running server, a fresh bucket, and the clients that speak to it.
 
 `COMPAT_ENDPOINT=host:port` with `COMPAT_ACCESS_KEY` and `COMPAT_SECRET_KEY` points the suites at a server that already
-runs (another product, to prove the tests themselves); otherwise the built binary is started on a temporary directory.
+runs (another product, to prove the tests themselves); otherwise the built binary is started on a temporary directory, or over
+the service that `COMPAT_STORE` names (stores.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 import rawhttp
 import server
 import sigv4
+import stores
 
 
 # What a person has set for other servers (profiles, endpoints, proxies of rclone) must not steer the clients tested here.
@@ -44,12 +46,16 @@ def endpoint(tmp_path_factory):
         yield Endpoint(host, int(port), sigv4.Credentials(os.environ["COMPAT_ACCESS_KEY"], os.environ["COMPAT_SECRET_KEY"]))
         return
     try:
-        process = server.Anybucket(tmp_path_factory.mktemp("site"))
+        directory = tmp_path_factory.mktemp("site")
+        store = stores.asked(directory)
+        process = server.Anybucket(directory, env=store.settings if store else None)
         process.up()
     except (RuntimeError, FileNotFoundError) as error:
         pytest.exit(str(error), returncode=1)
     yield Endpoint(process.host, process.port, process.credentials, process)
     process.stop()
+    if store:
+        store.kill()
 
 
 @pytest.fixture(autouse=True)

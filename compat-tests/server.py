@@ -44,10 +44,10 @@ class Anybucket(Process):
         }
         argv = [str(binary or find_binary()), "serve", "--config", str(config)]
         # What the caller's environment says wins over these settings, and `env` over both, so that a suite can be run on another kind of backend.
-        said = {name: value for name, value in os.environ.items() if name.startswith("ANYBUCKET__")}
+        said = {name: value for name, value in os.environ.items() if name.startswith("ANYBUCKET__")} | (env or {})
         if said.get("ANYBUCKET__BACKEND__MAIN__KIND", "fs") != "fs":
             del settings["ANYBUCKET__BACKEND__MAIN__PATH"]
-        super().__init__("anybucket", argv, directory, settings | said | (env or {}))
+        super().__init__("anybucket", argv, directory, settings | said)
 
     @property
     def objects(self) -> Path:

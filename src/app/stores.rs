@@ -1,28 +1,108 @@
-//! What proves this site to the stores that are somewhere else: read when it is needed, so that it may change.
+//! Stores as settings describe them. What proves this site to those that are somewhere else is read when it is needed, so that
+//! it may change.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use tracing::warn;
 
-use crate::backend::s3::Keys;
+use crate::backend::fs::Fs;
+use crate::backend::memory::Memory;
+use crate::backend::route::{self, Routes};
 use crate::backend::service::ReadKeys;
-use crate::config::{self, Backend, Config, S3Store};
+use crate::backend::{Backend, azure, gcs, s3};
+use crate::config::{self, AzureLogin, AzureStore, Config, S3Store, Secret};
+
+/// Every store, as one.
+pub async fn open_all(config: &Config) -> Result<Arc<dyn Backend>> {
+    let mut stores = Vec::new();
+    for (name, settings) in &config.backends {
+        let store = open(settings).await.with_context(|| format!("the store {name} cannot be used"))?;
+        stores.push(route::Named { name: name.clone(), store });
+    }
+    if let ([only], [all]) = (stores.as_slice(), config.routes.as_slice())
+        && all.buckets == "*"
+    {
+        return Ok(only.store.clone());
+    }
+    let route = |route: &config::Route| route::Route { buckets: route.buckets.clone(), store: route.backend.clone() };
+    let routes = config.routes.iter().map(route).collect();
+    Ok(Arc::new(Routes::open(stores, routes).await.context("cannot tell which store has which bucket")?))
+}
+
+/// The store that settings describe.
+pub async fn open(settings: &config::Backend) -> Result<Arc<dyn Backend>> {
+    let opened = match settings {
+        config::Backend::Fs(settings) => {
+            let settings = settings.clone();
+            let opened = tokio::task::spawn_blocking(|| Fs::open(settings)).await.context("opening the store panicked")?;
+            opened.map(|fs| Arc::new(fs) as Arc<dyn Backend>)
+        }
+        config::Backend::S3(store) => s3::open(store.settings.clone(), s3_keys(store)).await,
+        config::Backend::Azure(store) => azure::open(store.settings.clone(), azure_keys(store)?).await,
+        config::Backend::Gcs(settings, keys) => gcs::open(settings.clone(), keys.clone()).await,
+        config::Backend::Memory => {
+            warn!("objects are kept in memory and go with this process");
+            Ok(Arc::new(Memory::new()) as Arc<dyn Backend>)
+        }
+    };
+    opened.context("cannot open the store")
+}
+
+fn resolved(name: &str, secret: &Secret) -> Result<String, String> {
+    secret.resolve().map_err(|err| format!("{name}: {err}"))
+}
 
 /// Reads the credentials anew each time it is asked.
-pub fn read_keys(store: &S3Store) -> ReadKeys<Keys> {
+fn s3_keys(store: &S3Store) -> ReadKeys<s3::Keys> {
     let (access_key, secret_key) = (store.access_key.clone(), store.secret_key.clone());
     Arc::new(move || {
-        let access_key = access_key.resolve().map_err(|err| format!("access_key: {err}"))?;
-        let secret_key = secret_key.resolve().map_err(|err| format!("secret_key: {err}"))?;
-        Ok(Keys { access_key, secret_key })
+        let (access_key, secret_key) = (resolved("access_key", &access_key)?, resolved("secret_key", &secret_key)?);
+        Ok(s3::Keys { access_key, secret_key })
+    })
+}
+
+fn azure_keys(store: &AzureStore) -> Result<ReadKeys<azure::Credentials>> {
+    Ok(match store.login.clone() {
+        AzureLogin::AccountKey(key) => {
+            let account = store.settings.account();
+            Arc::new(move || Ok(azure::Credentials::SharedKey { account: account.clone(), key: resolved("account_key", &key)? }))
+        }
+        AzureLogin::Sas(sas) => Arc::new(move || Ok(azure::Credentials::Sas(resolved("sas", &sas)?))),
+        AzureLogin::Managed(client_id) => always(azure::Identity::Managed { client_id })?,
+        AzureLogin::Workload => always(azure::Identity::Workload)?,
+        AzureLogin::Application { tenant_id, client_id, secret } => application(tenant_id, client_id, secret),
+    })
+}
+
+/// An identity that renews its tokens by itself.
+fn always(identity: azure::Identity) -> Result<ReadKeys<azure::Credentials>> {
+    let token = azure::Token::of(identity)?;
+    Ok(Arc::new(move || Ok(azure::Credentials::Token(token.clone()))))
+}
+
+/// Tokens are kept as long as the secret stays what it is.
+fn application(tenant_id: String, client_id: String, secret: Secret) -> ReadKeys<azure::Credentials> {
+    let held: Mutex<Option<(String, azure::Token)>> = Mutex::default();
+    Arc::new(move || {
+        let now = resolved("client_secret", &secret)?;
+        let mut held = held.lock().expect("nothing panics while it holds the token");
+        let token = match held.take() {
+            Some((before, token)) if before == now => token,
+            _ => {
+                let (tenant_id, client_id, secret) = (tenant_id.clone(), client_id.clone(), now.clone());
+                azure::Token::of(azure::Identity::Application { tenant_id, client_id, secret }).map_err(|err| err.to_string())?
+            }
+        };
+        *held = Some((now, token.clone()));
+        Ok(azure::Credentials::Token(token))
     })
 }
 
 /// Whether everything is there to be read.
 pub fn check(config: &Config) -> Result<()> {
     for (name, backend) in &config.backends {
-        let Backend::S3(store) = backend else { continue };
-        for (key, secret) in [("access_key", &store.access_key), ("secret_key", &store.secret_key)] {
+        for (key, secret) in secrets(backend) {
             let beside = |err: config::SecretError| config::Error::Beside {
                 setting: format!("backend.{name}.{key}"),
                 reason: err.to_string(),
@@ -31,4 +111,17 @@ pub fn check(config: &Config) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn secrets(backend: &config::Backend) -> Vec<(&'static str, &Secret)> {
+    match backend {
+        config::Backend::S3(store) => vec![("access_key", &store.access_key), ("secret_key", &store.secret_key)],
+        config::Backend::Azure(store) => match &store.login {
+            AzureLogin::AccountKey(key) => vec![("account_key", key)],
+            AzureLogin::Sas(sas) => vec![("sas", sas)],
+            AzureLogin::Application { secret, .. } => vec![("client_secret", secret)],
+            AzureLogin::Managed(_) | AzureLogin::Workload => Vec::new(),
+        },
+        config::Backend::Fs(_) | config::Backend::Gcs(..) | config::Backend::Memory => Vec::new(),
+    }
 }

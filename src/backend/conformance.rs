@@ -41,8 +41,16 @@ pub(crate) use passes_conformance;
 /// The same of a store without staging files, which gives bytes a name of their own at once.
 macro_rules! passes_naming_conformance {
     ($make:expr) => {
-        crate::backend::conformance::passes_gateway_conformance!([] $make);
-        crate::backend::conformance::each! { [] $make;
+        crate::backend::conformance::passes_service_conformance!([] $make);
+    };
+}
+pub(crate) use passes_naming_conformance;
+
+/// The same, where each test has attributes of its own.
+macro_rules! passes_service_conformance {
+    ($attributes:tt $make:expr) => {
+        crate::backend::conformance::passes_gateway_conformance!($attributes $make);
+        crate::backend::conformance::each! { $attributes $make;
             names::any_legal_key_round_trips,
             names::a_listing_is_in_byte_order_of_keys,
             names::a_listing_goes_on_after_any_key,
@@ -51,7 +59,7 @@ macro_rules! passes_naming_conformance {
         }
     };
 }
-pub(crate) use passes_naming_conformance;
+pub(crate) use passes_service_conformance;
 
 /// What of it a gateway over directories keeps too, which has no `a` beside `a/b` and refuses odd keys.
 macro_rules! passes_gateway_conformance {

@@ -2,10 +2,12 @@
 //!
 //! A backend knows buckets, keys, places and bindings. It knows nothing of stamps, sites, versions or S3 errors.
 
+pub mod azure;
 mod body;
 pub mod conformance;
 mod error;
 pub mod fs;
+pub mod gcs;
 pub mod memory;
 pub mod route;
 pub mod s3;

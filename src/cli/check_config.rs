@@ -78,7 +78,7 @@ async fn probe_all(config: &Config) -> Vec<Probed> {
 }
 
 async fn probe(name: &str, settings: &config::Backend) -> Probed {
-    let (outcome, capabilities) = match app::open_backend(settings).await {
+    let (outcome, capabilities) = match app::open_store(settings).await {
         Err(err) => (Outcome::Fault(format!("{err:#}")), None),
         Ok(backend) => {
             let outcome = backend.check().await.map_or_else(|err| Outcome::Fault(err.to_string()), |()| Outcome::Answers);

@@ -20,10 +20,10 @@ pub use load::{Flag, Sources};
 pub use secret::{Secret, SecretError};
 pub use section::Problem;
 pub use sites::{Bus, Feed, JetStream, Peer, PeerTls, Sites};
-pub use stores::S3Store;
+pub use stores::{AzureLogin, AzureStore, S3Store};
 pub use value::{ByteSize, Period};
 
-use crate::backend::fs;
+use crate::backend::{fs, gcs};
 use crate::site::Rule;
 use crate::telemetry;
 use crate::tls::ListenerFiles;
@@ -145,6 +145,10 @@ pub enum Backend {
     Fs(fs::Settings),
     /// An S3 service.
     S3(S3Store),
+    /// An account of Azure Blob Storage.
+    Azure(AzureStore),
+    /// Buckets of Google Cloud Storage.
+    Gcs(gcs::Settings, gcs::Keys),
     /// Forgets everything at the end of the process.
     Memory,
 }

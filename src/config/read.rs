@@ -152,38 +152,30 @@ enum Kind {
     Fs,
     Memory,
     S3,
-    /// Known by name, to be refused as what a later version knows.
-    Later,
+    Azure,
+    Gcs,
 }
 
-words! { Kind, allowed "\"fs\", \"s3\" or \"memory\"":
-    "fs" => Self::Fs, "memory" => Self::Memory, "s3" => Self::S3, "azure" => Self::Later, "gcs" => Self::Later
+words! { Kind, allowed "\"fs\", \"s3\", \"azure\", \"gcs\" or \"memory\"":
+    "fs" => Self::Fs, "memory" => Self::Memory, "s3" => Self::S3, "azure" => Self::Azure, "gcs" => Self::Gcs
 }
 
 impl Backend {
     /// `data` where the store has defaults that lie in it. `None` where the section was refused.
     fn read(section: &mut Section<'_>, data: Option<&Data>) -> Option<Self> {
         if data.is_none() && !section.has("kind") {
-            section.refuse("kind", "is missing; allowed: \"fs\", \"s3\" or \"memory\"".into());
+            section.refuse("kind", format!("is missing; allowed: {}", Kind::ALLOWED));
         }
-        match section.value("kind", Kind::Fs) {
+        let kind = section.value("kind", Kind::Fs);
+        if data.is_some() && !matches!(kind, Kind::Fs) {
+            pass_over_fs_defaults(section);
+        }
+        match kind {
             Kind::Fs => Some(Self::Fs(read_fs(section, data))),
-            Kind::Memory => {
-                if data.is_some() {
-                    pass_over_fs_defaults(section);
-                }
-                Some(Self::Memory)
-            }
-            Kind::S3 => {
-                if data.is_some() {
-                    pass_over_fs_defaults(section);
-                }
-                stores::read_s3(section).map(Self::S3)
-            }
-            Kind::Later => {
-                section.refuse("kind", format!("{NOT_YET}; allowed: \"fs\", \"s3\" or \"memory\""));
-                None
-            }
+            Kind::Memory => Some(Self::Memory),
+            Kind::S3 => stores::read_s3(section).map(Self::S3),
+            Kind::Azure => stores::read_azure(section).map(Self::Azure),
+            Kind::Gcs => stores::read_gcs(section).map(|(settings, keys)| Self::Gcs(settings, keys)),
         }
     }
 }

@@ -24,7 +24,9 @@ pub fn check(config: &Config, report: &mut Report) {
         let path = format!("backend.{name}");
         match backend {
             Backend::Fs(fs) => check_directory(config, &path, fs, &mut refuse),
-            Backend::S3(store) => stores::check_s3(&path, store, &mut refuse),
+            Backend::S3(store) => stores::check(&path, store.settings.refusal(), &mut refuse),
+            Backend::Azure(store) => stores::check(&path, store.settings.refusal(), &mut refuse),
+            Backend::Gcs(settings, _) => stores::check(&path, settings.refusal(), &mut refuse),
             Backend::Memory => {}
         }
     }
@@ -129,6 +131,10 @@ fn is_same_store(one: &Backend, other: &Backend) -> bool {
         }
         (Backend::S3(one), Backend::S3(other)) => {
             (&one.settings.endpoint, &one.settings.home) == (&other.settings.endpoint, &other.settings.home)
+        }
+        (Backend::Azure(one), Backend::Azure(other)) => one.settings.endpoint == other.settings.endpoint,
+        (Backend::Gcs(one, _), Backend::Gcs(other, _)) => {
+            (&one.endpoint, &one.project, &one.home) == (&other.endpoint, &other.project, &other.home)
         }
         _ => false,
     }

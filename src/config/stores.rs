@@ -1,10 +1,12 @@
 //! Stores that are somewhere else: where they are, and what proves who we are there.
 
+use std::path::PathBuf;
+
 use super::Secret;
 use super::rules::Refuse;
 use super::section::Section;
 use super::value::{Setting, words};
-use crate::backend::s3;
+use crate::backend::{azure, gcs, s3};
 
 /// An S3 service, and the credentials there, which are read when they are needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,14 +16,38 @@ pub struct S3Store {
     pub secret_key: Secret,
 }
 
+/// An account of Azure Blob Storage, and who we are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureStore {
+    pub settings: azure::Settings,
+    pub login: AzureLogin,
+}
+
+/// What proves who we are to Azure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AzureLogin {
+    /// A key of the account.
+    AccountKey(Secret),
+    /// A shared access signature.
+    Sas(Secret),
+    /// The machine's identity: its only one, or that of a client id.
+    Managed(Option<String>),
+    /// That of the pod.
+    Workload,
+    /// An application's.
+    Application { tenant_id: String, client_id: String, secret: Secret },
+}
+
 words! { s3::Checksums, allowed "\"crc32\" or \"none\"": "crc32" => Self::Crc32, "none" => Self::None }
+
+const HOME: &str = "a bucket there for this site's own notes";
 
 /// `None` where something that has no default is missing or wrong.
 pub(super) fn read_s3(store: &mut Section<'_>) -> Option<S3Store> {
     let endpoint: Option<String> = store.optional("endpoint");
     let access_key = store.required("access_key", "who this site is there");
     let secret_key = store.required("secret_key", "what proves it");
-    let home = store.required("home", "a bucket there for this site's own notes");
+    let home = store.required("home", HOME);
     let default = s3::Settings::at(endpoint, "");
     let settings = s3::Settings {
         region: store.value("region", default.region),
@@ -34,8 +60,77 @@ pub(super) fn read_s3(store: &mut Section<'_>) -> Option<S3Store> {
     Some(S3Store { settings, access_key: access_key?, secret_key: secret_key? })
 }
 
-pub(super) fn check_s3(path: &str, store: &S3Store, refuse: &mut Refuse<'_>) {
-    if let Some((setting, refusal)) = store.settings.refusal() {
+pub(super) fn read_azure(store: &mut Section<'_>) -> Option<AzureStore> {
+    let endpoint: Option<String> =
+        store.required("endpoint", "the address of the account, such as https://ACCOUNT.blob.core.windows.net");
+    let home = store.required("home", "a container there for this site's own notes");
+    let login = read_azure_login(store);
+    let default = azure::Settings::at("", "");
+    let settings = azure::Settings { reserved: store.value("reserved", default.reserved), endpoint: endpoint?, home: home? };
+    Some(AzureStore { settings, login: login? })
+}
+
+/// Which identity of Entra.
+#[derive(Clone, Copy)]
+enum Identity {
+    Managed,
+    Workload,
+    Application,
+}
+
+words! { Identity, allowed "\"managed\", \"workload\" or \"application\"":
+    "managed" => Self::Managed, "workload" => Self::Workload, "application" => Self::Application
+}
+
+fn read_azure_login(store: &mut Section<'_>) -> Option<AzureLogin> {
+    let ways: Vec<_> = ["account_key", "sas", "identity"].into_iter().filter(|way| store.has(way)).collect();
+    let (account_key, sas): (Option<Secret>, Option<Secret>) = (store.optional("account_key"), store.optional("sas"));
+    let identity = store.optional("identity");
+    let (client_id, tenant_id): (Option<String>, Option<String>) = (store.optional("client_id"), store.optional("tenant_id"));
+    let client_secret: Option<Secret> = store.optional("client_secret");
+    if ways.len() != 1 {
+        let found = if ways.is_empty() { "is missing".to_owned() } else { format!("is one of {}", ways.join(" and ")) };
+        store.refuse(
+            "account_key",
+            format!("{found}: allowed is one of account_key, sas and identity, what proves who this site is there"),
+        );
+        return None;
+    }
+    match (account_key, sas, identity) {
+        (Some(key), ..) => Some(AzureLogin::AccountKey(key)),
+        (_, Some(sas), _) => Some(AzureLogin::Sas(sas)),
+        (_, _, None) => None,
+        (_, _, Some(Identity::Managed)) => Some(AzureLogin::Managed(client_id)),
+        (_, _, Some(Identity::Workload)) => Some(AzureLogin::Workload),
+        (_, _, Some(Identity::Application)) => match (tenant_id, client_id, client_secret) {
+            (Some(tenant_id), Some(client_id), Some(secret)) => Some(AzureLogin::Application { tenant_id, client_id, secret }),
+            _ => {
+                store.refuse("identity", "\"application\" needs tenant_id, client_id and client_secret beside it".into());
+                None
+            }
+        },
+    }
+}
+
+pub(super) fn read_gcs(store: &mut Section<'_>) -> Option<(gcs::Settings, gcs::Keys)> {
+    let endpoint: Option<String> = store.optional("endpoint");
+    let project: Option<String> = store.required("project", "in which buckets are made, and whose are listed");
+    let home: Option<String> = store.required("home", HOME);
+    let file: Option<PathBuf> = store.optional("credentials");
+    let default = gcs::Settings::at(endpoint, "", "");
+    let settings = gcs::Settings {
+        reserved: store.value("reserved", default.reserved),
+        anonymous: store.value("anonymous", default.anonymous),
+        endpoint: default.endpoint,
+        project: project?,
+        home: home?,
+    };
+    Some((settings, file.map_or(gcs::Keys::Default, gcs::Keys::File)))
+}
+
+/// What is wrong with settings that are good by themselves.
+pub(super) fn check(path: &str, refusal: Option<(&'static str, String)>, refuse: &mut Refuse<'_>) {
+    if let Some((setting, refusal)) = refusal {
         refuse(&format!("{path}.{setting}"), refusal);
     }
 }

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::section::{Report, Section};
 use super::*;
-use crate::backend::s3;
+use crate::backend::{azure, gcs, s3};
 use crate::site::Ownership;
 
 /// The file shown to users.
@@ -178,7 +178,6 @@ fn what_is_not_built_yet_is_refused_rather_than_ignored() {
         ("bucket[0].ownership", "[[bucket]]\nmatch = 'logs-*'\nownership = 'shared'"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
-        ("backend.main.kind", "[backend.main]\nkind = 'azure'"),
     ];
     for (path, text) in cases {
         let said = refusal(text);
@@ -360,11 +359,70 @@ fn what_is_wrong_with_other_sites_is_named_with_its_path_and_remedy() {
     }
 }
 
-/// The section that is shown to users as a comment, and whatever follows its lines.
-fn s3_section(more: &str) -> String {
-    let shown = SHOWN.lines().skip_while(|line| !line.starts_with("# [backend.main]")).take_while(|line| line.starts_with("# "));
-    let text: String = shown.map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
+/// The section of a store that is shown to users as a comment, without what it shows instead of other lines, and whatever
+/// follows its lines.
+fn shown_store(kind: &str, more: &str) -> String {
+    let kind = format!("kind = {kind:?}");
+    let section = SHOWN.split("\n\n").find(|section| section.starts_with("# [backend.main]") && section.contains(&kind)).unwrap();
+    let lines = section.lines().filter(|line| !line.starts_with("# #"));
+    let text: String = lines.map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
     format!("{text}{more}\n")
+}
+
+fn s3_section(more: &str) -> String {
+    shown_store("s3", more)
+}
+
+/// Every key that may stand there is shown.
+fn shows_all(kind: &str) {
+    let said = refusal(&shown_store(kind, "nothing = 1"));
+    for key in said.split("allowed here: ").nth(1).unwrap().trim().split(", ") {
+        let is_shown = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = "));
+        let kind = format!("kind = {kind:?}");
+        let section = SHOWN.split("\n\n").find(|section| section.contains(&kind)).unwrap();
+        assert!(section.lines().any(is_shown), "{key} is not shown");
+    }
+}
+
+#[test]
+fn the_sections_of_azure_and_google_shown_to_users_say_everything_that_can_be_set() {
+    let shown = good(&shown_store("azure", ""));
+    let Backend::Azure(store) = only_store(&shown) else { panic!("{shown:?}") };
+    assert_eq!(store.settings, azure::Settings::at("https://ACCOUNT.blob.core.windows.net", "anybucket-home"));
+    assert_eq!(store.login, AzureLogin::AccountKey(Secret::Env("AZURE_ACCOUNT_KEY".into())));
+    shows_all("azure");
+    let shown = good(&shown_store("gcs", ""));
+    let Backend::Gcs(settings, keys) = only_store(&shown) else { panic!("{shown:?}") };
+    let endpoint = Some("https://storage.googleapis.com".to_owned());
+    assert_eq!(*settings, gcs::Settings::at(endpoint, "my-project", "anybucket-home"));
+    assert_eq!(*keys, gcs::Keys::File("service-account.json".into()));
+    shows_all("gcs");
+}
+
+#[test]
+fn azure_is_told_who_this_site_is_in_one_way() {
+    let with = |lines: &str| shown_store("azure", "").replace("account_key = { env = \"AZURE_ACCOUNT_KEY\" }", lines);
+    let login = |lines: &str| match only_store(&good(&with(lines))) {
+        Backend::Azure(store) => store.login.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(login("sas = 'sig=hunter2'"), AzureLogin::Sas(Secret::Literal("sig=hunter2".into())));
+    assert_eq!(login("identity = 'managed'"), AzureLogin::Managed(None));
+    assert_eq!(login("identity = 'workload'"), AzureLogin::Workload);
+    let (tenant_id, client_id, secret) = ("t".to_owned(), "c".to_owned(), Secret::Literal("hunter2".into()));
+    assert_eq!(
+        login("identity = 'application'\ntenant_id = 't'\nclient_id = 'c'\nclient_secret = 'hunter2'"),
+        AzureLogin::Application { tenant_id, client_id, secret }
+    );
+    for (lines, said) in [
+        ("", "backend.main.account_key: is missing: allowed is one of account_key, sas and identity"),
+        ("sas = 'x'\naccount_key = 'y'", "backend.main.account_key: is one of account_key and sas"),
+        ("identity = 'application'", "backend.main.identity: \"application\" needs tenant_id"),
+        ("identity = 'me'", "backend.main.identity: found \"me\""),
+    ] {
+        let told = refusal(&with(lines));
+        assert!(told.contains(said), "{told}");
+    }
 }
 
 #[test]
@@ -373,11 +431,7 @@ fn the_s3_section_shown_to_users_says_everything_that_can_be_set_and_its_default
     let Backend::S3(store) = only_store(&shown) else { panic!("{shown:?}") };
     assert_eq!(store.settings, s3::Settings::at(Some("https://s3.example.com".into()), "anybucket-home"));
     assert_eq!(store.secret_key, Secret::Env("STORE_SECRET_KEY".into()));
-    let said = refusal(&s3_section("nothing = 1"));
-    let known = said.split("allowed here: ").nth(1).unwrap().trim().split(", ");
-    for key in known {
-        assert!(s3_section("").contains(&format!("\n{key} = ")), "{key} is not shown");
-    }
+    shows_all("s3");
     // What a file says of the store in a directory does not stand in its way.
     let flags = [("kind", "s3"), ("access_key", "A"), ("secret_key", "hunter2"), ("home", "home")];
     let flags = flags.map(|(key, value)| (format!("backend.main.{key}"), value));

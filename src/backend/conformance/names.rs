@@ -204,13 +204,16 @@ pub(crate) async fn a_listing_goes_on_after_any_key(store: Store) {
 pub(crate) async fn buckets_come_and_go(store: Store) {
     let names = ["aaa", "a.b", "a-b", "zz9", "b01"].map(|name| BucketName::new(name).unwrap());
     assert_eq!(store.list_buckets().await.unwrap(), []);
-    for _ in 0..2 {
-        for name in &names {
-            store.create_bucket(name).await.unwrap();
+    let mut sorted = Vec::new();
+    for name in names.iter().chain(&names) {
+        match store.create_bucket(name).await {
+            // Some services have no dots there.
+            Err(Error::Name(_)) if name.as_str().contains('.') => {}
+            made => made.map(|()| sorted.push(name.clone())).unwrap(),
         }
     }
-    let mut sorted = names.to_vec();
     sorted.sort();
+    sorted.dedup();
     assert_eq!(store.list_buckets().await.unwrap(), sorted);
     for name in names.iter().chain(&names) {
         store.delete_bucket(name).await.unwrap();

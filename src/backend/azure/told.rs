@@ -1,0 +1,102 @@
+//! What an answer says of a blob, and how our metadata is spelled there.
+//!
+//! Names of metadata are C# identifiers, and their case is nobody's promise:
+//! <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>.
+
+use std::collections::HashMap;
+
+use azure_core::http::Etag;
+use azure_core::http::headers::{HeaderName, Headers};
+use azure_core::time::{OffsetDateTime, parse_rfc7231};
+
+use crate::backend::service::{Answer, Fault, Metadata, Only, Told};
+
+const METADATA: &str = "x-ms-meta-";
+
+/// Our metadata as Azure has it.
+pub(super) fn spelled(metadata: &Metadata) -> HashMap<String, String> {
+    metadata.iter().map(|(name, value)| (name.replace('-', "_"), value.clone())).collect()
+}
+
+/// The other way round. What others call theirs is none of ours, however it is spelled.
+pub(super) fn unspelled<'a>(found: impl Iterator<Item = (&'a str, &'a str)>) -> Metadata {
+    found.map(|(name, value)| (name.to_lowercase().replace('_', "-"), value.to_owned())).collect()
+}
+
+/// Of an answer that brings a blob, or tells of one.
+pub(super) fn told(doing: &'static str, headers: &Headers) -> Answer<Told> {
+    let text = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
+    let whole = match text("content-range") {
+        Some(range) => range.rsplit_once('/').map(|(_, whole)| whole),
+        None => text("content-length"),
+    };
+    let size = whole.and_then(|size| size.parse().ok()).ok_or_else(|| Fault::nonsense(doing, "no size was told"))?;
+    let metadata =
+        unspelled(headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix(METADATA)?, value.as_str()))));
+    let stored_ms = text("last-modified").and_then(|date| parse_rfc7231(date).ok()).map(millis);
+    Ok(Told::new(Some(&metadata), text("etag").map(bare), stored_ms, size))
+}
+
+/// Headers bring ETags in quotes, listings without.
+pub(super) fn bare(etag: &str) -> &str {
+    etag.trim_matches('"')
+}
+
+pub(super) fn millis(date: OffsetDateTime) -> u64 {
+    u64::try_from(date.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
+}
+
+/// The ETag that has to be there.
+pub(super) fn etag_of(doing: &'static str, seen: &Told) -> Answer<Etag> {
+    let etag = seen.etag.as_deref().ok_or_else(|| Fault::nonsense(doing, "no ETag was told"))?;
+    Ok(Etag::from(format!("\"{etag}\"")))
+}
+
+/// A condition on a name.
+#[derive(Default)]
+pub(super) struct Condition {
+    pub if_match: Option<Etag>,
+    pub if_none_match: Option<Etag>,
+}
+
+impl Condition {
+    pub fn of(doing: &'static str, only: Only<'_>) -> Answer<Self> {
+        Ok(match only {
+            Only::Any => Self::default(),
+            Only::Nothing => Self { if_none_match: Some(Etag::from("*")), ..Self::default() },
+            Only::Seen(seen) => Self { if_match: Some(etag_of(doing, seen)?), ..Self::default() },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::service::Metadata;
+
+    #[test]
+    fn our_metadata_comes_back_whatever_its_case() {
+        let metadata = Metadata::from([("anybucket-write".to_owned(), "1".to_owned())]);
+        assert_eq!(spelled(&metadata), [("anybucket_write".to_owned(), "1".to_owned())].into());
+        assert_eq!(unspelled([("Anybucket_Write", "1")].into_iter()), metadata);
+    }
+
+    #[test]
+    fn a_range_tells_the_size_of_the_whole() {
+        let mut headers = Headers::new();
+        headers.insert("content-length", "2");
+        headers.insert("etag", "\"0x8D\"");
+        headers.insert("last-modified", "Fri, 26 Jun 2015 23:39:12 GMT");
+        assert_eq!(told("x", &headers).unwrap().size, 2);
+        headers.insert("content-range", "bytes 1-2/7");
+        let told = told("x", &headers).unwrap();
+        assert_eq!((told.size, told.etag.as_deref(), told.changed_ms), (7, Some("0x8D"), Some(1_435_361_952_999)));
+        assert_eq!(etag_of("x", &told).unwrap(), Etag::from("\"0x8D\""));
+    }
+
+    #[test]
+    fn a_condition_without_an_etag_is_no_condition_at_all() {
+        let unknown = Told::new(None, None, None, 1);
+        assert!(Condition::of("x", Only::Seen(&unknown)).is_err());
+    }
+}

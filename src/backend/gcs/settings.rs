@@ -1,0 +1,96 @@
+//! What a person sets for Google Cloud Storage.
+
+use crate::model::BucketName;
+
+/// Settings of a store of kind `gcs`, but for the credentials, which whoever opens it brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Such as `http://127.0.0.1:4443`; `None` is Google's own.
+    pub endpoint: Option<String>,
+    /// In which buckets are made, and whose are listed.
+    pub project: String,
+    /// The bucket of the site's own notes: its owner file and its journal. Made if it is not there, and never listed.
+    pub home: String,
+    /// What begins the names in each bucket that are no objects, up to a slash.
+    pub reserved: String,
+    /// Says nobody's name, as emulators want it.
+    pub anonymous: bool,
+}
+
+impl Settings {
+    /// The defaults, over a bucket.
+    pub fn at(endpoint: Option<String>, project: impl Into<String>, home: impl Into<String>) -> Self {
+        let (project, home) = (project.into(), home.into());
+        Self { endpoint, project, home, reserved: ".anybucket".to_owned(), anonymous: false }
+    }
+
+    /// Which setting cannot be used and why, in words for whoever wrote it.
+    pub fn refusal(&self) -> Option<(&'static str, String)> {
+        let Self { endpoint, project, home, reserved, anonymous } = self;
+        if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
+            // It may hold a secret before its @.
+            let found = if endpoint.contains('@') { "an address with credentials".to_owned() } else { format!("{endpoint:?}") };
+            let allowed = "such as \"https://storage.googleapis.com\", without a path";
+            return Some(("endpoint", format!("found {found}; allowed: {allowed}")));
+        }
+        // A token sent in the clear is everybody's.
+        if !anonymous && endpoint.as_ref().is_some_and(|endpoint| !endpoint.starts_with("https://")) {
+            let allowed = "allowed: an address with https, or with http where nobody's name is told (anonymous)";
+            return Some((
+                "endpoint",
+                format!("found {endpoint:?}; {allowed}", endpoint = endpoint.as_deref().unwrap_or_default()),
+            ));
+        }
+        // Of a domain too: `example.com:project`.
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+        if project.is_empty() || project.len() > 255 || !project.chars().all(legal) {
+            return Some(("project", format!("found {project:?}; allowed: a project's id, such as \"my-project\"")));
+        }
+        if let Err(err) = BucketName::new(home) {
+            return Some(("home", format!("found {home:?}; {err}")));
+        }
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if reserved.trim_matches('.').is_empty() || reserved.len() > 63 || !reserved.chars().all(legal) {
+            let allowed = "allowed: 1 to 63 characters of a-z, A-Z, 0-9, '-', '_' and '.', such as \".anybucket\"";
+            return Some(("reserved", format!("found {reserved:?}; {allowed}")));
+        }
+        None
+    }
+}
+
+fn is_endpoint(endpoint: &str) -> bool {
+    let uri: Option<http::Uri> = endpoint.parse().ok();
+    uri.is_some_and(|uri| {
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        is_http && uri.host().is_some() && !has_user && matches!(uri.path(), "" | "/") && uri.query().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let good = Settings::at(None, "my-project", "home");
+        assert_eq!(good.refusal(), None);
+        assert_eq!(Settings { endpoint: Some("https://gcs.example.com".to_owned()), ..good.clone() }.refusal(), None);
+        for endpoint in ["", "gcs.example.com", "ftp://x", "https://x/path", "https://user:secret@x", "https://x?y", "http://x"] {
+            let bad = Settings { endpoint: Some(endpoint.to_owned()), ..good.clone() };
+            let (setting, reason) = bad.refusal().unwrap();
+            assert!(setting == "endpoint" && !reason.contains("secret"), "{endpoint}");
+        }
+        let emulator = Settings { endpoint: Some("http://127.0.0.1:1".to_owned()), anonymous: true, ..good.clone() };
+        assert_eq!(emulator.refusal(), None);
+        for (bad, setting) in [
+            (Settings { project: String::new(), ..good.clone() }, "project"),
+            (Settings { project: "a b".to_owned(), ..good.clone() }, "project"),
+            (Settings { home: "Home".to_owned(), ..good.clone() }, "home"),
+            (Settings { reserved: "a/b".to_owned(), ..good.clone() }, "reserved"),
+            (Settings { reserved: "..".to_owned(), ..good.clone() }, "reserved"),
+        ] {
+            assert_eq!(bad.refusal().map(|(setting, _)| setting), Some(setting));
+        }
+    }
+}
