@@ -99,7 +99,9 @@ def main() -> None:
 
 
 def unit_tests() -> str:
-    """The program of the unit tests, built where it is not."""
+    """`ANYBUCKET_UNIT_TESTS`, else the program of the unit tests, built where it is not."""
+    if named := os.environ.get("ANYBUCKET_UNIT_TESTS"):
+        return named
     built = subprocess.run(
         ["cargo", "test", "--lib", "--no-run", "--locked", "--ignore-rust-version", "--message-format=short"],
         cwd=ROOT, capture_output=True, text=True, check=False,

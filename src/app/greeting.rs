@@ -111,14 +111,14 @@ fn objects(backend: &Backend) -> String {
         Backend::S3(store) => {
             let settings = &store.settings;
             let service = settings.endpoint.as_deref().unwrap_or("AWS");
-            format!("in buckets at {service}, region {}; notes in {}", settings.region, settings.home)
+            format!("in buckets at {service}, region {}; notes in {}", settings.region, settings.common.home)
         }
         Backend::Azure(store) => {
-            format!("in containers at {}; notes in {}", store.settings.endpoint, store.settings.home)
+            format!("in containers at {}; notes in {}", store.settings.endpoint, store.settings.common.home)
         }
         Backend::Gcs(settings, _) => {
             let service = settings.endpoint.as_deref().unwrap_or("Google Cloud Storage");
-            format!("in buckets at {service}, project {}; notes in {}", settings.project, settings.home)
+            format!("in buckets at {service}, project {}; notes in {}", settings.project, settings.common.home)
         }
         Backend::Memory => "in memory: they go with this process".into(),
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::admin::{Census, KeptCensus, SiteView};
+use crate::backend::Traffic;
 use crate::journal::Archive;
 use crate::model::BucketName;
 use crate::site::{Counters, ImportProgress, Site};
@@ -17,6 +18,7 @@ pub fn attach(metrics: &Metrics, site: &Site, workers: &Workers, census: &Arc<Ke
     attach_site(metrics, site);
     attach_status(metrics, site);
     attach_workers(metrics, workers);
+    attach_stores(metrics, site);
     attach_neighbours(metrics, census);
     attach_backlog(metrics, census);
 }
@@ -139,6 +141,28 @@ fn attach_backlog(metrics: &Metrics, census: &Arc<KeptCensus>) {
     for (name, help, number) in CENSUS_NUMBERS {
         let census = census.clone();
         metrics.sample(name, help, Kind::Gauge, move || vec![Sample::of(number(&census.last()) as f64)]);
+    }
+}
+
+/// A number of what became of calls to a store's service: name, help, where it is.
+type TrafficNumber = (&'static str, &'static str, fn(&Traffic) -> f64);
+
+const TRAFFIC_NUMBERS: [TrafficNumber; 2] = [
+    ("store_calls", "Calls to the service of a store, by what was done and what came of it", |traffic| traffic.count as f64),
+    ("store_call_seconds", "Time that those calls took", |traffic| traffic.seconds),
+];
+
+fn attach_stores(metrics: &Metrics, site: &Site) {
+    for (name, help, number) in TRAFFIC_NUMBERS {
+        let site = site.clone();
+        metrics.sample(name, help, Kind::Counter, move || {
+            let sample = |traffic: Traffic| {
+                let labels = [("call", traffic.call.to_owned()), ("outcome", traffic.outcome.to_owned())];
+                let store = (!traffic.store.is_empty()).then(|| ("store", traffic.store.clone()));
+                Sample { labels: labels.into_iter().chain(store).collect(), value: number(&traffic) }
+            };
+            site.backend().traffic().into_iter().map(sample).collect()
+        });
     }
 }
 

@@ -157,6 +157,20 @@ pub struct Capabilities {
     pub lines: Vec<Capability>,
 }
 
+/// Calls of a store to its service, since the start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traffic {
+    /// What settings call the store; empty where there is one only.
+    pub store: String,
+    /// Such as `reading an object`.
+    pub call: &'static str,
+    /// ok, missing, refused, denied, slow, failed, silent or not_tried.
+    pub outcome: &'static str,
+    pub count: u64,
+    /// Their time together.
+    pub seconds: f64,
+}
+
 /// One property of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capability {
@@ -181,6 +195,11 @@ pub enum Support {
 pub trait Backend: Debug + Send + Sync + 'static {
     /// What this store does by itself.
     fn capabilities(&self) -> Capabilities;
+
+    /// What became of the calls that were made so far; empty where a store makes none.
+    fn traffic(&self) -> Vec<Traffic> {
+        Vec::new()
+    }
 
     /// Stores `body` for `to`, durably, without making it visible at any name where the store stages.
     /// An error in the body stores nothing.

@@ -13,7 +13,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{
     Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result, StoreUpload,
+    Result, StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, WriteId, glob};
 
@@ -120,6 +120,14 @@ impl Backend for Routes {
             })
         });
         Capabilities { kind: "several", lines: lines.collect() }
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        let traffic = |named: &Named| {
+            let store = named.name.clone();
+            named.store.traffic().into_iter().map(move |traffic| Traffic { store: store.clone(), ..traffic })
+        };
+        self.stores.iter().flat_map(traffic).collect()
     }
 
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {

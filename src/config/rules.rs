@@ -130,11 +130,11 @@ fn is_same_store(one: &Backend, other: &Backend) -> bool {
             one.starts_with(&other) || other.starts_with(&one)
         }
         (Backend::S3(one), Backend::S3(other)) => {
-            (&one.settings.endpoint, &one.settings.home) == (&other.settings.endpoint, &other.settings.home)
+            (&one.settings.endpoint, &one.settings.common.home) == (&other.settings.endpoint, &other.settings.common.home)
         }
         (Backend::Azure(one), Backend::Azure(other)) => one.settings.endpoint == other.settings.endpoint,
         (Backend::Gcs(one, _), Backend::Gcs(other, _)) => {
-            (&one.endpoint, &one.project, &one.home) == (&other.endpoint, &other.project, &other.home)
+            (&one.endpoint, &one.project, &one.common.home) == (&other.endpoint, &other.project, &other.common.home)
         }
         _ => false,
     }

@@ -6,6 +6,7 @@ use super::Secret;
 use super::rules::Refuse;
 use super::section::Section;
 use super::value::{Setting, words};
+use crate::backend::service::Common;
 use crate::backend::{azure, gcs, s3};
 
 /// An S3 service, and the credentials there, which are read when they are needed.
@@ -40,6 +41,14 @@ pub enum AzureLogin {
 
 words! { s3::Checksums, allowed "\"crc32\" or \"none\"": "crc32" => Self::Crc32, "none" => Self::None }
 
+/// What all stores over services have.
+fn read_common(store: &mut Section<'_>, home: &str) -> Option<Common> {
+    let home: Option<String> = store.required("home", home);
+    let default = Common::at("");
+    let (reserved, calls_max) = (store.value("reserved", default.reserved), store.value("calls_max", default.calls_max));
+    Some(Common { home: home?, reserved, calls_max })
+}
+
 const HOME: &str = "a bucket there for this site's own notes";
 
 /// `None` where something that has no default is missing or wrong.
@@ -47,15 +56,14 @@ pub(super) fn read_s3(store: &mut Section<'_>) -> Option<S3Store> {
     let endpoint: Option<String> = store.optional("endpoint");
     let access_key = store.required("access_key", "who this site is there");
     let secret_key = store.required("secret_key", "what proves it");
-    let home = store.required("home", HOME);
+    let common = read_common(store, HOME);
     let default = s3::Settings::at(endpoint, "");
     let settings = s3::Settings {
         region: store.value("region", default.region),
         path_style: store.value("path_style", default.path_style),
-        reserved: store.value("reserved", default.reserved),
         checksums: store.value("checksums", default.checksums),
         endpoint: default.endpoint,
-        home: home?,
+        common: common?,
     };
     Some(S3Store { settings, access_key: access_key?, secret_key: secret_key? })
 }
@@ -63,11 +71,9 @@ pub(super) fn read_s3(store: &mut Section<'_>) -> Option<S3Store> {
 pub(super) fn read_azure(store: &mut Section<'_>) -> Option<AzureStore> {
     let endpoint: Option<String> =
         store.required("endpoint", "the address of the account, such as https://ACCOUNT.blob.core.windows.net");
-    let home = store.required("home", "a container there for this site's own notes");
+    let common = read_common(store, "a container there for this site's own notes");
     let login = read_azure_login(store);
-    let default = azure::Settings::at("", "");
-    let settings = azure::Settings { reserved: store.value("reserved", default.reserved), endpoint: endpoint?, home: home? };
-    Some(AzureStore { settings, login: login? })
+    Some(AzureStore { settings: azure::Settings { endpoint: endpoint?, common: common? }, login: login? })
 }
 
 /// Which identity of Entra.
@@ -115,15 +121,14 @@ fn read_azure_login(store: &mut Section<'_>) -> Option<AzureLogin> {
 pub(super) fn read_gcs(store: &mut Section<'_>) -> Option<(gcs::Settings, gcs::Keys)> {
     let endpoint: Option<String> = store.optional("endpoint");
     let project: Option<String> = store.required("project", "in which buckets are made, and whose are listed");
-    let home: Option<String> = store.required("home", HOME);
+    let common = read_common(store, HOME);
     let file: Option<PathBuf> = store.optional("credentials");
     let default = gcs::Settings::at(endpoint, "", "");
     let settings = gcs::Settings {
-        reserved: store.value("reserved", default.reserved),
         anonymous: store.value("anonymous", default.anonymous),
         endpoint: default.endpoint,
         project: project?,
-        home: home?,
+        common: common?,
     };
     Some((settings, file.map_or(gcs::Keys::Default, gcs::Keys::File)))
 }

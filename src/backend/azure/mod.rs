@@ -48,7 +48,7 @@ const PAGE_NAMES_MAX: i32 = 1000;
 /// Connects, makes the home container if it is missing, and tries out what the service can.
 pub async fn open(settings: Settings, keys: ReadKeys<Credentials>) -> Result<Arc<dyn Backend>> {
     let service = Azure::new(&settings, keys)?;
-    Ok(Arc::new(Store::open(service, &settings.home, &settings.reserved).await?))
+    Ok(Arc::new(Store::open(service, &settings.common).await?))
 }
 
 /// An account.

@@ -3,22 +3,20 @@
 use azure_core::http::Url;
 
 use super::containers::is_container_name;
+use crate::backend::service::Common;
 
 /// Settings of a store of kind `azure`, but for the credentials, which whoever opens it brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `https://ACCOUNT.blob.core.windows.net`; an emulator has the account in the path: `http://127.0.0.1:10000/devstoreaccount1`.
     pub endpoint: String,
-    /// The container of the site's own notes: its owner file and its journal. Made if it is not there, and never listed.
-    pub home: String,
-    /// What begins the names in each container that are no objects, up to a slash.
-    pub reserved: String,
+    pub common: Common,
 }
 
 impl Settings {
     /// The defaults, over an account and a container.
     pub fn at(endpoint: impl Into<String>, home: impl Into<String>) -> Self {
-        Self { endpoint: endpoint.into(), home: home.into(), reserved: ".anybucket".to_owned() }
+        Self { endpoint: endpoint.into(), common: Common::at(home) }
     }
 
     /// The account that the endpoint names: in its path where an emulator has it there.
@@ -31,7 +29,8 @@ impl Settings {
 
     /// Which setting cannot be used and why, in words for whoever wrote it.
     pub fn refusal(&self) -> Option<(&'static str, String)> {
-        let Self { endpoint, home, reserved } = self;
+        let Self { endpoint, common } = self;
+        let home = &common.home;
         if !is_endpoint(endpoint) {
             // It may hold a secret: a signature behind its ?, a password before its @.
             let found =
@@ -43,14 +42,7 @@ impl Settings {
             let allowed = "allowed: 3 to 63 characters of a-z, 0-9 and single '-' between them";
             return Some(("home", format!("found {home:?}; {allowed}")));
         }
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        // A part of a name that ends in a dot is another one to Azure.
-        if reserved.trim_matches('.').is_empty() || reserved.ends_with('.') || reserved.len() > 63 || !reserved.chars().all(legal)
-        {
-            let allowed = "allowed: 1 to 63 characters of a-z, A-Z, 0-9, '-', '_' and '.', such as \".anybucket\"";
-            return Some(("reserved", format!("found {reserved:?}; {allowed}")));
-        }
-        None
+        common.refusal()
     }
 }
 
@@ -86,10 +78,8 @@ mod tests {
             assert!(!reason.contains("sig=") && !reason.contains("u:p"), "{reason}");
         }
         for (bad, setting) in [
-            (Settings { home: "Home".to_owned(), ..good.clone() }, "home"),
-            (Settings { home: "ho.me".to_owned(), ..good.clone() }, "home"),
-            (Settings { reserved: "a/b".to_owned(), ..good.clone() }, "reserved"),
-            (Settings { reserved: "a.".to_owned(), ..good.clone() }, "reserved"),
+            (Settings { common: Common::at("Home"), ..good.clone() }, "home"),
+            (Settings { common: Common::at("ho.me"), ..good.clone() }, "home"),
         ] {
             assert_eq!(bad.refusal().map(|(setting, _)| setting), Some(setting));
         }

@@ -44,8 +44,8 @@ const NOT_OURS: &str = ".well-known/acme-challenge/";
 
 /// Connects, makes the home bucket if it is missing, and tries out what the service can.
 pub async fn open(settings: Settings, keys: Keys) -> Result<Arc<dyn Backend>> {
-    let (home, reserved) = (settings.home.clone(), settings.reserved.clone());
-    Ok(Arc::new(Store::open(Gcs::new(settings, keys)?, &home, &reserved).await?))
+    let common = settings.common.clone();
+    Ok(Arc::new(Store::open(Gcs::new(settings, keys)?, &common).await?))
 }
 
 /// Buckets of a project.

@@ -15,7 +15,7 @@ const LOOKING: &str = "looking at an object";
 const OPENING: &str = "opening an object";
 const REMOVING: &str = "removing an object";
 /// How often one that is replaced between a look and a read is looked at.
-const LOOKS_MAX: usize = 8;
+pub(super) const LOOKS_MAX: usize = 8;
 /// Which object the bytes are of.
 const GENERATION: &str = "x-goog-generation";
 

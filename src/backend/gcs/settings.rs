@@ -1,5 +1,6 @@
 //! What a person sets for Google Cloud Storage.
 
+use crate::backend::service::Common;
 use crate::model::BucketName;
 
 /// Settings of a store of kind `gcs`, but for the credentials, which whoever opens it brings.
@@ -9,10 +10,7 @@ pub struct Settings {
     pub endpoint: Option<String>,
     /// In which buckets are made, and whose are listed.
     pub project: String,
-    /// The bucket of the site's own notes: its owner file and its journal. Made if it is not there, and never listed.
-    pub home: String,
-    /// What begins the names in each bucket that are no objects, up to a slash.
-    pub reserved: String,
+    pub common: Common,
     /// Says nobody's name, as emulators want it.
     pub anonymous: bool,
 }
@@ -20,13 +18,13 @@ pub struct Settings {
 impl Settings {
     /// The defaults, over a bucket.
     pub fn at(endpoint: Option<String>, project: impl Into<String>, home: impl Into<String>) -> Self {
-        let (project, home) = (project.into(), home.into());
-        Self { endpoint, project, home, reserved: ".anybucket".to_owned(), anonymous: false }
+        Self { endpoint, project: project.into(), common: Common::at(home), anonymous: false }
     }
 
     /// Which setting cannot be used and why, in words for whoever wrote it.
     pub fn refusal(&self) -> Option<(&'static str, String)> {
-        let Self { endpoint, project, home, reserved, anonymous } = self;
+        let Self { endpoint, project, common, anonymous } = self;
+        let home = &common.home;
         if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
             // It may hold a secret before its @.
             let found = if endpoint.contains('@') { "an address with credentials".to_owned() } else { format!("{endpoint:?}") };
@@ -49,12 +47,7 @@ impl Settings {
         if let Err(err) = BucketName::new(home) {
             return Some(("home", format!("found {home:?}; {err}")));
         }
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if reserved.trim_matches('.').is_empty() || reserved.len() > 63 || !reserved.chars().all(legal) {
-            let allowed = "allowed: 1 to 63 characters of a-z, A-Z, 0-9, '-', '_' and '.', such as \".anybucket\"";
-            return Some(("reserved", format!("found {reserved:?}; {allowed}")));
-        }
-        None
+        common.refusal()
     }
 }
 
@@ -86,9 +79,7 @@ mod tests {
         for (bad, setting) in [
             (Settings { project: String::new(), ..good.clone() }, "project"),
             (Settings { project: "a b".to_owned(), ..good.clone() }, "project"),
-            (Settings { home: "Home".to_owned(), ..good.clone() }, "home"),
-            (Settings { reserved: "a/b".to_owned(), ..good.clone() }, "reserved"),
-            (Settings { reserved: "..".to_owned(), ..good.clone() }, "reserved"),
+            (Settings { common: Common::at("Home"), ..good.clone() }, "home"),
         ] {
             assert_eq!(bad.refusal().map(|(setting, _)| setting), Some(setting));
         }

@@ -7,7 +7,7 @@ mod conformance {
     async fn store() -> (Arc<Store<Gcs>>, Fake) {
         let (gcs, fake) = over_fake().await;
         gcs.remove_bucket(BUCKET).await.unwrap();
-        (Arc::new(Store::open(gcs, "anybucket-home", ".anybucket").await.unwrap()), fake)
+        (Arc::new(Store::open(gcs, &Common::at("anybucket-home")).await.unwrap()), fake)
     }
 
     crate::backend::conformance::passes_naming_conformance!(store().await);
@@ -21,7 +21,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::fake::Fake;
 use super::*;
-use crate::backend::service::{Fault, Listed, Metadata};
+use crate::backend::service::{Common, Fault, Listed, Metadata};
 use crate::backend::{Body, BodyError};
 
 const BUCKET: &str = "a-bucket";

@@ -37,9 +37,9 @@ pub async fn open(settings: Settings, keys: ReadKeys<Keys>) -> Result<Arc<dyn Ba
 }
 
 async fn connect(settings: Settings, keys: ReadKeys<Keys>) -> Result<Store<S3>> {
-    let (home, reserved) = (settings.home.clone(), settings.reserved.clone());
+    let common = settings.common.clone();
     let caller = Caller::new(&settings, keys)?;
-    Store::open(S3 { settings, caller }, &home, &reserved).await
+    Store::open(S3 { settings, caller }, &common).await
 }
 
 /// An S3 service.

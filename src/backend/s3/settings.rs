@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::service::Common;
 use crate::model::BucketName;
 
 /// Settings of a store of kind `s3`, but for the credentials, which whoever opens it brings.
@@ -13,10 +14,7 @@ pub struct Settings {
     pub region: String,
     /// `ENDPOINT/BUCKET` rather than `BUCKET.ENDPOINT`.
     pub path_style: bool,
-    /// The bucket of the site's own notes: its owner file and its journal. Made if it is not there, and never listed.
-    pub home: String,
-    /// What begins the names in each bucket that are no objects, up to a slash.
-    pub reserved: String,
+    pub common: Common,
     pub checksums: Checksums,
 }
 
@@ -38,15 +36,15 @@ impl Settings {
             path_style: endpoint.is_some(),
             endpoint,
             region: "us-east-1".to_owned(),
-            home: home.into(),
-            reserved: ".anybucket".to_owned(),
+            common: Common::at(home),
             checksums: Checksums::default(),
         }
     }
 
     /// Which setting cannot be used and why, in words for whoever wrote it.
     pub fn refusal(&self) -> Option<(&'static str, String)> {
-        let Self { endpoint, region, home, reserved, .. } = self;
+        let Self { endpoint, region, common, .. } = self;
+        let home = &common.home;
         if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
             // It may hold a secret before its @.
             let found = if endpoint.contains('@') { "an address with credentials".to_owned() } else { format!("{endpoint:?}") };
@@ -60,12 +58,7 @@ impl Settings {
         if let Err(err) = BucketName::new(home) {
             return Some(("home", format!("found {home:?}; {err}")));
         }
-        let legal = |c: char| legal(c) || c == '.';
-        if reserved.trim_matches('.').is_empty() || reserved.len() > 63 || !reserved.chars().all(legal) {
-            let allowed = "allowed: 1 to 63 characters of a-z, A-Z, 0-9, '-', '_' and '.', such as \".anybucket\"";
-            return Some(("reserved", format!("found {reserved:?}; {allowed}")));
-        }
-        None
+        common.refusal()
     }
 }
 
@@ -93,9 +86,7 @@ mod tests {
         }
         for (bad, setting) in [
             (Settings { region: "a b".to_owned(), ..good.clone() }, "region"),
-            (Settings { home: "Home".to_owned(), ..good.clone() }, "home"),
-            (Settings { reserved: "a/b".to_owned(), ..good.clone() }, "reserved"),
-            (Settings { reserved: "..".to_owned(), ..good.clone() }, "reserved"),
+            (Settings { common: Common::at("Home"), ..good.clone() }, "home"),
         ] {
             assert_eq!(bad.refusal().map(|(setting, _)| setting), Some(setting));
         }

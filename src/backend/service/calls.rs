@@ -4,9 +4,11 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::body::Sending;
+use super::tally::Tally;
 use super::{Answer, Fault, Service};
 use crate::backend::Error;
 use crate::tasks::Backoff;
@@ -27,16 +29,42 @@ const SILENCES_MAX: u32 = 3;
 /// Between two looks at a dead service; everybody else is refused at once.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// For a call to be allowed, where as many are under way as may be.
+const SLOT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A service, and whether it lives.
 #[derive(Debug)]
 pub(super) struct Calls<S> {
     pub service: S,
+    /// Calls that may be under way at once.
+    slots: Semaphore,
     pulse: Pulse,
+    pub tally: Tally,
 }
 
 impl<S: Service> Calls<S> {
-    pub fn new(service: S) -> Self {
-        Self { service, pulse: Pulse::default() }
+    pub fn new(service: S, calls_max: usize) -> Self {
+        let slots = Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS));
+        Self { service, slots, pulse: Pulse::default(), tally: Tally::default() }
+    }
+
+    /// Makes a call, if one may be made now, and counts it.
+    async fn made<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        let begun = Instant::now();
+        let answer = match self.slot(doing).await {
+            Ok(_slot) => call.await,
+            Err(fault) => Err(fault),
+        };
+        self.tally.count(doing, &answer, begun.elapsed());
+        answer
+    }
+
+    async fn slot(&self, doing: &'static str) -> Answer<SemaphorePermit<'_>> {
+        if !self.pulse.admits() {
+            return Err(Fault::not_tried(doing));
+        }
+        let slot = timeout(SLOT_PATIENCE, self.slots.acquire()).await.map_err(|_| Fault::crowded(doing))?;
+        Ok(slot.expect("nobody closes the slots"))
     }
 
     /// Makes a call as often as it may help, for what may be done twice. `bytes` go with it.
@@ -50,12 +78,10 @@ impl<S: Service> Calls<S> {
         let mut pauses = Backoff::new(PAUSE, PAUSE_MAX, self.pulse.seed());
         let mut was_denied = false;
         loop {
-            if !self.pulse.admits() {
-                return Err(Fault::not_tried(doing));
-            }
-            let answer = self.attempt(doing, patience, call()).await;
+            let answer = self.made(doing, self.attempt(doing, patience, call())).await;
             let pause = pauses.next_pause();
             match &answer {
+                Err(fault) if fault.is_not_tried() => return answer,
                 Err(fault) if fault.is_passing() && pauses.tries() < ATTEMPTS_MAX => sleep(pause).await,
                 // With credentials that were read anew.
                 Err(fault) if fault.is_denied() && !was_denied => was_denied = true,
@@ -66,20 +92,17 @@ impl<S: Service> Calls<S> {
 
     /// Makes a small call once, for what must not come late a second time.
     pub async fn once<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
-        if !self.pulse.admits() {
-            return Err(Fault::not_tried(doing));
-        }
-        self.attempt(doing, ATTEMPT_PATIENCE, call).await
+        self.made(doing, self.attempt(doing, ATTEMPT_PATIENCE, call)).await
     }
 
     /// Makes a call that takes as long as it takes.
     pub async fn long<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
-        if !self.pulse.admits() {
-            return Err(Fault::not_tried(doing));
-        }
-        let answer = call.await;
-        self.listen(&answer);
-        answer
+        let heard = async {
+            let answer = call.await;
+            self.listen(&answer);
+            answer
+        };
+        self.made(doing, heard).await
     }
 
     /// Makes a call with a body that streams. The outer error is the sender's, who is no reason to think ill of the service.
@@ -89,17 +112,17 @@ impl<S: Service> Calls<S> {
         sending: &Sending,
         call: impl Future<Output = Answer<T>>,
     ) -> Result<Answer<T>, Error> {
-        if !self.pulse.admits() {
-            return Ok(Err(Fault::not_tried(doing)));
-        }
         let silence = async {
             sending.ended.notified().await;
             sleep(ANSWER_PATIENCE).await;
         };
-        let answer = tokio::select! {
-            answer = call => answer,
-            () = silence => Err(Fault::late(doing)),
+        let sent = async {
+            tokio::select! {
+                answer = call => answer,
+                () = silence => Err(Fault::late(doing)),
+            }
         };
+        let answer = self.made(doing, sent).await;
         if let Some(fault) = sending.take_fault() {
             return Err(Error::Body(fault));
         }
@@ -125,6 +148,7 @@ impl<S: Service> Calls<S> {
     /// Learns from an answer whether the service lives, and whether it still knows us.
     fn listen<T>(&self, answer: &Answer<T>) {
         match answer {
+            Err(fault) if fault.is_not_tried() => {}
             Err(fault) if fault.is_silence() => self.pulse.stops(),
             Err(fault) => {
                 self.pulse.beats();

@@ -41,6 +41,16 @@ impl Fault {
         Self { doing, status: None, code: NOT_TRIED.to_owned(), detail }
     }
 
+    /// As many calls are under way as may be.
+    pub fn crowded(doing: &'static str) -> Self {
+        let detail = "not tried, since as many calls are under way there as calls_max says".to_owned();
+        Self { doing, status: Some(503), code: NOT_TRIED.to_owned(), detail }
+    }
+
+    pub fn is_not_tried(&self) -> bool {
+        self.is(&[NOT_TRIED])
+    }
+
     /// The call could not be made at all.
     pub fn unsent(doing: &'static str, err: &(dyn StdError + 'static)) -> Self {
         Self { doing, status: Some(UNSENT), code: "InvalidURI".to_owned(), detail: chain(err) }
@@ -107,7 +117,7 @@ impl Fault {
 
     /// Whether the call may have been done, or may be done yet.
     pub fn is_open(&self) -> bool {
-        if self.is(&[NOT_TRIED]) {
+        if self.is_not_tried() {
             return false;
         }
         // Some calls are answered with 200 before they are done: what breaks or fails after that says nothing of them.

@@ -8,6 +8,7 @@
 mod body;
 mod buckets;
 mod calls;
+mod common;
 mod copy;
 mod fault;
 mod get;
@@ -21,6 +22,7 @@ mod probe;
 mod put;
 mod ranges;
 mod store;
+mod tally;
 mod uploads;
 
 use std::fmt::Debug;
@@ -31,6 +33,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub(super) use body::Outgoing;
+pub use common::Common;
 pub(super) use fault::{Answer, Fault};
 pub(super) use held::Held;
 pub use held::ReadKeys;

@@ -11,10 +11,10 @@ use super::calls::Calls;
 use super::names::Names;
 use super::pending::Pending;
 use super::probe::Nature;
-use super::{Service, Spot};
+use super::{Common, Service, Spot};
 use crate::backend::{
     Backend, Body, Capabilities, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
-    StoreUpload,
+    StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
 
@@ -35,9 +35,10 @@ pub(super) struct Core<S> {
 
 impl<S: Service> Store<S> {
     /// Makes the home bucket if it is missing, and tries out what the service can.
-    pub(in crate::backend) async fn open(service: S, home: &str, reserved: &str) -> Result<Self> {
-        let (names, home, pending) = (Names::new(reserved), home.to_owned(), Pending::default());
-        let mut core = Core { calls: Calls::new(service), names, home, pending, nature: Nature::default() };
+    pub(in crate::backend) async fn open(service: S, common: &Common) -> Result<Self> {
+        let (names, home, pending) = (Names::new(&common.reserved), common.home.clone(), Pending::default());
+        let calls = Calls::new(service, usize::try_from(common.calls_max.get()).unwrap_or(usize::MAX));
+        let mut core = Core { calls, names, home, pending, nature: Nature::default() };
         core.open_home().await?;
         core.nature = core.probe().await?;
         Ok(Self(Arc::new(core)))
@@ -80,6 +81,10 @@ impl<S> Deref for Core<S> {
 impl<S: Service> Backend for Store<S> {
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        self.0.tally.read()
     }
 
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {

@@ -56,7 +56,7 @@ mod conformance {
         let keys: ReadKeys<Credentials> =
             Arc::new(move || Ok(Credentials::SharedKey { account: account.clone(), key: KEY.to_owned() }));
         let azure = Azure::new(&settings, keys).unwrap();
-        (Arc::new(Store::open(azure, &settings.home, &settings.reserved).await.unwrap()), server)
+        (Arc::new(Store::open(azure, &settings.common).await.unwrap()), server)
     }
 
     crate::backend::conformance::passes_service_conformance! {

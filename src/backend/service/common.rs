@@ -1,0 +1,50 @@
+//! What a person sets for any service.
+
+use std::num::NonZeroU32;
+
+/// Settings that all stores over services have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// The bucket of the site's own notes: its owner file and its journal. Made if it is not there, and never listed.
+    pub home: String,
+    /// What begins the names in each bucket that are no objects, up to a slash.
+    pub reserved: String,
+    /// Calls that may be under way at once.
+    pub calls_max: NonZeroU32,
+}
+
+impl Common {
+    /// The defaults, with notes in this bucket.
+    pub fn at(home: impl Into<String>) -> Self {
+        let calls_max = NonZeroU32::new(256).expect("256 is not zero");
+        Self { home: home.into(), reserved: ".anybucket".to_owned(), calls_max }
+    }
+
+    /// Which setting cannot be used and why, in words for whoever wrote it.
+    pub(in crate::backend) fn refusal(&self) -> Option<(&'static str, String)> {
+        let reserved = &self.reserved;
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        // Some services take dots at the end of a folder's name away.
+        if reserved.is_empty() || reserved.ends_with('.') || reserved.len() > 63 || !reserved.chars().all(legal) {
+            let allowed =
+                "allowed: 1 to 63 characters of a-z, A-Z, 0-9, '-', '_' and '.', not at its end, such as \".anybucket\"";
+            return Some(("reserved", format!("found {reserved:?}; {allowed}")));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_ours_has_a_name_that_every_service_holds() {
+        for (reserved, is_good) in
+            [(".anybucket", true), ("a_b-c", true), ("a/b", false), ("..", false), ("a.", false), ("", false)]
+        {
+            let common = Common { reserved: reserved.to_owned(), ..Common::at("home") };
+            assert_eq!(common.refusal().is_none(), is_good, "{reserved}");
+        }
+    }
+}
