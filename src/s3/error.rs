@@ -397,7 +397,7 @@ fn from_site_fault(err: Error) -> S3Error {
         Error::StoreReadOnly(_) => refuse(Code::ServiceUnavailable, "This site takes no writes at present."),
         Error::Unavailable { retry_after, .. } => {
             let seconds = HeaderValue::from(retry_after.as_secs().max(1));
-            with_headers(refuse(Code::ServiceUnavailable, message), [(header::RETRY_AFTER, seconds)])
+            with_headers(refuse(Code::SlowDown, message), [(header::RETRY_AFTER, seconds)])
         }
         Error::Lost => refuse(Code::InternalError, message),
         err => {

@@ -1,6 +1,9 @@
 //! Copies that the service makes: to the key's plain name, and of one object's bytes to another write's own name.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::mark::{Mark, binding_of};
 use super::store::Core;
@@ -10,6 +13,9 @@ use crate::model::{Binding, Location, ObjectId, WriteId};
 
 /// How often a copy is made again where others come to the name first.
 const TRIES_MAX: usize = 16;
+/// A name is refused for good if it is so often: services over directories refuse some while a folder comes or goes.
+const REFUSALS_MAX: u32 = 3;
+const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 /// Ranges up to here are read and written: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html> copies
 /// none of objects of 5 MB and less.
 const READ_BYTES_MAX: u64 = 8 << 20;
@@ -43,13 +49,20 @@ impl<S: Service> Core<S> {
         }
         let metadata = Mark { write, modified_ms: Some(told.modified_ms), key: None }.metadata();
         let target = Target { spot: self.plain(object), metadata };
+        let mut refusals = 0;
         for _ in 0..TRIES_MAX {
             let there = self.seen(&target.spot).await?;
             match self.copy_over((&own, &told), &target, there.as_ref()).await {
                 Ok(true) => return Ok(Published::Done),
                 Ok(false) => break,
                 Err(fault) if fault.is_missing() => return Ok(Published::Gone),
-                Err(fault) if fault.is_name_refused() => return Ok(Published::Stays),
+                Err(fault) if fault.is_name_refused() => {
+                    refusals += 1;
+                    if refusals >= REFUSALS_MAX {
+                        return Ok(Published::Stays);
+                    }
+                    sleep(REFUSED_PAUSE).await;
+                }
                 // By others, or by an earlier copy of ours that came late.
                 Err(fault) if fault.is_refused_by_condition() => {}
                 Err(fault) => {

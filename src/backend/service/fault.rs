@@ -126,7 +126,8 @@ impl Fault {
 
     /// Whether the same call may go well a moment later.
     pub fn is_passing(&self) -> bool {
-        let is_slow = self.is(&["SlowDown", "RequestTimeout"]);
+        // The last is what services over directories say while a folder goes.
+        let is_slow = self.is(&["SlowDown", "RequestTimeout", "ExistingObjectIsDirectory"]);
         is_slow || self.status.is_none_or(|status| matches!(status, 200..300 | 408 | 429 | 500 | 502..=504))
     }
 
