@@ -25,7 +25,7 @@ pub fn check(config: &Config, report: &mut Report) {
         match backend {
             Backend::Fs(fs) => check_directory(config, &path, fs, &mut refuse),
             Backend::S3(store) => stores::check(&path, store.settings.refusal(), &mut refuse),
-            Backend::Azure(store) => stores::check(&path, store.settings.refusal(), &mut refuse),
+            Backend::Azure(store) => stores::check(&path, store.settings.refusal().or_else(|| store.leak()), &mut refuse),
             Backend::Gcs(settings, _) => stores::check(&path, settings.refusal(), &mut refuse),
             Backend::Memory => {}
         }

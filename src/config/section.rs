@@ -162,6 +162,11 @@ impl<'a> Section<'a> {
         self.rest.get(key).and_then(Value::as_str) == Some(text)
     }
 
+    /// Whether `key` is set to true.
+    pub fn is_true(&self, key: &str) -> bool {
+        self.rest.get(key).and_then(Value::as_bool) == Some(true)
+    }
+
     /// Whether `key` is set.
     pub fn has(&self, key: &str) -> bool {
         self.rest.contains_key(key)

@@ -24,6 +24,15 @@ pub struct AzureStore {
     pub login: AzureLogin,
 }
 
+impl AzureStore {
+    /// What would be told to everybody on the way: only a key of the account is never sent itself.
+    pub(super) fn leak(&self) -> Option<(&'static str, String)> {
+        let endpoint = &self.settings.endpoint;
+        let is_clear = endpoint.starts_with("http://") && !matches!(self.login, AzureLogin::AccountKey(_));
+        is_clear.then(|| ("endpoint", format!("found {endpoint:?}; allowed: https, or account_key, which is never sent itself")))
+    }
+}
+
 /// What proves who we are to Azure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AzureLogin {
@@ -76,6 +85,20 @@ pub(super) fn read_azure(store: &mut Section<'_>) -> Option<AzureStore> {
     Some(AzureStore { settings: azure::Settings { endpoint: endpoint?, common: common? }, login: login? })
 }
 
+/// What an identity does not use is refused rather than ignored.
+fn refuse_unused(store: &mut Section<'_>, identity: Option<Identity>, given: [bool; 3]) {
+    let used = match identity {
+        Some(Identity::Application) => [true; 3],
+        Some(Identity::Managed) => [true, false, false],
+        Some(Identity::Workload) | None => [false; 3],
+    };
+    for (at, setting) in ["client_id", "tenant_id", "client_secret"].into_iter().enumerate() {
+        if given[at] && !used[at] {
+            store.refuse(setting, "means nothing beside the other settings that say who this site is there; remove it".into());
+        }
+    }
+}
+
 /// Which identity of Entra.
 #[derive(Clone, Copy)]
 enum Identity {
@@ -102,6 +125,7 @@ fn read_azure_login(store: &mut Section<'_>) -> Option<AzureLogin> {
         );
         return None;
     }
+    refuse_unused(store, identity, [client_id.is_some(), tenant_id.is_some(), client_secret.is_some()]);
     match (account_key, sas, identity) {
         (Some(key), ..) => Some(AzureLogin::AccountKey(key)),
         (_, Some(sas), _) => Some(AzureLogin::Sas(sas)),
@@ -123,6 +147,9 @@ pub(super) fn read_gcs(store: &mut Section<'_>) -> Option<(gcs::Settings, gcs::K
     let project: Option<String> = store.required("project", "in which buckets are made, and whose are listed");
     let common = read_common(store, HOME);
     let file: Option<PathBuf> = store.optional("credentials");
+    if file.is_some() && store.is_true("anonymous") {
+        store.refuse("credentials", "means nothing beside anonymous = true; remove one of them".into());
+    }
     let default = gcs::Settings::at(endpoint, "", "");
     let settings = gcs::Settings {
         anonymous: store.value("anonymous", default.anonymous),

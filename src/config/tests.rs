@@ -414,11 +414,16 @@ fn azure_is_told_who_this_site_is_in_one_way() {
         login("identity = 'application'\ntenant_id = 't'\nclient_id = 'c'\nclient_secret = 'hunter2'"),
         AzureLogin::Application { tenant_id, client_id, secret }
     );
+    let clear = with("sas = 'sig=hunter2'").replace("https://ACCOUNT", "http://ACCOUNT");
+    assert!(refusal(&clear).contains("backend.main.endpoint: found") && !refusal(&clear).contains("hunter2"));
+    assert!(refusal(&shown_store("gcs", "").replace("false", "true")).contains("backend.main.credentials: means nothing"));
     for (lines, said) in [
         ("", "backend.main.account_key: is missing: allowed is one of account_key, sas and identity"),
         ("sas = 'x'\naccount_key = 'y'", "backend.main.account_key: is one of account_key and sas"),
         ("identity = 'application'", "backend.main.identity: \"application\" needs tenant_id"),
         ("identity = 'me'", "backend.main.identity: found \"me\""),
+        ("sas = 'x'\nclient_id = 'c'", "backend.main.client_id: means nothing beside the other settings"),
+        ("identity = 'managed'\ntenant_id = 't'", "backend.main.tenant_id: means nothing"),
     ] {
         let told = refusal(&with(lines));
         assert!(told.contains(said), "{told}");

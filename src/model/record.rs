@@ -155,3 +155,10 @@ pub enum Binding {
     /// What the store calls them: a mark that came with them, or its ETag or generation.
     Tag(String),
 }
+
+impl Binding {
+    /// Whether it is the mark of a write of a site's own.
+    pub fn is_marked(&self) -> bool {
+        matches!(self, Self::Tag(tag) if tag.parse::<WriteId>().is_ok())
+    }
+}

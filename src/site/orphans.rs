@@ -68,7 +68,7 @@ impl Site {
 
     /// Whether the bytes are what an unfinished upload was assembled to: its Complete may be tried again.
     pub(super) async fn is_of_upload(&self, object: &ObjectId, write: WriteId) -> Result<bool> {
-        let row = self.inner.status.get::<Uploads>(&(object.clone(), write)).await;
-        row.map(|row| row.is_some()).map_err(Error::from)
+        let row = self.inner.status.get::<Uploads>(&(object.clone(), write)).await?;
+        Ok(row.is_some_and(|row| !matches!(row.row.state, UploadState::Done { .. })))
     }
 }

@@ -34,7 +34,14 @@ impl Site {
     /// Answers what is left to do of the row then.
     pub(super) async fn redo(&self, write: WriteId, settling: &Settling) -> Result<Left, String> {
         let object = settling.object();
-        let _turn = self.inner.turns.lock(object).await;
+        // Copies wait for each other; nothing else waits for one, since others wait for it in their turn.
+        let turn = match settling {
+            Settling::Move { .. } => Some(self.inner.turns.lock(object).await),
+            Settling::Publish { .. } | Settling::Remove { .. } => self.inner.turns.try_lock(object),
+        };
+        let Some(_turn) = turn else {
+            return Err("a copy to its name is under way".into());
+        };
         match settling {
             Settling::Publish { slot, from, binding, over, .. } => {
                 let _key = self.inner.keys.lock(object).await;

@@ -25,6 +25,8 @@ const STEP_ROWS_MAX: usize = 16_384;
 const CLOSED_TOGETHER: usize = 32;
 /// Such commits, and steps at the store, under way at once.
 const SIDE_BY_SIDE: usize = 16;
+/// Between two tries of a copy that failed.
+const COPY_AGAIN: Duration = Duration::from_secs(10);
 /// How long work gathers before a step: a directory is synced once for all of it, and what was replaced meanwhile needs no
 /// record of its own any more.
 const GATHER: Duration = Duration::from_millis(250);
@@ -137,6 +139,18 @@ impl Settler {
         queue.push(unsettled);
     }
 
+    /// Leaves what failed to be tried again: copies among themselves and after a pause, so that they hold up nothing else.
+    fn put_off(&self, unsettled: Unsettled) {
+        if !matches!(unsettled.left, Left::Copy | Left::Stay) {
+            return self.0.stuck.push(unsettled);
+        }
+        let (shared, again) = (self.0.clone(), Unsettled { left: Left::Copy, ..unsettled });
+        tokio::spawn(async move {
+            tokio::time::sleep(COPY_AGAIN).await;
+            shared.copies.push(again);
+        });
+    }
+
     /// What a store has to copy.
     pub fn copies(&self) -> &Queue {
         &self.0.copies
@@ -230,7 +244,14 @@ impl SettleWorker {
         let commit = commit.delete::<Settle>(&one.write);
         let object = &one.place.object;
         let unit = self.site.inner.status.unit(object, one.slot).await.map_err(|err| err.to_string())?;
-        let Some(stored) = unit.filter(|stored| stored.row.is_staged_by(one.write)) else { return Ok(commit) };
+        let Some(stored) = unit.filter(|stored| stored.row.is_staged_by(one.write)) else {
+            // The bytes that were to stay are nobody's any more: whoever took their place did not know where they are.
+            return if one.left == Left::Stay {
+                Err("its bytes were replaced before they were settled".into())
+            } else {
+                Ok(commit)
+            };
+        };
         let location = match (one.left, &stored.row.location) {
             (Left::Stay, Location::Moving(own)) => Location::Own(*own),
             (_, location) => location.settled(),
@@ -266,7 +287,7 @@ impl SettleWorker {
         let (mut batch, mut failure) = self.make_all(batch).await;
         failure = failure.or(self.harden(&mut batch).await.err());
         let (done, stuck): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.left.is_made());
-        stuck.into_iter().for_each(|one| self.settler().0.stuck.push(one));
+        stuck.into_iter().for_each(|one| self.settler().put_off(one));
         // What failed once is closed one by one, so that it holds up nothing else.
         let together = if self.stuck { 1 } else { CLOSED_TOGETHER };
         let chunks: Vec<_> = done.chunks(together).map(<[Unsettled]>::to_vec).collect();
@@ -280,7 +301,7 @@ impl SettleWorker {
                 Ok(()) => drop(self.settler().0.waiting.fetch_sub(some.len() as u64, Ordering::Relaxed)),
                 Err(reason) => {
                     failure = failure.or(Some(format!("{}: {reason}", some[0].place.object)));
-                    some.into_iter().for_each(|one| self.settler().0.stuck.push(one));
+                    some.into_iter().for_each(|one| self.settler().put_off(one));
                 }
             }
         }

@@ -2,23 +2,18 @@
 
 use std::num::NonZero;
 use std::ops::Range;
-use std::time::Duration;
 
 use azure_core::http::headers::HeaderName;
 use azure_core::http::{AsyncResponseBody, Body};
 use azure_storage_blob::models::{BlobClientDeleteOptions, BlockBlobClientUploadOptions, DeleteSnapshotsOptionType};
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt};
-use tokio::time::timeout;
+use futures::stream::{BoxStream, StreamExt};
 
 use super::body::Cut;
 use super::error::{broken_body, fault};
 use super::told::{Condition, spelled, told};
 use super::{Azure, PUT_BYTES_MAX};
 use crate::backend::service::{Answer, Fault, Only, Opened, Outgoing, Spot, Target, Told, first_byte};
-
-/// How long a body may bring nothing.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 impl Azure {
     pub(super) async fn put_whole(&self, to: &Target, body: Body) -> Answer<()> {
@@ -54,7 +49,7 @@ impl Azure {
             Some(range) => first_byte(range).ok_or_else(|| Fault::nonsense(doing, format!("a range of {range:?}")))?,
             None => 0,
         };
-        Ok(Opened { told: told(doing, &headers)?, first, stream: bounded(body) })
+        Ok(Opened { told: told(doing, &headers)?, first, stream: chunks(body) })
     }
 
     pub(super) async fn remove_blob(&self, at: &Spot, only: Only<'_>) -> Answer<()> {
@@ -71,11 +66,7 @@ impl Azure {
     }
 }
 
-/// A body as it comes, unless it stalls.
-fn bounded(body: AsyncResponseBody) -> BoxStream<'static, Result<Bytes, String>> {
-    let next = async |mut body: AsyncResponseBody| match timeout(SILENCE_MAX, body.next()).await {
-        Ok(chunk) => chunk.map(|chunk| (chunk.map_err(|err| broken_body(&err)), body)),
-        Err(_) => Some((Err(format!("nothing came for {} s", SILENCE_MAX.as_secs())), body)),
-    };
-    stream::unfold(body, next).boxed()
+/// A body as it comes.
+fn chunks(body: AsyncResponseBody) -> BoxStream<'static, Result<Bytes, String>> {
+    body.map(|chunk| chunk.map_err(|err| broken_body(&err))).boxed()
 }

@@ -30,7 +30,7 @@ pub(super) fn fault(doing: &'static str) -> impl Fn(Error) -> Fault + Copy {
         }
         ErrorKind::DataConversion => Fault::nonsense(doing, shortened(&err.to_string())),
         ErrorKind::Connection | ErrorKind::Io => Fault::broken(doing, None, wire_reason(&err)),
-        _ => Fault::unsent(doing, wire_reason(&err)),
+        _ => Fault::nonsense(doing, shortened(&wire_reason(&err).to_string())),
     }
 }
 

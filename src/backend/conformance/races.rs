@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use super::{Store, at, bucket, expecting, keys, pattern, plain, publish, read, settled, stage, with_bucket, write};
-use crate::backend::{Error, Published};
+use crate::backend::{Error, Kept, Published};
 
 pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
     let store = with_bucket(store).await;
@@ -14,7 +14,9 @@ pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
             let store = store.clone();
             tokio::spawn(async move {
                 let bytes = pattern(round * 8 + n, 100 + n as usize);
-                (write(&store, "k/k", &bytes).await, bytes)
+                let kept = stage(&store, "k/k", &bytes).await;
+                publish_patiently(&store, &kept).await;
+                (kept, bytes)
             })
         });
         let written: Vec<_> = futures::future::join_all(writers).await.into_iter().map(|written| written.unwrap()).collect();
@@ -25,6 +27,16 @@ pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
         store.harden(&[plain("k/k")]).await.unwrap();
         for (kept, _) in written {
             store.release(&at("k/k", kept.location)).await;
+        }
+    }
+}
+
+/// Some stores let one after the other come to a name.
+async fn publish_patiently(store: &Store, kept: &Kept) {
+    loop {
+        match publish(store, "k/k", kept).await {
+            Err(Error::Unavailable(_)) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            published => return assert_eq!(published.unwrap(), Published::Done),
         }
     }
 }

@@ -20,6 +20,9 @@ const SLOW_BYTES_PER_S: u64 = 256 << 10;
 const ATTEMPTS_MAX: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// For what a service does within itself, and the bytes that it moves meanwhile.
+const LONG_PATIENCE: Duration = Duration::from_secs(15 * 60);
+const SLOW_COPY_BYTES_PER_S: u64 = 16 << 20;
 /// For an answer, once a body that streams was handed over.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 /// A small call that had no answer for so long, while no other had, counts as a silence.
@@ -38,20 +41,26 @@ pub(super) struct Calls<S> {
     pub service: S,
     /// Calls that may be under way at once.
     slots: Semaphore,
+    /// Bodies that may be on their way at once: they take as long as their senders take, and hold up no other call.
+    streams: Semaphore,
     pulse: Pulse,
     pub tally: Tally,
 }
 
 impl<S: Service> Calls<S> {
     pub fn new(service: S, calls_max: usize) -> Self {
-        let slots = Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS));
-        Self { service, slots, pulse: Pulse::default(), tally: Tally::default() }
+        let slots = || Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS));
+        Self { service, slots: slots(), streams: slots(), pulse: Pulse::default(), tally: Tally::default() }
     }
 
     /// Makes a call, if one may be made now, and counts it.
     async fn made<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        self.made_in(&self.slots, doing, call).await
+    }
+
+    async fn made_in<T>(&self, slots: &Semaphore, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
         let begun = Instant::now();
-        let answer = match self.slot(doing).await {
+        let answer = match self.slot(slots, doing).await {
             Ok(_slot) => call.await,
             Err(fault) => Err(fault),
         };
@@ -59,11 +68,11 @@ impl<S: Service> Calls<S> {
         answer
     }
 
-    async fn slot(&self, doing: &'static str) -> Answer<SemaphorePermit<'_>> {
+    async fn slot<'a>(&self, slots: &'a Semaphore, doing: &'static str) -> Answer<SemaphorePermit<'a>> {
         if !self.pulse.admits() {
             return Err(Fault::not_tried(doing));
         }
-        let slot = timeout(SLOT_PATIENCE, self.slots.acquire()).await.map_err(|_| Fault::crowded(doing))?;
+        let slot = timeout(SLOT_PATIENCE, slots.acquire()).await.map_err(|_| Fault::crowded(doing))?;
         Ok(slot.expect("nobody closes the slots"))
     }
 
@@ -95,10 +104,11 @@ impl<S: Service> Calls<S> {
         self.made(doing, self.attempt(doing, ATTEMPT_PATIENCE, call)).await
     }
 
-    /// Makes a call that takes as long as it takes.
-    pub async fn long<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+    /// Makes a call for which the service may have to move so many bytes within itself.
+    pub async fn long<T>(&self, doing: &'static str, bytes: u64, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        let patience = LONG_PATIENCE + Duration::from_secs(bytes / SLOW_COPY_BYTES_PER_S);
         let heard = async {
-            let answer = call.await;
+            let answer = timeout(patience, call).await.unwrap_or_else(|_| Err(Fault::late(doing)));
             self.listen(&answer);
             answer
         };
@@ -122,7 +132,7 @@ impl<S: Service> Calls<S> {
                 () = silence => Err(Fault::late(doing)),
             }
         };
-        let answer = self.made(doing, sent).await;
+        let answer = self.made_in(&self.streams, doing, sent).await;
         if let Some(fault) = sending.take_fault() {
             return Err(Error::Body(fault));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::mark::{Mark, binding_of};
+use super::pending::Begun;
 use super::store::Core;
 use super::{Answer, Only, Service, Spot, Target, Told};
 use crate::backend::{Error, GetOptions, Kept, Place, Published, PutOptions, Result};
@@ -52,7 +53,7 @@ impl<S: Service> Core<S> {
         let mut refusals = 0;
         for _ in 0..TRIES_MAX {
             let there = self.seen(&target.spot).await?;
-            match self.copy_over((&own, &told), &target, there.as_ref()).await {
+            match self.copy_over((object, write), (&own, &told), &target, there.as_ref()).await {
                 Ok(true) => return Ok(Published::Done),
                 Ok(false) => break,
                 Err(fault) if fault.is_missing() => return Ok(Published::Gone),
@@ -65,12 +66,7 @@ impl<S: Service> Core<S> {
                 }
                 // By others, or by an earlier copy of ours that came late.
                 Err(fault) if fault.is_refused_by_condition() => {}
-                Err(fault) => {
-                    if fault.is_open() && !self.service.is_exact() {
-                        self.pending.note(object, write);
-                    }
-                    return Err(fault.into());
-                }
+                Err(fault) => return Err(fault.into()),
             }
         }
         Err(Error::Unavailable(format!("{object} was copied to its name, and does not come to be there: tried again")))
@@ -78,7 +74,13 @@ impl<S: Service> Core<S> {
 
     /// Copies over what was seen `there`, and answers whether the bytes came there. Their source goes next: that the service
     /// says so is not enough.
-    async fn copy_over(&self, (own, told): (&Spot, &Told), target: &Target, there: Option<&Told>) -> Answer<bool> {
+    async fn copy_over(
+        &self,
+        (object, write): (&ObjectId, WriteId),
+        (own, told): (&Spot, &Told),
+        target: &Target,
+        there: Option<&Told>,
+    ) -> Answer<bool> {
         if there.is_some_and(|there| there.is_whole_copy_of(told)) {
             return Ok(true);
         }
@@ -87,24 +89,40 @@ impl<S: Service> Core<S> {
             Some(there) => Only::Seen(there),
             None => Only::Nothing,
         };
-        self.long("copying an object", self.service.copy(own, told, target, only)).await?;
+        // One that replaces what was seen does nothing when that is gone; others do, however late they come.
+        let begun = (!matches!(only, Only::Seen(_))).then(|| self.pending.begin_copy(object, write));
+        let copied = self.long("copying an object", told.size, self.service.copy(own, told, target, only)).await;
+        self.hear(begun, &copied);
+        copied?;
         // What others brought there came after it.
         Ok(self.seen(&target.spot).await?.is_some_and(|now| {
             now.is_whole_copy_of(told) || there.is_none_or(|there| there.binding != now.binding) && now.binding != told.binding
         }))
     }
 
+    /// A call that was certainly done, or was not, is not under way any more.
+    fn hear<T>(&self, begun: Option<Begun>, answer: &Answer<T>) {
+        if let Some(begun) = begun.filter(|_| answer.as_ref().err().is_none_or(|fault| !fault.is_open())) {
+            self.pending.end(begun);
+        }
+    }
+
     /// What a process before this one began at plain names may be under way yet.
     pub(super) fn note_what_may_be_under_way(&self, places: &[Place]) {
-        if self.service.is_exact() {
-            return;
-        }
         for Place { object, location } in places {
             match location {
-                Location::Moving(write) => self.pending.note(object, *write),
-                Location::Plain => self.pending.note_delete(object),
+                Location::Moving(write) => drop(self.pending.begin_copy(object, *write)),
+                Location::Plain if !self.service.is_exact() => drop(self.pending.begin_delete(object)),
                 _ => {}
             }
+        }
+    }
+
+    /// What tells the next start of a call that may be under way stays until that is dead.
+    pub(super) fn check_settled(&self, places: &[Place]) -> Result<()> {
+        match places.iter().find(|place| self.pending.holds(&place.object)) {
+            Some(place) => Err(Error::Unavailable(format!("an earlier call at {} may still be under way", place.object))),
+            None => Ok(()),
         }
     }
 
@@ -122,7 +140,7 @@ impl<S: Service> Core<S> {
             true
         } else if size > READ_BYTES_MAX {
             let call = self.service.copy_range(&spot, &told, range.clone(), &target);
-            self.long("copying a range", call).await?
+            self.long("copying a range", size, call).await?
         } else {
             false
         };
@@ -137,12 +155,12 @@ impl<S: Service> Core<S> {
     /// What is on its way to its plain name may leave the other while it is copied: services say all sorts of things then.
     async fn copy_whole(&self, from: &Place, get: &GetOptions, to: &Target, (spot, told): (Spot, Told)) -> Result<()> {
         let doing = "copying an object";
-        let copied = self.long(doing, self.service.copy(&spot, &told, to, Only::Any)).await;
+        let copied = self.long(doing, told.size, self.service.copy(&spot, &told, to, Only::Any)).await;
         let Err(fault) = copied else { return Ok(()) };
         let copied: Answer<()> = match self.look(&spot).await {
             Err(missing) if missing.is_missing() => {
                 let (spot, told) = self.look_for(from, get.expect.as_ref()).await?;
-                self.long(doing, self.service.copy(&spot, &told, to, Only::Any)).await
+                self.long(doing, told.size, self.service.copy(&spot, &told, to, Only::Any)).await
             }
             _ => Err(fault),
         };
@@ -165,10 +183,8 @@ impl<S: Service> Core<S> {
     }
 
     async fn delete_plain(&self, object: &ObjectId, only: &Binding) -> Result<()> {
-        if !self.service.is_exact() {
-            // A copy to the name that may be under way yet would bring back what was deleted.
-            self.pending.admit_delete(object)?;
-        }
+        // A copy to the name that may be under way yet would bring back what was deleted.
+        self.pending.admit_delete(object)?;
         let spot = self.plain(object);
         let told = match self.seen(&spot).await {
             Ok(Some(told)) if told.binding == *only => told,
@@ -176,16 +192,14 @@ impl<S: Service> Core<S> {
             Err(fault) if fault.is_bucket_missing() => return Ok(()),
             Err(fault) => return Err(fault.into()),
         };
-        match self.remove_seen(&spot, &told).await {
+        let begun = (!self.service.is_exact()).then(|| self.pending.begin_delete(object));
+        let removed = self.remove_seen(&spot, &told).await;
+        self.hear(begun, &removed);
+        match removed {
             Err(fault) if fault.is_missing() || fault.is_bucket_missing() => Ok(()),
-            Err(fault) if fault.is_refused_by_condition() && !fault.is_lost_race() => Ok(()),
-            Err(fault) => {
-                if fault.is_open() && !self.service.is_exact() {
-                    self.pending.note_delete(object);
-                }
-                Err(fault.into())
-            }
-            Ok(()) => Ok(()),
+            // Its ETag changes with less than its bytes.
+            Err(fault) if fault.is_refused_by_condition() && self.is_at(&spot, only).await? == Published::Gone => Ok(()),
+            removed => Ok(removed?),
         }
     }
 

@@ -95,11 +95,6 @@ impl Fault {
         self.status == Some(412) || self.is(&["PreconditionFailed", "ConditionalRequestConflict", "BlobAlreadyExists"])
     }
 
-    /// Of two calls at once the service took the other: this one is to be made again.
-    pub fn is_lost_race(&self) -> bool {
-        self.is(&["ConditionalRequestConflict"])
-    }
-
     /// A range that begins behind the end.
     pub fn is_beyond_end(&self) -> bool {
         self.status == Some(416)

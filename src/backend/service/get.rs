@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
+use tokio::time::timeout;
 
 use super::store::Core;
 use super::{Answer, Opened, Service, Spot, Told};
@@ -13,6 +15,8 @@ use crate::model::{Binding, Location};
 
 /// How often a body goes on where its connection broke.
 const RESUMES_MAX: u32 = 3;
+/// How long a body may bring nothing.
+const STALL_MAX: Duration = Duration::from_secs(30);
 
 impl<S: Service> Core<S> {
     /// The name of what is at a place; `None` where such a place is no name here.
@@ -123,9 +127,10 @@ struct Reading<S> {
 impl<S: Service> Reading<S> {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, BodyError> {
         while !self.range.is_empty() {
-            let reason = match self.stream.next().await {
-                Some(Ok(chunk)) if chunk.is_empty() => continue,
-                Some(Ok(chunk)) => {
+            let reason = match timeout(STALL_MAX, self.stream.next()).await {
+                Err(_) => format!("nothing came for {} s", STALL_MAX.as_secs()),
+                Ok(Some(Ok(chunk))) if chunk.is_empty() => continue,
+                Ok(Some(Ok(chunk))) => {
                     let left = self.range.end - self.range.start;
                     if chunk.len() as u64 > left {
                         return Err(BodyError::Read("the store sent more than was asked for".to_owned()));
@@ -133,8 +138,8 @@ impl<S: Service> Reading<S> {
                     self.range.start += chunk.len() as u64;
                     return Ok(Some((chunk, self)));
                 }
-                Some(Err(reason)) => reason,
-                None => "it ended early".to_owned(),
+                Ok(Some(Err(reason))) => reason,
+                Ok(None) => "it ended early".to_owned(),
             };
             self.resume(reason).await?;
         }

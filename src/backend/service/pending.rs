@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use crate::backend::{Error, Result};
 use crate::model::{ObjectId, WriteId};
 
-/// After this a call is certainly dead: a signature is good for fifteen minutes.
+/// After this a call is taken for dead: a signature lets it begin for fifteen minutes, and services do what they began in
+/// seconds, but for what is very large.
 const DEAD_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Names that are remembered; past it none can be written. More than a site has unsettled.
 const NAMES_MAX: usize = 400_000;
@@ -65,21 +66,42 @@ impl Pending {
         }
     }
 
-    /// Nobody knows whether these bytes were brought there, or will be: by this process, or by one before it.
-    pub fn note(&self, object: &ObjectId, write: WriteId) {
-        self.note_call(object, Call::Copy(write));
+    /// These bytes are about to be brought there. Whoever hears no clear answer, or is not there to hear one, leaves it noted.
+    pub fn begin_copy(&self, object: &ObjectId, write: WriteId) -> Begun {
+        self.begin(object, Call::Copy(write))
     }
 
-    pub fn note_delete(&self, object: &ObjectId) {
-        self.note_call(object, Call::Delete);
+    pub fn begin_delete(&self, object: &ObjectId) -> Begun {
+        self.begin(object, Call::Delete)
     }
 
-    fn note_call(&self, object: &ObjectId, call: Call) {
+    fn begin(&self, object: &ObjectId, call: Call) -> Begun {
         let mut names = self.names();
         let before = names.get(object).map(|(before, _)| *before);
-        let call = if before.is_none_or(|before| before == call) { call } else { Call::Mixed };
-        names.insert(object.clone(), (call, Instant::now()));
+        let noted = if before.is_none_or(|before| before == call) { call } else { Call::Mixed };
+        names.insert(object.clone(), (noted, Instant::now()));
+        Begun { object: object.clone(), is_first: before.is_none() }
     }
+
+    /// A clear answer came: nothing of it is under way. What was noted before it stays.
+    pub fn end(&self, begun: Begun) {
+        if begun.is_first {
+            self.names().remove(&begun.object);
+        }
+    }
+
+    /// Whether a call at the name may be under way: what tells a start of it must not be forgotten before.
+    pub fn holds(&self, object: &ObjectId) -> bool {
+        self.names().get(object).is_some_and(|(_, noted)| noted.elapsed() < DEAD_AFTER)
+    }
+}
+
+/// A call that was noted.
+#[derive(Debug)]
+pub(in crate::backend) struct Begun {
+    object: ObjectId,
+    /// Whether nothing was noted there before.
+    is_first: bool,
 }
 
 #[cfg(test)]
@@ -92,16 +114,23 @@ mod tests {
         let object = |key| ObjectId { bucket: BucketName::new("bucket").unwrap(), key: Key::new(key).unwrap() };
         let write = |n| WriteId::new(Incarnation(1), 1, n);
         let (pending, a) = (Pending::default(), object("a"));
-        pending.note(&a, write(1));
+        drop(pending.begin_copy(&a, write(1)));
         pending.admit(&a, write(1)).unwrap();
         pending.admit(&object("b"), write(2)).unwrap();
         assert!(pending.admit(&a, write(2)).is_err());
         assert!(pending.admit_delete(&a).is_err());
+        let again = pending.begin_copy(&a, write(1));
+        pending.end(again);
+        assert!(pending.holds(&a), "an answer to the second call says nothing of the first");
         tokio::time::advance(DEAD_AFTER).await;
+        assert!(!pending.holds(&a));
         pending.admit(&a, write(2)).unwrap();
         pending.admit_delete(&a).unwrap();
-        pending.note_delete(&a);
+        drop(pending.begin_delete(&a));
         pending.admit_delete(&a).unwrap();
         assert!(pending.admit(&a, write(2)).is_err());
+        let answered = pending.begin_copy(&object("b"), write(3));
+        pending.end(answered);
+        assert!(!pending.holds(&object("b")));
     }
 }

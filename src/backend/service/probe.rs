@@ -63,15 +63,14 @@ impl<S: Service> Core<S> {
         let from = self.probe_spot("a-b");
         let copy = async |write, only| {
             let target = self.probe_target("a/b", write);
-            self.long("trying out a copy", self.service.copy(&from, new, &target, only)).await?;
+            self.long("trying out a copy", 0, self.service.copy(&from, new, &target, only)).await?;
             Ok::<_, super::Fault>(target.spot)
         };
         let copied = self.look(&copy(4, Only::Any).await?).await?;
         if copied.binding != binding_of(probe_write(4)) || copied.size != new.size {
             return Err(refused("its copies are not what was asked for"));
         }
-        let is_refused = |answer: Answer<Spot>| answer.is_err_and(|fault| fault.is_refused_by_condition());
-        Ok(is_refused(copy(5, Only::Nothing).await) && is_refused(copy(6, Only::Seen(old)).await))
+        Ok(is_refused(copy(5, Only::Nothing).await)? && is_refused(copy(6, Only::Seen(old)).await)?)
     }
 
     /// Whether a removal of other bytes than were seen is refused.
@@ -82,7 +81,7 @@ impl<S: Service> Core<S> {
         if !is_spared {
             self.put_probe("a-b", 7, "probe").await?;
         }
-        Ok(is_spared && stale.is_err_and(|fault| fault.is_refused_by_condition()))
+        Ok(is_refused(stale)? && is_spared)
     }
 
     async fn probe_order(&self) -> Result<()> {
@@ -111,8 +110,8 @@ impl<S: Service> Core<S> {
             ),
             tried("conditional delete", self.nature.conditional_removal, "looked at before: what others write in between may go"),
             tried(
-                "conditional copy",
-                self.nature.conditional_copy,
+                "exact copies",
+                self.service.is_exact() && self.nature.conditional_copy,
                 "after a copy of unknown outcome nothing else comes to that name for 15 minutes",
             ),
             line("conditional writes", Support::Emulated, "exact among this process's clients, by its key locks"),
@@ -127,6 +126,16 @@ impl<S: Service> Core<S> {
             "keys with empty or dotted segments, control characters or segments over 200 bytes stay under names of ours",
         ));
         Capabilities { kind: self.service.kind(), lines }
+    }
+}
+
+/// Whether a call was refused by its condition. A fault of another kind tells nothing, but that the service does not know such a call.
+fn is_refused<T>(answer: Answer<T>) -> Answer<bool> {
+    match answer {
+        Ok(_) => Ok(false),
+        Err(fault) if fault.is_refused_by_condition() => Ok(true),
+        Err(fault) if fault.is_unknown_call() => Ok(false),
+        Err(fault) => Err(fault),
     }
 }
 

@@ -112,8 +112,8 @@ impl<S: Service> Backend for Store<S> {
     }
 
     /// What the service acknowledged is durable.
-    async fn harden(&self, _moved: &[Place]) -> Result<()> {
-        Ok(())
+    async fn harden(&self, moved: &[Place]) -> Result<()> {
+        self.0.check_settled(moved)
     }
 
     async fn release(&self, staged: &Place) {

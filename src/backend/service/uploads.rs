@@ -58,7 +58,7 @@ impl<S: Service> Core<S> {
             list.push(PartAt { number: part.number, tag: tag.clone() });
         }
         let size = parts.iter().map(|part| part.kept.size).sum();
-        match self.long("ending an upload", self.service.complete_upload(&at, &list)).await {
+        match self.long("ending an upload", 0, self.service.complete_upload(&at, &list)).await {
             Ok(()) => {}
             Err(fault) if fault.is_bad_list() || fault.is_missing() => {
                 let made = self
@@ -127,7 +127,7 @@ impl<'a, S: Service> Whole<'a, S> {
         let finished = match filled {
             Ok(size) => {
                 let call = self.core.service.complete_upload(&self.at, &self.parts);
-                self.core.long("ending an upload", call).await.map(|()| size).map_err(Error::from)
+                self.core.long("ending an upload", 0, call).await.map(|()| size).map_err(Error::from)
             }
             Err(err) => Err(err),
         };

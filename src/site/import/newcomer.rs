@@ -61,6 +61,11 @@ impl Site {
             self.remove_older(object, &found, deleted).await;
             return Ok(Newcomer::Left);
         }
+        if deleted.is_some() && found.binding.is_marked() {
+            // Bytes of a write of ours: a copy to the name that came after the delete.
+            self.inner.backend.delete(&super::plain(object), &found.binding).await?;
+            return Ok(Newcomer::Left);
+        }
         let greatest = self.current(object).await?.map(|current| current.row.vector.greatest()).max(deleted);
         let stamp = greatest.map_or_else(|| self.stamp_of(&found), |greatest| self.inner.clock.tick(Some(greatest)));
         let bucket = self.bucket_row(&object.bucket).await?;
