@@ -21,10 +21,12 @@ BROKEN = (OSError, http.client.HTTPException)
 SHAPES = ("{}", "{}/sub", "{}/", "d/e/{}", "d//{}", "{}/./x", "100%/{}", "{} ü+")
 PLAIN_SHAPES = ("{}", "d/e/{}")
 REFUSED_S = 0.05
+# What versitygw says of a write that races with the removal of the last other object of a folder, of which S3 knows nothing.
+STORE_RACE = b"ExistingObjectIsDirectory"
 
 
 class Refused(Exception):
-    """503 while the store may be dead: nobody knows what became of the operation."""
+    """503 for a reason of the store's: nobody knows what became of the operation."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Worker(UploadSteps):
         payload = None if self.random.random() < 0.3 else UNSIGNED
         answer = self.client.call(verb, f"/{self.target.bucket}/{key}", query, headers, body, payload)
         self.tally.counts["operations"] += 1
-        if answer.status == 503 and self.may_refuse:
+        if answer.status == 503 and (self.may_refuse or STORE_RACE in answer.body):
+            self.tally.counts["refused"] += 1
             raise Refused
         if answer.status >= 500 or answer.status in (400, 403):
             self.fault("unexpected", f"{verb} {key} {query or ''} answered {answer.status}: {answer.body[:300]!r}")
