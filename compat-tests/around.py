@@ -173,10 +173,10 @@ def versions(s3, bucket: str) -> dict[str, list[dict]]:
 
 
 def listed(s3, bucket: str) -> Iterator[dict]:
-    """Within a page boto3 parts versions from markers; of one key they are brought together again by their times and what is latest."""
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        rows = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-        yield from sorted(rows, key=lambda row: (row["IsLatest"], row["LastModified"]), reverse=True)
+    """A page has its versions apart from its markers, with times in seconds: only pages of one tell what is newer."""
+    size = 1 if bucket == VERSIONED else 1000
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": size}):
+        yield from [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
 
 
 class Copier:
