@@ -25,7 +25,7 @@ REFUSED_S = 0.05
 STORE_RACE = b"ExistingObjectIsDirectory"
 
 
-class Refused(Exception):
+class Refused(RuntimeError):
     """503 for a reason of the store's: nobody knows what became of the operation."""
 
 
@@ -77,7 +77,7 @@ class Worker(UploadSteps):
         self.tally, self.may_refuse = Tally(), self.target.store_dies
         acts, weights = zip(*self.MIX)
         # Keys without a clear answer rest, and some must be left to work on.
-        while not stop.is_set() and len(self.record.unsure) < len(self.keys) // 2:
+        while not stop.is_set() and len(self.record.unsure) <= len(self.keys) // 2:
             act = self.random.choices(acts, weights)[0]
             try:
                 act(self)
