@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import select
-import socket
 import time
 from typing import Iterator
 
