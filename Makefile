@@ -20,7 +20,7 @@ ARGS        ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
-.PHONY: help run demo build check test unit conformance compat-stores compat-all sim faults crashes compat crash chaos bench bench-sites clients
+.PHONY: help run demo build check test unit conformance compat-stores compat-all sim faults crashes compat crash chaos bench bench-sites bench-proxy clients
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -69,7 +69,7 @@ crashes: ## every crash, failing call and hang-up of the scripted histories, not
 compat: build clients ## seventeen real clients (compat-tests/COMPATIBILITY.md) and raw requests against the release binary
 	$(VENV_PYTHON) compat-tests/run.py $(ARGS)
 
-crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged
+crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged; COMPAT_STORE=versitygw, azurite or gcs: over that service
 	$(VENV_PYTHON) compat-tests/crash.py --cycles $(N) $(ARGS)
 
 chaos: build clients ## three sites and a NATS that are killed, cut off and slowed down under load, FAULTS times; then all must be equal
@@ -77,6 +77,9 @@ chaos: build clients ## three sites and a NATS that are killed, cut off and slow
 
 bench-sites: build clients ## how far a second site is behind, how fast it catches up, how one that lost everything comes back, what one that is away costs
 	$(VENV_PYTHON) compat-tests/bench_sites.py $(ARGS)
+
+bench-proxy: build clients ## what versitygw costs through anybucket, beside itself and rclone over it; ARGS="azurite gcs", "--limit-mib-s 200", "--rss"
+	$(VENV_PYTHON) compat-tests/bench_proxy.py $(ARGS)
 
 bench: build clients ## beside nginx, rclone and versitygw on this disk; let nothing else run meanwhile
 	$(VENV_PYTHON) compat-tests/bench.py $(ARGS)

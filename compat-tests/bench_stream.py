@@ -21,8 +21,8 @@ def connect(server) -> socket.socket:
     return connection
 
 
-def target(server, method: str, path: str) -> str:
-    return sigv4.presign(server.credentials, method, f"{server.host}:{server.port}", path)
+def target(server, method: str, path: str, query: dict[str, str] | None = None) -> str:
+    return sigv4.presign(server.credentials, method, f"{server.host}:{server.port}", path, query)
 
 
 def read_head(connection: socket.socket) -> tuple[int, int, bytes]:
@@ -39,12 +39,15 @@ def read_head(connection: socket.socket) -> tuple[int, int, bytes]:
     return int(lines[0].split()[1]), int(lengths[0]) if lengths else 0, rest
 
 
-def put_file(connection: socket.socket, server, path: str, source: Path) -> None:
-    size = source.stat().st_size
-    head = f"PUT {target(server, 'PUT', path)} HTTP/1.1\r\nHost: {server.host}:{server.port}\r\nContent-Length: {size}\r\n\r\n"
+def put_file(
+    connection: socket.socket, server, path: str, source: Path, query: dict[str, str] | None = None, start: int = 0, bytes_: int | None = None,
+) -> None:
+    """Sends a file, or `bytes_` of it from `start` on."""
+    size = source.stat().st_size if bytes_ is None else bytes_
+    head = f"PUT {target(server, 'PUT', path, query)} HTTP/1.1\r\nHost: {server.host}:{server.port}\r\nContent-Length: {size}\r\n\r\n"
     connection.sendall(head.encode())
     with open(source, "rb") as file:
-        connection.sendfile(file)
+        connection.sendfile(file, start, size)
     status, length, rest = read_head(connection)
     while len(rest) < length:
         rest += connection.recv(65_536)

@@ -20,6 +20,13 @@ BROKEN = (OSError, http.client.HTTPException)
 # Shapes that are awkward on a disk: a key that is also a prefix of others, a trailing slash, dots, a name to be escaped.
 SHAPES = ("{}", "{}/sub", "{}/", "d/e/{}", "d//{}", "{}/./x", "100%/{}", "{} ü+")
 PLAIN_SHAPES = ("{}", "d/e/{}")
+REFUSED_S = 0.05
+# What versitygw says of a write that races with the removal of the last other object of a folder, of which S3 knows nothing.
+STORE_RACE = b"ExistingObjectIsDirectory"
+
+
+class Refused(RuntimeError):
+    """503 for a reason of the store's: nobody knows what became of the operation."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Target:
     threads: int
     keys: int  # of each thread
     shapes: tuple[str, ...] = SHAPES
+    store_dies: bool = False  # while it does, the site may refuse
 
 
 @dataclass
@@ -61,25 +69,34 @@ class Worker(UploadSteps):
         self.upload: Upload | None = None
         self.written = 0
         self.tally = Tally()
+        self.may_refuse = False
         self.client = Client(target.host, target.port, target.who, timeout_s=60)
 
     def work(self, stop: threading.Event) -> None:
         """Random operations until told to stop or until the connection breaks."""
-        self.tally = Tally()
+        self.tally, self.may_refuse = Tally(), self.target.store_dies
         acts, weights = zip(*self.MIX)
-        while not stop.is_set():
+        # Keys without a clear answer rest, and some must be left to work on.
+        while not stop.is_set() and len(self.record.unsure) <= len(self.keys) // 2:
             act = self.random.choices(acts, weights)[0]
             try:
                 act(self)
+            except Refused:
+                time.sleep(REFUSED_S)
             except BROKEN:
                 self.tally.broke_at = time.monotonic()
-                break
+                if not self.may_refuse:
+                    break
+                time.sleep(REFUSED_S)
         self.client.connection.close()
 
     def call(self, verb: str, key: str, query=None, headers=None, body: bytes = b"") -> Answer:
         payload = None if self.random.random() < 0.3 else UNSIGNED
         answer = self.client.call(verb, f"/{self.target.bucket}/{key}", query, headers, body, payload)
         self.tally.counts["operations"] += 1
+        if answer.status == 503 and (self.may_refuse or STORE_RACE in answer.body):
+            self.tally.counts["refused"] += 1
+            raise Refused
         if answer.status >= 500 or answer.status in (400, 403):
             self.fault("unexpected", f"{verb} {key} {query or ''} answered {answer.status}: {answer.body[:300]!r}")
         return answer
@@ -152,8 +169,12 @@ class Worker(UploadSteps):
         body = f"<Delete><Quiet>true</Quiet>{inner}</Delete>".encode()
         headers = {"content-md5": base64_md5(body)}
         answer = self.client.call("POST", f"/{self.target.bucket}", {"delete": ""}, headers, body)
+        failed = {error.findtext("Key") for error in answer.xml().iter("Error")} if answer.status == 200 else set()
         for key in keys:
-            self.finish(key, answer, 200, "deletes")
+            if key not in failed:
+                self.finish(key, answer, 200, "deletes")
+            elif not self.may_refuse:
+                self.fault("unexpected", f"deletes {key} among others answered {answer.body[:300]!r}")
 
     # Reads
 
@@ -209,7 +230,7 @@ class Worker(UploadSteps):
 
     def verify(self) -> None:
         """Reads every key there ever was, decides what was unsure, and compares LIST with that."""
-        self.tally = Tally()
+        self.tally, self.may_refuse = Tally(), False
         self.settle_upload()
         for key in self.keys:
             seen = self.check(key)

@@ -34,6 +34,8 @@ class UploadSteps:
             self.start_upload()
         elif len(self.upload.sent) < len(self.upload.parts):
             self.send_part()
+        elif self.upload.ending:
+            return  # no answer told how it ended: it rests until the next check
         elif self.random.random() < 0.2:
             self.abort_upload()
         else:

@@ -50,17 +50,17 @@ class Nginx(Process):
 
 
 class Rclone(Process):
-    """`rclone serve s3` on a directory; it does not fsync."""
+    """`rclone serve s3` on a directory, without fsync, or on what `remote` names."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, remote: str = "", env: dict[str, str] | None = None) -> None:
         self.host, self.port, self.credentials = "127.0.0.1", free_port(), KEYS
         self.objects = directory / "objects"
         self.objects.mkdir(parents=True)
         argv = [
             find_tool("rclone"), "serve", "s3", "--config", "/dev/null", "--addr", f"127.0.0.1:{self.port}",
-            "--auth-key", f"{KEYS.access_key},{KEYS.secret_key}", "--vfs-cache-mode", "off", str(self.objects),
+            "--auth-key", f"{KEYS.access_key},{KEYS.secret_key}", "--vfs-cache-mode", "off", remote or str(self.objects),
         ]
-        super().__init__("rclone", argv, directory)
+        super().__init__("rclone", argv, directory, env)
 
     def up(self, patience_s: float = 30) -> float:
         return self.start(lambda: accepts(self.port), patience_s)

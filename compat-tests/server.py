@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import subprocess
 from pathlib import Path
 
 from process import Process, free_port
@@ -57,6 +58,13 @@ class Anybucket(Process):
     def up(self, patience_s: float = 30) -> float:
         """Starts and waits for readiness; returns the seconds from spawn to ready."""
         return self.start(self.is_ready, patience_s)
+
+    def command(self, *argv: str, patience_s: float = 300) -> subprocess.CompletedProcess:
+        """What the command line says to the running site, under its settings."""
+        config = str(self.directory / "config.toml")
+        return subprocess.run(
+            [self.argv[0], *argv, "--config", config], cwd=self.directory, env=self.env, capture_output=True, text=True, timeout=patience_s
+        )
 
     def is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)

@@ -37,8 +37,9 @@ def versitygw(directory: Path) -> Service:
     port, access, secret = free_port(), "COMPATSTORE", "compat-store-secret"
     objects = directory / "objects"
     objects.mkdir()
-    argv = [installed("bin/versitygw"), "--port", f"127.0.0.1:{port}", "--access", access, "--secret", secret, "--quiet", "posix"]
-    service = Service("versitygw", [*argv, str(objects)], directory, port)
+    argv = [installed("bin/versitygw"), "--port", f"127.0.0.1:{port}", "--access", access, "--secret", secret, "--quiet"]
+    # As services do, and unlike its default: a connection for each call would be what is measured.
+    service = Service("versitygw", [*argv, "--keep-alive", "posix", str(objects)], directory, port)
     service.say("s3", endpoint=f"http://127.0.0.1:{port}", access_key=access, secret_key=secret)
     return service
 
@@ -99,9 +100,9 @@ def main() -> None:
 
 
 def unit_tests() -> str:
-    """`ANYBUCKET_UNIT_TESTS`, else the program of the unit tests, built where it is not."""
+    """The program of the unit tests: `ANYBUCKET_UNIT_TESTS`, else built where it is not."""
     if named := os.environ.get("ANYBUCKET_UNIT_TESTS"):
-        return named
+        return str(Path(named).resolve(strict=True))
     built = subprocess.run(
         ["cargo", "test", "--lib", "--no-run", "--locked", "--ignore-rust-version", "--message-format=short"],
         cwd=ROOT, capture_output=True, text=True, check=False,
