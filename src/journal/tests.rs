@@ -152,14 +152,22 @@ async fn keys(site: &Site) -> Vec<String> {
 }
 
 async fn multipart(site: &Site, key: &str) {
-    let started = site.start_upload(&object(key), StartUpload { owner: "me".into(), ..Default::default() }).await.unwrap();
+    let upload_id = started(site, key).await;
+    complete(site, key, &upload_id).await;
+}
+
+async fn started(site: &Site, key: &str) -> String {
+    site.start_upload(&object(key), StartUpload { owner: "me".into(), ..Default::default() }).await.unwrap().upload_id
+}
+
+async fn complete(site: &Site, key: &str, upload_id: &str) {
     let mut parts = Vec::new();
     for (number, size) in [(1, 5 << 20), (2, 100)] {
-        let part = site.put_part(&object(key), &started.upload_id, number, upload(vec![7; size])).await.unwrap();
+        let part = site.put_part(&object(key), upload_id, number, upload(vec![7; size])).await.unwrap();
         parts.push(NamedPart { number, etag: Some(part.etag), checksums: Vec::new() });
     }
     let complete = CompleteUpload { parts, ..Default::default() };
-    site.complete_upload(&object(key), &started.upload_id, complete).await.unwrap();
+    site.complete_upload(&object(key), upload_id, complete).await.unwrap();
 }
 
 async fn described(site: &Site, key: &str) {

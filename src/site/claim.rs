@@ -18,7 +18,7 @@ use super::label::{Described, Label};
 use super::land::{Replacing, is_left_behind, replacing};
 use super::rebuild::Rebuild;
 use super::{CONFLICTS_MAX, Site};
-use crate::backend::{self, Found, Place};
+use crate::backend::{self, Found, GetOptions, Place};
 use crate::model::{
     Binding, Bucket, BucketName, ContentHeaders, Event, Here, Identity, Incarnation, Location, ObjectId, Parts, Record,
     SiteNumber, Slot, Stamp, StampParts, State, Unit, Vector, WriteId,
@@ -93,9 +93,11 @@ fn life(stamp: Stamp) -> (SiteNumber, Incarnation) {
 ///
 /// Writes are named in the order in which they began, so of two that overlapped the later begun is taken for the later: clients
 /// saw them overlap too. An upload is named when it begins, which may be days before it is an object: of one it counts when the
-/// store had it whole. Where that is not certainly after the record's stamp the record stays, since it is known to have been committed.
-pub(super) fn is_later(found: &Found, record: &Record) -> bool {
-    let is_upload = record.identity.parts != Parts::Single || Label::of(found).meant.is_none();
+/// store had it whole, as far as the store tells. Where that is not certainly after the record's stamp the record stays, since it
+/// is known to have been committed. `kept`: the record's own bytes, where they can be read.
+pub(super) fn is_later(found: &Found, record: &Record, kept: Option<&Found>) -> bool {
+    let is_of_upload = |found: &Found| Label::of(found).meant.is_none();
+    let is_upload = record.identity.parts != Parts::Single || is_of_upload(found) || kept.is_some_and(is_of_upload);
     match (write_of(&found.binding), write_of(&record.binding)) {
         (Some(write), Some(own)) if write == own => false,
         (Some(write), Some(own)) if !is_upload => write > own,
@@ -148,11 +150,11 @@ impl Site {
                 Err(err) => return Err(err.into()),
             };
             let known = self.known(object, Slot::Null).await?;
-            let is_readable = match known.live() {
-                Some(record) => self.open_bytes(object, record, 0..0).await.is_ok(),
-                None => false,
+            let kept = match known.live() {
+                Some(record) => self.bytes_of(object, record).await?,
+                None => None,
             };
-            let seen = self.seen(&rebuild, &known, &found, &location, is_readable);
+            let seen = self.seen(&rebuild, &known, (&found, &location), kept.as_ref());
             match decide(&seen) {
                 Course::Foreign => return Ok(Claimed::Foreign),
                 Course::Leave => return Ok(Claimed::Left),
@@ -162,7 +164,8 @@ impl Site {
                 }
                 Course::Take => {}
             }
-            let taking = Taking { object, location: location.clone(), found: &found, stamp: seen.stamp, is_readable };
+            let (location, is_readable) = (location.clone(), kept.is_some());
+            let taking = Taking { object, location, found: &found, stamp: seen.stamp, is_readable };
             let (taken, record, commit) = self.taking(&taking, &known).await?;
             match self.inner.status.commit(commit).await {
                 Ok(_) => {
@@ -176,9 +179,20 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
-    fn seen<'a>(&self, rebuild: &Rebuild, known: &'a Known, found: &Found, at: &Location, is_readable: bool) -> Seen<'a> {
+    /// What the store says of the bytes of a record; `None` where it does not have them.
+    pub(super) async fn bytes_of(&self, object: &ObjectId, record: &Record) -> Result<Option<Found>> {
+        let place = Place { object: object.clone(), location: record.location.clone() };
+        let get = GetOptions { range: Some(0..0), expect: Some(record.binding.clone()) };
+        match self.inner.backend.get(&place, get).await {
+            Ok(opened) => Ok(Some(opened.found).filter(|_| record.has_bytes())),
+            Err(backend::Error::NotFound | backend::Error::Changed | backend::Error::NoSuchBucket) => Ok(None),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    fn seen<'a>(&self, rebuild: &Rebuild, known: &'a Known, (found, at): (&Found, &Location), kept: Option<&Found>) -> Seen<'a> {
         let is_plain = *at == Location::Plain;
-        let is_kept = |record: &Record| (is_readable || !is_plain) && !is_later(found, record);
+        let is_kept = |record: &Record| (kept.is_some() || !is_plain) && !is_later(found, record, kept);
         Seen {
             here: known.here(),
             is_kept: known.live().is_some_and(is_kept),
@@ -405,18 +419,23 @@ mod tests {
         let of = |n: u64, ms| Record { binding: Binding::Tag(write(n).to_string()), ..record(ms) };
         let put = |n| found(n, Some(Meant::Null));
         for (n, is_after) in [(1, false), (2, false), (3, true)] {
-            assert_eq!(is_later(&put(n), &of(2, 150)), is_after, "{n}, whatever clocks said");
-            assert_eq!(is_later(&put(n), &of(2, 50)), is_after, "{n}");
+            assert_eq!(is_later(&put(n), &of(2, 150), None), is_after, "{n}, whatever clocks said");
+            assert_eq!(is_later(&put(n), &of(2, 50), Some(&put(2))), is_after, "{n}");
         }
         for (ms, is_after) in [(99, true), (100, false), (101, false)] {
-            assert_eq!(is_later(&found(1, None), &of(2, ms)), is_after, "an upload that began first");
+            assert_eq!(is_later(&found(1, None), &of(2, ms), None), is_after, "an upload that began first");
+            assert_eq!(is_later(&put(3), &of(2, ms), Some(&found(2, None))), is_after, "after an upload that was taken over");
             let mut upload = of(2, ms);
             upload.identity.parts = Parts::Mapped { count: 1 };
-            assert_eq!(is_later(&put(3), &upload), is_after, "a write that began after an upload did");
-            assert_eq!(is_later(&put(3), &Record { binding: Binding::None, ..of(2, ms) }), is_after, "what came from elsewhere");
+            assert_eq!(is_later(&put(3), &upload, None), is_after, "a write that began after an upload did");
+            assert_eq!(
+                is_later(&put(3), &Record { binding: Binding::None, ..of(2, ms) }, None),
+                is_after,
+                "what came from elsewhere"
+            );
         }
         let foreign = Found { binding: Binding::Tag("etag:x:1".into()), ..put(3) };
-        assert!(!is_later(&foreign, &of(2, 50)));
+        assert!(!is_later(&foreign, &of(2, 50), None));
     }
 
     #[test]

@@ -125,12 +125,13 @@ impl Site {
 
     async fn null_is(&self, object: &ObjectId, found: &FoundOwn) -> Result<NullIs> {
         let null = self.inner.status.unit(object, Slot::Null).await?;
-        Ok(match null {
-            None => NullIs::Absent,
-            Some(null) if null.row.binding == found.found.binding => NullIs::Same,
-            Some(null) if is_later(&found.found, &null.row) => NullIs::Earlier,
-            Some(_) => NullIs::NotEarlier,
-        })
+        let Some(null) = null else { return Ok(NullIs::Absent) };
+        if null.row.binding == found.found.binding {
+            return Ok(NullIs::Same);
+        }
+        let kept = self.bytes_of(object, &null.row).await?;
+        let is_earlier = is_later(&found.found, &null.row, kept.as_ref());
+        Ok(if is_earlier { NullIs::Earlier } else { NullIs::NotEarlier })
     }
 
     async fn adopt_version(&self, object: &ObjectId, found: FoundOwn) -> Result<bool> {

@@ -129,6 +129,27 @@ async fn of_several_writes_of_a_key_the_last_one_counts() {
 }
 
 #[tokio::test]
+async fn an_upload_counts_from_its_end() {
+    let (mut world, process) = World::new().await;
+    let mut uploads = Vec::new();
+    for key in ["late", "over the archived", "before"] {
+        uploads.push((key, started(&process.site, key).await));
+    }
+    world.put(&process, "over the archived", "1").await;
+    process.archive.complete_now().await;
+    world.put(&process, "late", "1").await;
+    world.machine.tick(10);
+    for (key, upload_id) in &uploads {
+        complete(&process.site, key, upload_id).await;
+    }
+    world.put(&process, "before", "1").await;
+    let process = world.rebuilt(process).await;
+    for (key, size) in [("late", (5 << 20) + 100), ("over the archived", (5 << 20) + 100), ("before", 1)] {
+        assert_eq!(get(&process.site, key).await.unwrap().len(), size, "{key}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_archived_last_does_not_give_way_to_what_it_replaced() {
     let (mut world, process) = World::new().await;
     world.put(&process, "a", "1").await;
