@@ -60,6 +60,7 @@ struct Blob {
     bytes: Bytes,
     binding: Binding,
     modified_ms: u64,
+    label: Option<String>,
 }
 
 impl Memory {
@@ -132,7 +133,7 @@ impl Memory {
         let binding = Binding::Tag(format!("displaced by {}", held.last));
         let Ok(modified_ms) = held.settled(at).map(|blob| blob.modified_ms) else { return false };
         let names = held.buckets.get_mut(&at.object.bucket).expect("something lies in it");
-        names.add(at, Blob { bytes, binding, modified_ms });
+        names.add(at, Blob { bytes, binding, modified_ms, label: None });
         true
     }
 
@@ -142,7 +143,7 @@ impl Memory {
         }
         let mut held = self.held();
         let names = held.buckets.get_mut(&to.bucket).ok_or(Error::NoSuchBucket)?;
-        let blob = Blob::marked(put.write, bytes, put.modified_ms);
+        let blob = Blob::marked(put.write, bytes, put);
         let (binding, size) = (blob.binding.clone(), blob.bytes.len() as u64);
         names.own.insert((to.key.clone(), put.write), blob);
         Ok(Kept { location: Location::Moving(put.write), binding, size })
@@ -153,7 +154,7 @@ impl Memory {
         held.last += 1;
         let (file, size) = (StagingFile(held.last), bytes.len() as u64);
         let binding = Binding::Tag(format!("{file}"));
-        held.staged.insert(file, Blob { bytes, binding: binding.clone(), modified_ms: put.modified_ms });
+        held.staged.insert(file, Blob { bytes, binding: binding.clone(), modified_ms: put.modified_ms, label: None });
         Kept { location: Location::Staged(file), binding, size }
     }
 }
@@ -236,7 +237,7 @@ impl Held {
                     let part_there = held.get(&part.number).ok_or(Error::NotFound)?;
                     all.extend_from_slice(&part_there.bound_to(&part.kept.binding)?.bytes);
                 }
-                Blob::marked(upload.write, all.freeze(), put.modified_ms)
+                Blob::marked(upload.write, all.freeze(), put)
             }
         };
         let (binding, size) = (blob.binding.clone(), blob.bytes.len() as u64);
@@ -282,13 +283,13 @@ impl Names {
 
 impl Blob {
     /// As an object store has it that marks what it is given with the write.
-    fn marked(write: WriteId, bytes: Bytes, modified_ms: u64) -> Self {
-        Self { bytes, binding: Binding::Tag(write.to_string()), modified_ms }
+    fn marked(write: WriteId, bytes: Bytes, put: &PutOptions) -> Self {
+        Self { bytes, binding: Binding::Tag(write.to_string()), modified_ms: put.modified_ms, label: put.label.clone() }
     }
 
     fn found(&self, key: &Key) -> Found {
-        let (binding, size) = (self.binding.clone(), self.bytes.len() as u64);
-        Found { key: key.clone(), binding, size, modified_ms: self.modified_ms, changed_ms: None }
+        let (binding, size, label) = (self.binding.clone(), self.bytes.len() as u64, self.label.clone());
+        Found { key: key.clone(), binding, size, modified_ms: self.modified_ms, changed_ms: None, label }
     }
 
     fn bound_to(&self, expect: &Binding) -> Result<&Self> {
@@ -397,7 +398,7 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn start_upload(&self, _to: &ObjectId, write: WriteId) -> Result<String> {
+    async fn start_upload(&self, _to: &ObjectId, write: WriteId, _label: Option<String>) -> Result<String> {
         if !self.names {
             return Ok(String::new());
         }
@@ -410,7 +411,7 @@ impl Backend for Memory {
         if !self.names {
             return Ok(self.stage(bytes, &put));
         }
-        let part = Blob::marked(put.write, bytes, put.modified_ms);
+        let part = Blob::marked(put.write, bytes, &put);
         let (binding, size) = (part.binding.clone(), part.bytes.len() as u64);
         let mut held = self.held();
         held.uploads.get_mut(&upload.write).ok_or(Error::NotFound)?.insert(number, part);

@@ -27,6 +27,8 @@ use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
 
 /// Largest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 64 << 20;
+/// Longest label, in characters of ASCII: with the other metadata, and a key of 1,024 bytes in it, services take 2 KiB.
+pub const LABEL_CHARS_MAX: usize = 512;
 /// Longest name of a note, in bytes.
 const NOTE_NAME_MAX: usize = 128;
 
@@ -67,6 +69,9 @@ pub struct PutOptions {
     pub size: Option<u64>,
     /// Milliseconds since 1970 to show as the bytes' modification time.
     pub modified_ms: u64,
+    /// What the caller wants to hear with the bytes, at whatever name they are: printable ASCII, [`LABEL_CHARS_MAX`] at the
+    /// most. A store that stages may forget it.
+    pub label: Option<String>,
 }
 
 #[cfg(test)]
@@ -76,7 +81,12 @@ impl PutOptions {
         use std::sync::atomic::{AtomicU64, Ordering};
         static WRITES: AtomicU64 = AtomicU64::new(0);
         let incarnation = crate::model::Incarnation(std::process::id());
-        Self { write: WriteId::new(incarnation, 0, WRITES.fetch_add(1, Ordering::Relaxed)), size: None, modified_ms: 0 }
+        Self {
+            write: WriteId::new(incarnation, 0, WRITES.fetch_add(1, Ordering::Relaxed)),
+            size: None,
+            modified_ms: 0,
+            label: None,
+        }
     }
 }
 
@@ -110,6 +120,8 @@ pub struct Found {
     pub modified_ms: u64,
     /// When the bytes came to this name, or were touched since, where the store knows: wall time, milliseconds since 1970.
     pub changed_ms: Option<u64>,
+    /// What they were stored with. In a listing `None`, where the store's listings do not tell.
+    pub label: Option<String>,
 }
 
 /// Bytes under a name of their own.
@@ -240,7 +252,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     async fn recover(&self, keep: &[Place]) -> Result<()>;
 
     /// Begins a multipart upload. Answers what the store calls it: nothing, where it keeps parts like any staged bytes.
-    async fn start_upload(&self, _to: &ObjectId, _write: WriteId) -> Result<String> {
+    /// `label` is that of what its parts become, and goes with [`Backend::assemble`] again.
+    async fn start_upload(&self, _to: &ObjectId, _write: WriteId, _label: Option<String>) -> Result<String> {
         Ok(String::new())
     }
 

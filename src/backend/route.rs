@@ -179,8 +179,8 @@ impl Backend for Routes {
         try_join_all(all).await.map(drop)
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId) -> Result<String> {
-        self.of(&to.bucket)?.start_upload(to, write).await
+    async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
+        self.of(&to.bucket)?.start_upload(to, write, label).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {

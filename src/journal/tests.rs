@@ -1,5 +1,7 @@
 //! A site whose status store is lost, or comes back from a snapshot, while its directory stays.
 
+mod naming;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::backend::Backend;
 use crate::backend::fs::{Fs, Settings};
+use crate::backend::memory::Memory;
 use crate::clock::{Clock, ManualClock};
 use crate::model::{BucketName, Identity, Incarnation, SiteId, SiteNumber};
 use crate::replicate::{Error as OpenError, Opening, open_status};
@@ -27,6 +30,8 @@ const FAR_MS: u64 = 4_000_000_000_000;
 /// A directory, and the disk that the status store is on.
 struct Machine {
     dir: tempfile::TempDir,
+    /// What objects lie in instead of the directory.
+    store: Option<Arc<Memory>>,
     disk: Forgetful,
     clock: Arc<ManualClock>,
     number: u16,
@@ -42,7 +47,14 @@ struct Process {
 impl Machine {
     fn new(now_ms: u64) -> Self {
         let (dir, disk) = (tempfile::tempdir().unwrap(), Forgetful::new(Power::on()));
-        Self { dir, disk, clock: Arc::new(ManualClock::at(now_ms)), number: 1 }
+        Self { dir, store: None, disk, clock: Arc::new(ManualClock::at(now_ms)), number: 1 }
+    }
+
+    fn backend(&self) -> Arc<dyn Backend> {
+        match &self.store {
+            Some(store) => store.clone(),
+            None => Arc::new(Fs::open(Settings::at(self.path().join("objects"))).unwrap()),
+        }
     }
 
     fn path(&self) -> &Path {
@@ -63,7 +75,7 @@ impl Machine {
         self.tick(1_000);
         let (now_ms, number) = (self.clock.millis(), SiteNumber(self.number));
         let id = SiteId { name: "test".into(), number };
-        let backend: Arc<dyn Backend> = Arc::new(Fs::open(Settings::at(self.path().join("objects"))).unwrap());
+        let backend = self.backend();
         let neighbours = Neighbours::default();
         let opening = Opening { id: &id, backend: &*backend, neighbours: &neighbours, now_ms };
         let options = Options { now_s: u32::try_from(now_ms / 1_000).unwrap(), ..Options::default() };
@@ -140,14 +152,22 @@ async fn keys(site: &Site) -> Vec<String> {
 }
 
 async fn multipart(site: &Site, key: &str) {
-    let started = site.start_upload(&object(key), StartUpload { owner: "me".into(), ..Default::default() }).await.unwrap();
+    let upload_id = started(site, key).await;
+    complete(site, key, &upload_id).await;
+}
+
+async fn started(site: &Site, key: &str) -> String {
+    site.start_upload(&object(key), StartUpload { owner: "me".into(), ..Default::default() }).await.unwrap().upload_id
+}
+
+async fn complete(site: &Site, key: &str, upload_id: &str) {
     let mut parts = Vec::new();
     for (number, size) in [(1, 5 << 20), (2, 100)] {
-        let part = site.put_part(&object(key), &started.upload_id, number, upload(vec![7; size])).await.unwrap();
+        let part = site.put_part(&object(key), upload_id, number, upload(vec![7; size])).await.unwrap();
         parts.push(NamedPart { number, etag: Some(part.etag), checksums: Vec::new() });
     }
     let complete = CompleteUpload { parts, ..Default::default() };
-    site.complete_upload(&object(key), &started.upload_id, complete).await.unwrap();
+    site.complete_upload(&object(key), upload_id, complete).await.unwrap();
 }
 
 async fn described(site: &Site, key: &str) {

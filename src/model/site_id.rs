@@ -48,6 +48,12 @@ impl WriteId {
         self.0[..7] == Self::new(incarnation, start, 0).0[..7]
     }
 
+    /// The life that it was drawn in.
+    pub fn incarnation(self) -> Incarnation {
+        let [a, b, c, d, ..] = self.0;
+        Incarnation(u32::from_be_bytes([a, b, c, d]))
+    }
+
     pub fn to_bytes(self) -> [u8; 12] {
         self.0
     }
@@ -98,5 +104,6 @@ mod tests {
         for id in ids {
             assert_eq!(id.to_string().parse(), Ok(id));
         }
+        assert_eq!(ids.map(WriteId::incarnation), [1, 1, 1, 2].map(Incarnation));
     }
 }

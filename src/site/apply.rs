@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::digest::{self, Digests};
 use super::error::{Error, Result};
+use super::label::{Label, Meant, Said};
 use super::land::{Replacing, is_left_behind, replacing};
 use super::types::{Claims, Upload};
 use super::{CONFLICTS_MAX, Site};
@@ -153,9 +154,9 @@ impl Site {
     ) -> Result<Applied> {
         let staged = match self.bytes_wanted((object, slot), &replica, between).await? {
             None => None,
-            Some(live) if live.identity.size == 0 => Some(self.stage_replica(object, live, Body::empty()).await?),
+            Some(live) if live.identity.size == 0 => Some(self.stage_replica((object, slot), live, Body::empty()).await?),
             Some(live) => match body {
-                Some(body) => Some(self.stage_replica(object, live, body).await?),
+                Some(body) => Some(self.stage_replica((object, slot), live, body).await?),
                 None => return Ok(Applied::NeedsBytes),
             },
         };
@@ -182,9 +183,10 @@ impl Site {
     }
 
     /// Brings a replica's bytes to the store. What is not what the other site says it is leaves nothing behind.
-    pub(super) async fn stage_replica(&self, object: &ObjectId, live: &LiveReplica, body: Body) -> Result<Kept> {
+    pub(super) async fn stage_replica(&self, (object, slot): (&ObjectId, Slot), live: &LiveReplica, body: Body) -> Result<Kept> {
+        let label = Some(Label::text(Some(Meant::from(slot)), Said::from(&live.identity)));
         let (write, modified_ms) = (self.inner.writes.next(), live.vector.data.ms());
-        let put = PutOptions { write, size: Some(live.identity.size), modified_ms };
+        let put = PutOptions { write, size: Some(live.identity.size), modified_ms, label };
         let (body, receipt) = digest::verified(Upload { body, claims: Claims::default() });
         let kept = self.inner.backend.put(object, body, put).await?;
         let digests = receipt.take()?;

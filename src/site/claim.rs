@@ -1,21 +1,29 @@
-//! Bytes in the store of which a status store that lost rows may have had one: taken for a write, or not (protocol §11).
+//! Bytes in the store of which a status store that lost rows may have had one: taken for a write of the null version, or not
+//! (protocol §11).
 //!
 //! What another site or the archive knows always wins against what can be told from a file: its stamp is the millisecond
 //! it was written in, with nothing behind it, and so never greater than the one that was lost.
+//!
+//! A store of names may have bytes of several writes of a key: at its plain name, and at names of their own on their way there.
+//! What cannot be told is whether a write was committed at all: bytes of one that the crash came before, or whose condition did
+//! not hold and that could not be removed at once, look like those of one that was acknowledged a moment ago.
 
 use std::sync::atomic::Ordering;
 
+use super::apply::Known;
+use super::digest::Digests;
 use super::error::{Error, Result};
 use super::heal::adopted_identity;
-use super::land::without_part_map;
+use super::label::{Described, Label};
+use super::land::{Replacing, is_left_behind, replacing};
 use super::rebuild::Rebuild;
-use super::{CONFLICTS_MAX, Site, plain};
-use crate::backend::{self, Found};
+use super::{CONFLICTS_MAX, Site};
+use crate::backend::{self, Found, GetOptions, Place};
 use crate::model::{
-    Bucket, BucketName, ContentHeaders, Event, Here, Identity, Incarnation, Location, ObjectId, Record, SiteNumber, Slot, Stamp,
-    StampParts, State, Unit, Vector,
+    Binding, Bucket, BucketName, ContentHeaders, Event, Here, Identity, Incarnation, Location, ObjectId, Parts, Record,
+    SiteNumber, Slot, Stamp, StampParts, State, Unit, Vector, WriteId,
 };
-use crate::status::tables::{Buckets, Graves};
+use crate::status::tables::{Buckets, Settle, Settling};
 use crate::status::{Commit, CommitError};
 
 /// What S3 says of bytes of which it was told nothing.
@@ -51,6 +59,8 @@ enum Course {
 /// What is to be decided on.
 struct Seen<'a> {
     here: Here<'a>,
+    /// Whether the bytes of what is here can be read, and these are none that came after them.
+    is_kept: bool,
     /// Whether they may have come after the archive's last rows.
     may_lack_row: bool,
     /// The stamp they would have.
@@ -63,6 +73,7 @@ struct Seen<'a> {
 
 fn decide(seen: &Seen<'_>) -> Course {
     match seen.here {
+        Here::Live(_) if seen.is_kept => Course::Leave,
         Here::Live(record) if seen.may_lack_row && (seen.is_lone || seen.stamp > record.vector.data) => Course::Take,
         Here::Live(_) => Course::Leave,
         // Whoever deleted it while its row was not known yet wanted its bytes gone.
@@ -78,51 +89,89 @@ fn life(stamp: Stamp) -> (SiteNumber, Incarnation) {
     (site, incarnation)
 }
 
+/// Whether bytes are those of a later write than the record's, where both say whose they are.
+///
+/// Writes are named in the order in which they began, so of two that overlapped the later begun is taken for the later: clients
+/// saw them overlap too. An upload is named when it begins, which may be days before it is an object: of one it counts when the
+/// store had it whole, as far as the store tells. Where that is not certainly after the record's stamp the record stays, since it
+/// is known to have been committed. `kept`: the record's own bytes, where they can be read.
+pub(super) fn is_later(found: &Found, record: &Record, kept: Option<&Found>) -> bool {
+    let is_of_upload = |found: &Found| Label::of(found).meant.is_none();
+    let is_upload = record.identity.parts != Parts::Single || is_of_upload(found) || kept.is_some_and(is_of_upload);
+    match (write_of(&found.binding), write_of(&record.binding)) {
+        (Some(write), Some(own)) if write == own => false,
+        (Some(write), Some(own)) if !is_upload => write > own,
+        (Some(_), _) => found.modified_ms > record.vector.data.ms(),
+        (None, _) => false,
+    }
+}
+
+/// The write whose bytes these are, where the store marks them with it.
+fn write_of(binding: &Binding) -> Option<WriteId> {
+    match binding {
+        Binding::Tag(mark) => mark.parse().ok(),
+        Binding::None | Binding::File { .. } => None,
+    }
+}
+
+/// Bytes that are to become an object.
+struct Taking<'a> {
+    object: &'a ObjectId,
+    location: Location,
+    found: &'a Found,
+    stamp: Stamp,
+    /// Whether the bytes of what is here can be read.
+    is_readable: bool,
+}
+
 impl Site {
     /// Decides what becomes of the bytes at an object's name, under its lock.
     pub(super) async fn claim(&self, object: &ObjectId) -> Result<Claimed> {
+        self.claim_at(object, Location::Plain).await
+    }
+
+    /// The same of bytes at the plain name, or on their way there.
+    pub(super) async fn claim_at(&self, object: &ObjectId, location: Location) -> Result<Claimed> {
         let (site, object) = (self.clone(), object.clone());
         self.unstoppable(async move {
             let _key = site.inner.keys.lock(&object).await;
-            site.claim_locked(&object).await
+            site.claim_locked(&object, location).await
         })
         .await
     }
 
-    async fn claim_locked(&self, object: &ObjectId) -> Result<Claimed> {
+    async fn claim_locked(&self, object: &ObjectId, location: Location) -> Result<Claimed> {
+        let place = Place { object: object.clone(), location: location.own_name().map_or(Location::Plain, Location::Own) };
         for _ in 0..CONFLICTS_MAX {
             let Some(rebuild) = self.rebuilding() else { return Ok(Claimed::Left) };
-            let found = match self.inner.backend.head(&plain(object)).await {
+            let found = match self.inner.backend.head(&place).await {
                 Ok(found) => found,
                 Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => return Ok(Claimed::Left),
                 Err(err) => return Err(err.into()),
             };
             let known = self.known(object, Slot::Null).await?;
-            if let Here::Live(record) = known.here()
-                && self.open_bytes(object, record, 0..0).await.is_ok()
-            {
-                return Ok(Claimed::Left);
-            }
-            let (own, incarnation) = (self.inner.id.number, self.inner.status.facts().incarnation);
-            let seen = Seen {
-                here: known.here(),
-                may_lack_row: rebuild.may_lack_row(&found),
-                stamp: self.stamp_of(&found),
-                is_lone: self.inner.neighbours.is_empty(),
-                life: (own, incarnation),
+            let kept = match known.live() {
+                Some(record) => self.bytes_of(object, record).await?,
+                None => None,
             };
+            let seen = self.seen(&rebuild, &known, (&found, &location), kept.as_ref());
             match decide(&seen) {
                 Course::Foreign => return Ok(Claimed::Foreign),
                 Course::Leave => return Ok(Claimed::Left),
                 Course::Remove => {
-                    self.inner.backend.delete(&plain(object), &found.binding).await?;
+                    self.inner.backend.delete(&place, &found.binding).await?;
                     return Ok(Claimed::Removed);
                 }
                 Course::Take => {}
             }
-            let (taken, commit) = self.taking(object, &known, &found, seen.stamp).await?;
+            let (location, is_readable) = (location.clone(), kept.is_some());
+            let taking = Taking { object, location, found: &found, stamp: seen.stamp, is_readable };
+            let (taken, record, commit) = self.taking(&taking, &known).await?;
             match self.inner.status.commit(commit).await {
-                Ok(_) => return Ok(taken),
+                Ok(_) => {
+                    self.taken(object, &known, &record).await;
+                    return Ok(taken);
+                }
                 Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
                 Err(err) => return Err(err.into()),
             }
@@ -130,53 +179,83 @@ impl Site {
         Err(CommitError::Conflict.into())
     }
 
+    /// What the store says of the bytes of a record; `None` where it does not have them.
+    pub(super) async fn bytes_of(&self, object: &ObjectId, record: &Record) -> Result<Option<Found>> {
+        let place = Place { object: object.clone(), location: record.location.clone() };
+        let get = GetOptions { range: Some(0..0), expect: Some(record.binding.clone()) };
+        match self.inner.backend.get(&place, get).await {
+            Ok(opened) => Ok(Some(opened.found).filter(|_| record.has_bytes())),
+            Err(backend::Error::NotFound | backend::Error::Changed | backend::Error::NoSuchBucket) => Ok(None),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    fn seen<'a>(&self, rebuild: &Rebuild, known: &'a Known, (found, at): (&Found, &Location), kept: Option<&Found>) -> Seen<'a> {
+        let is_plain = *at == Location::Plain;
+        let is_kept = |record: &Record| (kept.is_some() || !is_plain) && !is_later(found, record, kept);
+        Seen {
+            here: known.here(),
+            is_kept: known.live().is_some_and(is_kept),
+            // At a name of their own the listing told, which may date them better.
+            may_lack_row: !is_plain || rebuild.may_lack_row(found),
+            stamp: self.stamp_of(found),
+            is_lone: self.inner.neighbours.is_empty(),
+            life: (self.inner.id.number, self.inner.status.facts().incarnation),
+        }
+    }
+
     /// The commit that binds an object to the bytes that were found.
-    async fn taking(
-        &self,
-        object: &ObjectId,
-        known: &super::apply::Known,
-        found: &Found,
-        stamp: Stamp,
-    ) -> Result<(Claimed, Commit)> {
-        let digests = self.hash_found(object, found).await?;
+    async fn taking(&self, taking: &Taking<'_>, known: &Known) -> Result<(Claimed, Record, Commit)> {
+        let Taking { object, found, is_readable, .. } = *taking;
+        let place = Place { object: object.clone(), location: taking.location.clone() };
+        let digests = self.hash_at(&place, found).await?;
         let bucket = self.bucket_row(&object.bucket).await?;
         let commit = known.guarded(object, Commit::new().expect::<Buckets>(&object.bucket, Some(bucket.revision)));
-        let before = match known.here() {
-            Here::Live(record) => Some(record),
-            Here::Nothing | Here::Grave(_) => None,
-        };
-        let bound = (State::Present, Location::Plain, found.binding.clone());
-        if let Some(record) = before
-            && (record.identity.size, record.identity.crc64) == (digests.size, digests.crc64)
-        {
-            let (state, location, binding) = bound;
-            let record = Record { state, location, binding, ..record.clone() };
-            return Ok((Claimed::Rebound, commit.put_unit(object, &record)));
+        let before = known.live();
+        let record = self.record_of(taking, known, &digests);
+        if let Some(old) = before.filter(|old| !is_readable && has_digests(&old.identity, &digests)) {
+            let Record { state, location, binding, write, .. } = record;
+            let record = Record { state, location, binding, write, ..old.clone() };
+            let commit = commit.put_unit(object, &record);
+            let commit = match Settling::publishing(object, &record, None) {
+                Some(settling) => commit.put::<Settle>(&record.write, &settling),
+                None => commit,
+            };
+            return Ok((Claimed::Rebound, record, commit));
         }
-        let greatest = known.greatest();
-        let stamp = if greatest.is_none_or(|known| stamp > known) { stamp } else { self.inner.clock.tick(greatest) };
-        let identity = before.map_or_else(|| identity_of(&digests), |record| adopted_identity(&record.identity, &digests));
-        let (state, location, binding) = bound;
-        let base = known.here().stamp();
-        let record = Record {
+        let commit = replacing(commit, object, Replacing { record: &record, part_map: &[], current: before });
+        let told = commit.tell(Event { unit: Unit::null(object), vector: record.vector }).to(self.audience());
+        Ok((Claimed::Adopted, record, told))
+    }
+
+    fn record_of(&self, taking: &Taking<'_>, known: &Known, digests: &Digests) -> Record {
+        let Taking { location, found, stamp, .. } = taking;
+        let (before, greatest) = (known.live(), known.greatest());
+        let stamp = if greatest.is_none_or(|known| *stamp > known) { *stamp } else { self.inner.clock.tick(greatest) };
+        Record {
             vector: Vector::of(stamp),
-            state,
-            identity,
-            location,
-            binding,
+            state: State::Present,
+            identity: identity_found(found, before.map(|record| &record.identity), digests),
+            location: location.clone(),
+            binding: found.binding.clone(),
             write: self.inner.writes.next(),
-            base,
+            base: known.here().stamp(),
             versioned: false,
             registers: before.map(|before| before.registers.clone()).unwrap_or_default(),
-        };
-        let mut commit = commit.put_unit(object, &record).delete::<Graves>(&(object.clone(), Slot::Null));
-        if let Some(before) = before {
-            commit = without_part_map(commit, object, before, 0);
         }
-        let told = commit.tell(Event { unit: Unit::null(object), vector: record.vector }).to(self.audience());
-        tracing::warn!(%stamp, %object, size = found.size, "took over bytes whose row was lost");
-        self.inner.counters.adopted.fetch_add(1, Ordering::Relaxed);
-        Ok((Claimed::Adopted, told))
+    }
+
+    /// After the commit, still under the key lock.
+    async fn taken(&self, object: &ObjectId, known: &Known, record: &Record) {
+        let (stamp, size) = (record.vector.data, record.identity.size);
+        if known.live().is_none_or(|before| before.vector != record.vector) {
+            tracing::warn!(%stamp, %object, size, "took over bytes whose row was lost");
+            self.inner.counters.adopted.fetch_add(1, Ordering::Relaxed);
+        }
+        self.bring_to_its_name(object, record).await;
+        if let Some(left) = known.live().filter(|before| is_left_behind(before, record)) {
+            self.remove_bytes(object, left, left.write).await;
+        }
     }
 
     /// Never greater than that of the write which stored these bytes, whoever made it.
@@ -243,15 +322,29 @@ pub const FIRST_OWNER: &str = "admin";
 /// The region of a first start.
 pub(super) const FIRST_REGION: &str = "us-east-1";
 
-pub(super) fn identity_of(digests: &super::digest::Digests) -> Identity {
+/// What is known of bytes: what they say themselves, else what was said of those before them.
+pub(super) fn identity_found(found: &Found, before: Option<&Identity>, digests: &Digests) -> Identity {
+    match (Label::of(found).described, before) {
+        (Some(Described { headers, metadata, tags }), _) => Identity { headers, metadata, tags, ..digests.identity() },
+        (None, Some(before)) => adopted_identity(before, digests),
+        (None, None) => identity_of(digests),
+    }
+}
+
+fn identity_of(digests: &Digests) -> Identity {
     let headers = ContentHeaders { content_type: Some(CONTENT_TYPE.into()), ..ContentHeaders::default() };
     Identity { headers, ..digests.identity() }
+}
+
+fn has_digests(identity: &Identity, digests: &Digests) -> bool {
+    (identity.size, identity.crc64) == (digests.size, digests.crc64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Binding, WriteId};
+    use crate::model::Key;
+    use crate::site::label::{Meant, Said};
 
     const LIFE: (SiteNumber, Incarnation) = (SiteNumber(1), Incarnation(9));
 
@@ -260,7 +353,7 @@ mod tests {
     }
 
     fn record(ms: u64) -> Record {
-        let digests = super::super::digest::Digests { size: 0, md5: [0; 16], crc64: 0, checksums: Vec::new() };
+        let digests = Digests { size: 0, md5: [0; 16], crc64: 0, checksums: Vec::new() };
         Record {
             vector: Vector::of(stamp(ms, 5)),
             state: State::Present,
@@ -281,7 +374,7 @@ mod tests {
 
     /// Bytes written at 100, late or not, at a site that is alone or not.
     fn course(here: Here<'_>, may_lack_row: bool, is_lone: bool) -> Course {
-        decide(&Seen { here, may_lack_row, stamp: stamp(100, 0), is_lone, life: LIFE })
+        decide(&Seen { here, is_kept: false, may_lack_row, stamp: stamp(100, 0), is_lone, life: LIFE })
     }
 
     #[test]
@@ -307,5 +400,49 @@ mod tests {
         assert_eq!(course(Here::Live(&newer), true, false), Course::Leave);
         assert_eq!(course(Here::Live(&newer), true, true), Course::Take);
         assert_eq!(course(Here::Live(&older), false, true), Course::Leave);
+    }
+
+    fn write(n: u64) -> WriteId {
+        WriteId::new(Incarnation(5), 1, n)
+    }
+
+    /// Of the write `n`, at 100.
+    fn found(n: u64, meant: Option<Meant>) -> Found {
+        let described = identity_of(&Digests { size: 0, md5: [0; 16], crc64: 0, checksums: Vec::new() });
+        let label = Some(Label::text(meant, Said::from(&described)));
+        let (key, binding) = (Key::new("a").unwrap(), Binding::Tag(write(n).to_string()));
+        Found { key, binding, size: 0, modified_ms: 100, changed_ms: None, label }
+    }
+
+    #[test]
+    fn writes_come_after_each_other_as_they_began_and_uploads_when_they_were_whole() {
+        let of = |n: u64, ms| Record { binding: Binding::Tag(write(n).to_string()), ..record(ms) };
+        let put = |n| found(n, Some(Meant::Null));
+        for (n, is_after) in [(1, false), (2, false), (3, true)] {
+            assert_eq!(is_later(&put(n), &of(2, 150), None), is_after, "{n}, whatever clocks said");
+            assert_eq!(is_later(&put(n), &of(2, 50), Some(&put(2))), is_after, "{n}");
+        }
+        for (ms, is_after) in [(99, true), (100, false), (101, false)] {
+            assert_eq!(is_later(&found(1, None), &of(2, ms), None), is_after, "an upload that began first");
+            assert_eq!(is_later(&put(3), &of(2, ms), Some(&found(2, None))), is_after, "after an upload that was taken over");
+            let mut upload = of(2, ms);
+            upload.identity.parts = Parts::Mapped { count: 1 };
+            assert_eq!(is_later(&put(3), &upload, None), is_after, "a write that began after an upload did");
+            assert_eq!(
+                is_later(&put(3), &Record { binding: Binding::None, ..of(2, ms) }, None),
+                is_after,
+                "what came from elsewhere"
+            );
+        }
+        let foreign = Found { binding: Binding::Tag("etag:x:1".into()), ..put(3) };
+        assert!(!is_later(&foreign, &of(2, 50), None));
+    }
+
+    #[test]
+    fn bytes_that_can_be_read_and_are_not_older_stay() {
+        let older = record(99);
+        let seen =
+            Seen { here: Here::Live(&older), is_kept: true, may_lack_row: true, stamp: stamp(100, 0), is_lone: true, life: LIFE };
+        assert_eq!(decide(&seen), Course::Leave);
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::Site;
 use super::digest::{combined, composite, md5_of};
 use super::error::{Error, Result};
+use super::label::{Label, Said};
 use super::land::{Completes, Landing};
 use super::multipart::{UploadKey, parse_upload_id, store_upload};
 use super::types::{CompleteUpload, NamedPart, WriteConditions, Written};
@@ -115,7 +116,8 @@ impl Site {
         checked.notify_one();
         let part_map = part_map(&claimed.row, &chosen);
         let kept: Vec<_> = chosen.iter().map(|(number, part)| kept_part(*number, part)).collect();
-        let options = PutOptions { write: key.1, size: Some(identity.size), modified_ms: self.inner.clock.wall_ms() };
+        let (label, modified_ms) = (Some(Label::text(None, Said::from(&identity))), self.inner.clock.wall_ms());
+        let options = PutOptions { write: key.1, size: Some(identity.size), modified_ms, label };
         let whole = self.assemble(key, claimed, list, &kept, options).await?;
         let stored = stored.iter().map(|(number, part)| kept_part(*number, &part.row)).collect();
         let registers = claimed.row.registers.clone();

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use super::get::without_bucket;
 use super::heal::Healed;
+use super::label::Said;
 use super::land::Landing;
 use super::scrub::has_checksum;
-use super::types::{Claims, CopyRequest, Description, Upload, Written};
+use super::types::{Claims, CopyRequest, Upload, Written};
 use super::{Site, digest, precondition};
 use crate::backend::{self, GetOptions, Kept, Place, PutOptions};
-use crate::model::{
-    Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record, Registers, State,
-};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record, State};
 use crate::status::Stored;
 
 /// Largest source of a single copy; larger ones are copied part by part.
@@ -33,9 +32,11 @@ impl Site {
             refuse_copy(from, to, record, &request)?;
             // Read before the bytes are bound: if those still are the record's, so was the map.
             let mut part_map = self.part_map(from, record).await?;
-            match self.stage_copy(from, &source, to, request.checksum).await {
+            let label = self.label(&to.bucket, Said::from(&described(&source.identity, &request))).await;
+            let copying = Copying { from, record: &source, to, label };
+            match self.stage_copy(&copying, request.checksum).await {
                 Ok(Some((kept, mut identity))) => {
-                    describe(&mut identity, &request);
+                    identity = described(&identity, &request);
                     if identity.parts == Parts::Single {
                         part_map.clear();
                     }
@@ -59,20 +60,19 @@ impl Site {
     /// Copies the bytes, which are described by the identity. `None`: those of the source rotted.
     async fn stage_copy(
         &self,
-        from: &ObjectId,
-        record: &Arc<Stored<Record>>,
-        to: &ObjectId,
+        copying: &Copying<'_>,
         checksum: Option<ChecksumAlgorithm>,
     ) -> backend::Result<Option<(Kept, Identity)>> {
+        let record = copying.record;
         let known = record.identity.checksum.as_ref().map(|checksum| checksum.algorithm);
         match checksum.filter(|wanted| Some(*wanted) != known && *wanted != ChecksumAlgorithm::Crc64Nvme) {
             None => {
-                let Some(kept) = self.copy_bytes(from, record, to).await? else { return Ok(None) };
+                let Some(kept) = self.copy_bytes(copying).await? else { return Ok(None) };
                 // Asked for CRC-64/NVME, which every object has: it is shown where no other is kept.
                 let shown = record.identity.checksum.clone().filter(|kept| checksum.is_none_or(|asked| asked == kept.algorithm));
                 Ok(Some((kept, Identity { checksum: shown, ..record.identity.clone() })))
             }
-            Some(algorithm) => self.copy_hashing(from, record, to, algorithm).await.map(Some),
+            Some(algorithm) => self.copy_hashing(copying, algorithm).await.map(Some),
         }
     }
 
@@ -90,16 +90,17 @@ impl Site {
     }
 
     /// What was copied is read back: a rotten source must not become a write that was acknowledged, and is nowhere sound.
-    async fn copy_bytes(&self, from: &ObjectId, record: &Record, to: &ObjectId) -> backend::Result<Option<Kept>> {
+    async fn copy_bytes(&self, copying: &Copying<'_>) -> backend::Result<Option<Kept>> {
+        let Copying { from, record, to, label } = copying;
         if !record.has_bytes() {
             return Err(backend::Error::NotFound);
         }
-        let place = Place { object: from.clone(), location: record.location.clone() };
+        let place = Place { object: ObjectId::clone(from), location: record.location.clone() };
         let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
         let (write, modified_ms) = (self.inner.writes.next(), self.inner.clock.wall_ms());
-        let put = PutOptions { write, size: Some(record.identity.size), modified_ms };
+        let put = PutOptions { write, size: Some(record.identity.size), modified_ms, label: label.clone() };
         let kept = self.inner.backend.copy(&place, get, to, put).await.map_err(without_bucket)?;
-        let copy = Tentative { site: self.clone(), to: to.clone(), kept: Some(kept) };
+        let copy = Tentative { site: self.clone(), to: ObjectId::clone(to), kept: Some(kept) };
         let is_sound = self.is_sound(to, copy.kept(), record.identity.crc64).await;
         let kept = copy.keep();
         if matches!(is_sound, Ok(true)) {
@@ -121,18 +122,13 @@ impl Site {
     }
 
     /// A checksum that nobody computed yet needs every byte to pass by.
-    async fn copy_hashing(
-        &self,
-        from: &ObjectId,
-        record: &Arc<Stored<Record>>,
-        to: &ObjectId,
-        algorithm: ChecksumAlgorithm,
-    ) -> backend::Result<(Kept, Identity)> {
+    async fn copy_hashing(&self, copying: &Copying<'_>, algorithm: ChecksumAlgorithm) -> backend::Result<(Kept, Identity)> {
+        let Copying { from, record, to, label } = copying;
         let body = self.open_bytes(from, record, 0..record.identity.size).await?;
         // The copy keeps the CRC-64 of the record: other bytes must not get a new checksum that makes them look sound.
         let body = self.verified_whole(from, record, body);
         let claims = Claims { compute: Some(algorithm), ..Claims::default() };
-        let options = self.put_options(&body);
+        let options = PutOptions { label: label.clone(), ..self.put_options(&body) };
         let (body, receipt) = digest::verified(Upload { body, claims });
         let kept = self.inner.backend.put(to, body, options).await?;
         let digests = receipt.take().map_err(|_| backend::Error::Body(backend::BodyError::Refused))?;
@@ -145,6 +141,14 @@ impl Site {
         };
         Ok((kept, identity))
     }
+}
+
+/// What is copied, to where, and with what.
+struct Copying<'a> {
+    from: &'a ObjectId,
+    record: &'a Arc<Stored<Record>>,
+    to: &'a ObjectId,
+    label: Option<String>,
 }
 
 /// Staged bytes that a client who goes away in the middle must not leave behind.
@@ -193,19 +197,14 @@ fn refuse_copy(from: &ObjectId, to: &ObjectId, record: &Record, request: &CopyRe
     Ok(())
 }
 
-fn describe(identity: &mut Identity, request: &CopyRequest) {
-    let source = Description {
-        headers: std::mem::take(&mut identity.headers),
-        metadata: std::mem::take(&mut identity.metadata),
-        tags: std::mem::take(&mut identity.tags),
-        registers: Registers::default(),
-    };
-    let (headers, metadata) = request.replace.clone().unwrap_or((source.headers, source.metadata));
-    identity.headers = ContentHeaders {
+/// The identity of bytes as the request wants them described.
+fn described(identity: &Identity, request: &CopyRequest) -> Identity {
+    let Identity { headers, metadata, tags, .. } = identity.clone();
+    let (headers, metadata) = request.replace.clone().unwrap_or((headers, metadata));
+    let headers = ContentHeaders {
         storage_class: request.storage_class.clone(),
         website_redirect_location: request.website_redirect_location.clone(),
         ..headers
     };
-    identity.metadata = metadata;
-    identity.tags = request.replace_tags.clone().unwrap_or(source.tags);
+    Identity { headers, metadata, tags: request.replace_tags.clone().unwrap_or(tags), ..identity.clone() }
 }

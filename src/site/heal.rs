@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
+use super::claim::identity_found;
 use super::digest::{self, Digests};
 use super::error::{Error, Result};
 use super::get::without_bucket;
@@ -105,7 +106,7 @@ impl Site {
         let record = Record {
             vector: Vector::of(stamp),
             state: State::Present,
-            identity: adopted_identity(&now.row.identity, &digests),
+            identity: identity_found(&found, Some(&now.row.identity), &digests),
             location: Location::Plain,
             binding: found.binding,
             write: self.inner.writes.next(),

@@ -21,6 +21,7 @@ mod get;
 mod graves;
 mod heal;
 mod import;
+mod label;
 mod land;
 mod lifecycle;
 mod list;

@@ -2,12 +2,12 @@
 //! never came to its end (protocol §11).
 
 use super::Site;
-use super::error::{Error, Result};
+use super::error::Result;
 use crate::backend::{self, FoundOwn, Place};
 use crate::model::{Location, ObjectId, Record, WriteId};
 use crate::peer::SiteState;
 use crate::status::Page;
-use crate::status::tables::{Uploads, Versions};
+use crate::status::tables::{UploadState, Uploads, Versions};
 
 /// Units of one key that are looked through for the one that has a name.
 const UNITS_MAX: usize = 10_000;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::digest::{self, Digests};
 use super::error::{Error, Result};
+use super::label::Said;
 use super::land::Landing;
 use super::settle::UNSETTLED_MAX;
 use super::types::{Description, Upload, WriteConditions, Written};
@@ -22,7 +23,8 @@ impl Site {
     ) -> Result<Written> {
         self.refuse_early(object, &conditions).await?;
         let wanted = wanted_checksum(&upload);
-        let (kept, digests) = self.stage(object, upload).await?;
+        let label = self.label(&object.bucket, Said::from(&description)).await;
+        let (kept, digests) = self.stage(object, upload, label).await?;
         let registers = description.registers.clone();
         let identity = identity(&digests, wanted, description);
         self.land(Landing::of(object, kept, identity, conditions).with_registers(registers)).await
@@ -51,8 +53,8 @@ impl Site {
     }
 
     /// Brings a body to the store, hashed on the way. An upload that is not what its claims say leaves nothing behind.
-    pub(super) async fn stage(&self, object: &ObjectId, upload: Upload) -> Result<(Kept, Digests)> {
-        let options = self.put_options(&upload.body);
+    async fn stage(&self, object: &ObjectId, upload: Upload, label: Option<String>) -> Result<(Kept, Digests)> {
+        let options = PutOptions { label, ..self.put_options(&upload.body) };
         let (body, receipt) = digest::verified(upload);
         match self.inner.backend.put(object, body, options).await {
             Ok(kept) => Ok((kept, receipt.take()?)),
@@ -62,7 +64,8 @@ impl Site {
     }
 
     pub(super) fn put_options(&self, body: &Body) -> PutOptions {
-        PutOptions { write: self.inner.writes.next(), size: body.size, modified_ms: self.inner.clock.wall_ms() }
+        let (write, modified_ms) = (self.inner.writes.next(), self.inner.clock.wall_ms());
+        PutOptions { write, size: body.size, modified_ms, label: None }
     }
 }
 

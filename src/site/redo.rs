@@ -65,6 +65,10 @@ impl Site {
 
     async fn redo_move(&self, coming: &Coming<'_>, from: WriteId) -> Result<Left, String> {
         let object = coming.object;
+        if self.is_rebuilding() {
+            // At the name may be a later write whose row was lost: these bytes must not come over it.
+            self.claim(object).await.map_err(|err| err.to_string())?;
+        }
         match self.bring(coming).await? {
             Came::There => {}
             Came::Refused => {

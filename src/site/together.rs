@@ -122,7 +122,7 @@ impl Site {
             Some(body) => body,
             None => return (at, Err(Ok(Applied::NeedsBytes))),
         };
-        match self.stage_replica(&one.object, live, body).await {
+        match self.stage_replica((&one.object, one.slot), live, body).await {
             Ok(kept) => (at, Ok(One { staged: Some(kept), ..one })),
             Err(err) => (at, Err(Err(err))),
         }

@@ -3,7 +3,8 @@
 use futures::stream;
 
 use super::{Store, at, expecting, in_chunks, keys, object, pattern, plain, publish, read, with_bucket, write};
-use crate::backend::{Body, BodyError, Error, GetOptions, KeptPart, Published, PutOptions, StoreUpload};
+use crate::backend::{Body, BodyError, Error, GetOptions, KeptPart, LABEL_CHARS_MAX, Published, PutOptions, StoreUpload};
+use crate::model::Location;
 
 pub(crate) async fn a_body_comes_back_as_it_was(store: Store) {
     let store = with_bucket(store).await;
@@ -84,6 +85,36 @@ pub(crate) async fn the_modification_time_is_the_writers(store: Store) {
     }
 }
 
+/// Where they have a name of their own at once: a store that stages may forget it.
+pub(crate) async fn a_label_goes_with_the_bytes(store: Store) {
+    let store = with_bucket(store).await;
+    let label = |text: &str| Some(text.to_owned());
+    let longest = "x-_1".repeat(LABEL_CHARS_MAX / 4);
+    // Held in memory, streamed, and of unknown length.
+    for (said, size, told) in [("held", 10, true), (&longest, 10, true), ("streamed", 2 << 20, true), ("untold", 2 << 20, false)]
+    {
+        let put = PutOptions { label: label(said), size: told.then_some(size), ..PutOptions::any() };
+        let bytes = pattern(1, size as usize);
+        let body = if told { Body::from(bytes) } else { in_chunks(&bytes, 100_000) };
+        let kept = store.put(&object("a"), body, put).await.unwrap();
+        let Location::Moving(write) = kept.location else { return };
+        let own = at("a", Location::Own(write));
+        assert_eq!(store.head(&own).await.unwrap().label, label(said), "{said}");
+        publish(&store, "a", &kept).await.unwrap();
+        assert_eq!(store.head(&plain("a")).await.unwrap().label, label(said), "{said}, at the plain name");
+        let put = PutOptions { label: label("copied"), ..PutOptions::any() };
+        let copy = store.copy(&own, expecting(&kept.binding), &object("b"), put).await.unwrap();
+        let Location::Moving(write) = copy.location else { panic!("{copy:?}") };
+        assert_eq!(store.head(&at("b", Location::Own(write))).await.unwrap().label, label("copied"), "{said}");
+    }
+    let (write, of_upload) = (PutOptions::any().write, label("of an upload"));
+    let token = store.start_upload(&object("a"), write, of_upload.clone()).await.unwrap();
+    let upload = StoreUpload { object: object("a"), write, token };
+    let (parts, _) = put_parts(&store, &upload, &[10]).await;
+    store.assemble(&upload, &parts, PutOptions { label: of_upload.clone(), ..PutOptions::any() }).await.unwrap();
+    assert_eq!(store.head(&at("a", Location::Own(write))).await.unwrap().label, of_upload);
+}
+
 pub(crate) async fn two_writes_of_the_same_bytes_are_told_apart(store: Store) {
     let store = with_bucket(store).await;
     let mut bindings = Vec::new();
@@ -122,7 +153,7 @@ pub(crate) async fn a_copy_is_bound_to_its_source(store: Store) {
 
 async fn start(store: &Store, key: &str) -> StoreUpload {
     let (object, write) = (object(key), PutOptions::any().write);
-    let token = store.start_upload(&object, write).await.unwrap();
+    let token = store.start_upload(&object, write, None).await.unwrap();
     StoreUpload { object, write, token }
 }
 

@@ -64,6 +64,11 @@ impl Service for S3 {
         false
     }
 
+    /// AWS says so of uploads: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>.
+    fn dates_by_begin(&self) -> bool {
+        true
+    }
+
     /// Which services take what, nobody can tell: what many do not is dealt with for all of them.
     fn is_odd(&self, _name: &str) -> bool {
         false

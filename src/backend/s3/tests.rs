@@ -127,7 +127,7 @@ fn write_id(n: u64) -> WriteId {
 }
 
 fn options(n: u64) -> PutOptions {
-    PutOptions { write: write_id(n), size: None, modified_ms: 5 }
+    PutOptions { write: write_id(n), size: None, modified_ms: 5, label: None }
 }
 
 fn bytes(size: usize) -> Bytes {

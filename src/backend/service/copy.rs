@@ -26,6 +26,7 @@ impl<S: Service> Core<S> {
     pub(super) async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
         let object = &from.object;
         match from.location {
+            Location::Moving(_) if !self.has_plain(&object.key) => Ok(Published::Stays),
             Location::Moving(write) => {
                 let own = self.own(object, write);
                 match self.seen(&own).await?.filter(|told| told.binding == *binding) {
@@ -48,7 +49,7 @@ impl<S: Service> Core<S> {
         if !self.service.is_exact() {
             self.pending.admit(object, write)?;
         }
-        let metadata = Mark { write, modified_ms: Some(told.modified_ms), key: None }.metadata();
+        let metadata = Mark { write, modified_ms: Some(told.modified_ms), key: None, label: told.label.clone() }.metadata();
         let target = Target { spot: self.plain(object), metadata };
         let mut refusals = 0;
         for _ in 0..TRIES_MAX {
@@ -134,7 +135,7 @@ impl<S: Service> Core<S> {
             return Err(Error::Changed);
         }
         let (size, is_whole) = (range.end - range.start, range == (0..told.size));
-        let target = self.target(to, put.write, Some(put.modified_ms));
+        let target = self.target(to, &put);
         let is_copied = if is_whole {
             self.copy_whole(from, &get, &target, (spot, told)).await?;
             true

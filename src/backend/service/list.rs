@@ -7,6 +7,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::mark::{binding_of, changed_ms};
 use super::names::is_unspeakable;
+use super::put::HELD_BYTES_MAX;
 use super::store::Core;
 use super::{Answer, Cursor, Listed, Page, Service, Spot};
 use crate::backend::{Error, Found, FoundOwn, Result};
@@ -120,7 +121,12 @@ impl<S: Service> Core<S> {
                 self.seen(&spot).await?.and_then(|told| told.key)
             }
         };
-        let found = key.map(|key| Found { binding: binding_of(own.write), ..listed.found(key) });
+        // What came in one quick call has the time of that, whatever the service dates.
+        let is_dated = listed.size <= HELD_BYTES_MAX || !self.service.dates_by_begin();
+        let found = key.map(|key| {
+            let found = listed.found(key);
+            Found { binding: binding_of(own.write), changed_ms: found.changed_ms.filter(|_| is_dated), ..found }
+        });
         Ok(found.map(|found| FoundOwn { found, write: own.write }))
     }
 
@@ -142,7 +148,7 @@ impl Listed {
             Some(told) => told.found(&key),
             None => {
                 let (modified_ms, changed_ms) = (self.stored_ms.unwrap_or(0), self.stored_ms.map(changed_ms));
-                Found { key, binding: Binding::None, size: self.size, modified_ms, changed_ms }
+                Found { key, binding: Binding::None, size: self.size, modified_ms, changed_ms, label: None }
             }
         }
     }

@@ -15,6 +15,9 @@ const MODIFIED: &str = "anybucket-modified";
 /// The key, base64url, where the name does not say it.
 const KEY: &str = "anybucket-key";
 
+/// What the writer wants to hear with the bytes.
+const LABEL: &str = "anybucket-label";
+
 /// How far a time that a store tells in seconds may be behind: whoever asks whether something came later must not miss it.
 const TOLD_IN_MS: u64 = 999;
 
@@ -29,6 +32,7 @@ pub(in crate::backend) struct Mark {
     pub modified_ms: Option<u64>,
     /// Told where the name does not.
     pub key: Option<Key>,
+    pub label: Option<String>,
 }
 
 impl Mark {
@@ -39,6 +43,9 @@ impl Mark {
         }
         if let Some(key) = &self.key {
             metadata.insert(KEY.to_owned(), URL_SAFE_NO_PAD.encode(key.as_str()));
+        }
+        if let Some(label) = &self.label {
+            metadata.insert(LABEL.to_owned(), label.clone());
         }
         metadata
     }
@@ -61,6 +68,7 @@ pub(in crate::backend) struct Told {
     pub changed_ms: Option<u64>,
     /// Where the name does not say it.
     pub key: Option<Key>,
+    pub label: Option<String>,
 }
 
 impl Told {
@@ -79,6 +87,7 @@ impl Told {
             modified_ms: dated.or(stored_ms).unwrap_or(0),
             changed_ms: stored_ms.map(changed_ms),
             key: key.and_then(|key| Key::new(&key).ok()),
+            label: of(LABEL).cloned(),
         }
     }
 
@@ -88,9 +97,8 @@ impl Told {
     }
 
     pub fn found(&self, key: &Key) -> Found {
-        let Self { binding, size, modified_ms, changed_ms, .. } = self;
-        let (key, binding) = (key.clone(), binding.clone());
-        Found { key, binding, size: *size, modified_ms: *modified_ms, changed_ms: *changed_ms }
+        let Self { binding, size, modified_ms, changed_ms, label, .. } = self.clone();
+        Found { key: key.clone(), binding, size, modified_ms, changed_ms, label }
     }
 }
 
@@ -107,9 +115,11 @@ mod tests {
     #[test]
     fn a_mark_is_read_as_it_was_written() {
         let write = WriteId::new(Incarnation(7), 1, 2);
-        let mark = Mark { write, modified_ms: Some(5), key: Some(Key::new("a\u{1}/é").unwrap()) };
+        let (key, label) = (Some(Key::new("a\u{1}/é").unwrap()), Some("said".to_owned()));
+        let mark = Mark { write, modified_ms: Some(5), key, label };
         let told = Told::new(Some(&mark.metadata()), Some("\"x\""), Some(9_500), 3);
-        assert_eq!(told.changed_ms, Some(9_999));
+        assert_eq!((told.binding, told.key, told.label), (binding_of(write), mark.key, mark.label));
+        assert_eq!((told.modified_ms, told.changed_ms), (5, Some(9_999)));
     }
 
     #[test]

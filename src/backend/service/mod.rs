@@ -160,6 +160,11 @@ pub(super) trait Service: Debug + Send + Sync + 'static {
     /// then finds something else than it wants, and does nothing.
     fn is_exact(&self) -> bool;
 
+    /// Whether the time that an object came may be the one at which its upload began.
+    fn dates_by_begin(&self) -> bool {
+        false
+    }
+
     /// What to tell people of it, beside what is tried out.
     fn capabilities(&self) -> Vec<Capability>;
 

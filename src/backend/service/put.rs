@@ -21,10 +21,15 @@ const PARTS_MAX: u64 = 10_000;
 
 impl<S: Service> Core<S> {
     /// Where the bytes of a write go, and with what.
-    pub(super) fn target(&self, to: &ObjectId, write: WriteId, modified_ms: Option<u64>) -> Target {
+    pub(super) fn target(&self, to: &ObjectId, put: &PutOptions) -> Target {
+        self.marked(to, put.write, Some(put.modified_ms), put.label.clone())
+    }
+
+    /// The same, where nobody knows yet when the bytes are whole.
+    pub(super) fn marked(&self, to: &ObjectId, write: WriteId, modified_ms: Option<u64>, label: Option<String>) -> Target {
         let spot = self.own(to, write);
         let key = self.names.hides_key(&spot.name).then(|| to.key.clone());
-        Target { spot, metadata: Mark { write, modified_ms, key }.metadata() }
+        Target { spot, metadata: Mark { write, modified_ms, key, label }.metadata() }
     }
 
     /// What was stored of a write. Bytes of a key without a plain name stay where they are.
@@ -34,7 +39,7 @@ impl<S: Service> Core<S> {
     }
 
     pub(super) async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
-        let target = self.target(to, put.write, Some(put.modified_ms));
+        let target = self.target(to, &put);
         let size = match put.size.or(body.size) {
             Some(size) if size <= HELD_BYTES_MAX => {
                 let bytes = collect(body, size).await?;

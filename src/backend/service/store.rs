@@ -128,16 +128,16 @@ impl<S: Service> Backend for Store<S> {
         Ok(())
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId) -> Result<String> {
-        self.0.start_upload(to, write).await
+    async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
+        self.0.start_upload(to, write, label).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
         self.0.put_part(upload, number, body, put).await
     }
 
-    async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], _put: PutOptions) -> Result<Kept> {
-        self.0.assemble(upload, parts).await
+    async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
+        self.0.assemble(upload, parts, put.label).await
     }
 
     async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {

@@ -15,20 +15,21 @@ const UNTOLD_BYTES_MAX: usize = 64 << 20;
 
 impl<S: Service> Core<S> {
     /// An upload that others send the parts of, under the own name of what it becomes.
-    pub(super) async fn start_upload(&self, to: &ObjectId, write: WriteId) -> Result<String> {
-        Ok(self.begin_upload(&self.target(to, write, None)).await?)
+    pub(super) async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
+        Ok(self.begin_upload(&self.marked(to, write, None, label)).await?)
     }
 
     async fn begin_upload(&self, target: &Target) -> Answer<String> {
         self.quick("starting an upload", 0, || self.service.start_upload(target)).await
     }
 
-    fn upload_at(&self, upload: &StoreUpload) -> UploadAt {
-        UploadAt { target: self.target(&upload.object, upload.write, None), id: upload.token.clone() }
+    /// Some services want to hear at the end what the whole is stored with.
+    fn upload_at(&self, upload: &StoreUpload, label: Option<String>) -> UploadAt {
+        UploadAt { target: self.marked(&upload.object, upload.write, None, label), id: upload.token.clone() }
     }
 
     pub(super) async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
-        let at = self.upload_at(upload);
+        let at = self.upload_at(upload, None);
         let (size, part) = match put.size.or(body.size) {
             Some(size) if size > HELD_BYTES_MAX => (size, self.send_streamed_part(&at, number, body, size).await?),
             Some(size) => (size, self.send_part(&at, number, collect(body, size).await?).await),
@@ -50,8 +51,8 @@ impl<S: Service> Core<S> {
     }
 
     /// Ends an upload with exactly these parts, or finds what its end made.
-    pub(super) async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart]) -> Result<Kept> {
-        let at = self.upload_at(upload);
+    pub(super) async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], label: Option<String>) -> Result<Kept> {
+        let at = self.upload_at(upload, label);
         let mut list = Vec::with_capacity(parts.len());
         for part in parts {
             let Binding::Tag(tag) = &part.kept.binding else { return Err(Error::Changed) };
@@ -76,7 +77,7 @@ impl<S: Service> Core<S> {
 
     /// Gives up an upload and what became of it. None there is success.
     pub(super) async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {
-        self.abort(&self.upload_at(upload)).await?;
+        self.abort(&self.upload_at(upload, None)).await?;
         Ok(self.remove_own(&upload.object, upload.write).await?)
     }
 

@@ -95,8 +95,8 @@ impl Backend for Gate {
         self.store.recover(keep).await
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId) -> Result<String> {
-        self.change(self.store.start_upload(to, write)).await
+    async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
+        self.change(self.store.start_upload(to, write, label)).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {

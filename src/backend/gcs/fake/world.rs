@@ -10,6 +10,7 @@ use super::Trick;
 use super::reply::Reply;
 use crate::backend::gcs::put::crc32c;
 use crate::backend::service::Metadata;
+use crate::clock::{SystemClock, WallClock};
 
 /// Google's generations are as long.
 const FIRST_GENERATION: u64 = 1_700_000_000_000_000;
@@ -19,6 +20,8 @@ pub(in crate::backend::gcs) struct Object {
     pub bytes: Bytes,
     pub metadata: Metadata,
     pub generation: u64,
+    /// Milliseconds since 1970.
+    created_ms: u64,
     /// Of an upload: nobody has an MD5 of it.
     pub is_composite: bool,
 }
@@ -106,15 +109,23 @@ impl World {
     ) -> Result<(), Reply> {
         let generation = self.count();
         let objects = self.buckets.get_mut(bucket).ok_or_else(Reply::no_bucket)?;
-        objects.insert(name.to_owned(), Object { bytes, metadata, generation, is_composite });
+        let created_ms = SystemClock.millis();
+        objects.insert(name.to_owned(), Object { bytes, metadata, generation, created_ms, is_composite });
         Ok(())
     }
 }
 
+/// A time of day as the service writes it.
+fn rfc3339(ms: u64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp((ms / 1_000).cast_signed()).unwrap();
+    let (year, month, day) = at.to_calendar_date();
+    let (hour, minute, second) = at.to_hms();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", u8::from(month), ms % 1_000)
+}
+
 impl Object {
     pub fn resource(&self, name: &str) -> Value {
-        let seconds = self.generation % 3600;
-        let created = format!("2026-01-01T00:{:02}:{:02}.250Z", seconds / 60, seconds % 60);
+        let created = rfc3339(self.created_ms);
         let mut resource = json!({
             "kind": "storage#object", "name": name, "size": self.bytes.len().to_string(),
             "generation": self.generation.to_string(), "metageneration": "1", "timeCreated": created, "updated": created,
