@@ -27,7 +27,7 @@ const COUNTED_ROWS_MAX: u64 = 100_000;
 /// Rows looked at for one request beyond those that its ranges may count: graves that do not count any more are rows too.
 const SPARE_ROWS: u64 = 100_000;
 
-/// What the clocks of two sites may differ and a reconciliation may take, milliseconds: a grave so much younger than those
+/// What the clocks of two sites may differ and one question may take, milliseconds: a grave so much younger than those
 /// that leave is certain to be at both, if it ever was.
 const MARGIN_MS: u64 = 12 * 3_600_000;
 

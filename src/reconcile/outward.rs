@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::diff::{Class, Difference, Remedy};
-use super::digest::{graves_from_ms, rows};
+use super::digest::rows;
 use super::pair::{Pair, Ways, in_time};
 use super::report::{Report, action_of};
 use super::run::Place;
@@ -94,9 +94,8 @@ impl Outward {
         let dirty = site.status().get::<Dirty>(&key).await.map_err(crate::site::Error::from)?;
         let whole = over.prefix.is_empty() && over.from.is_none() && !manner.dry_run;
         let range = KeyRange::under(&over.prefix);
-        let graves_from_ms = graves_from_ms(site.clock().wall_ms());
         Ok(Self {
-            pair: Pair { site: site.clone(), neighbour: neighbour.clone(), bucket: over.bucket, graves_from_ms },
+            pair: Pair { site: site.clone(), neighbour: neighbour.clone(), bucket: over.bucket },
             bell: bell.clone(),
             end: range.to,
             dry_run: manner.dry_run,

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::Result;
 use super::diff::{Difference, diff};
-use super::digest::digest_of;
+use super::digest::{digest_of, graves_from_ms};
 use crate::model::{BucketName, Key, SiteNumber, Stamp};
 use crate::peer::{DigestAsk, Error as PeerError, KeyRange, RangeAsk, RowDigest, SiteState};
 use crate::site::{Neighbour, Site};
@@ -62,8 +62,6 @@ pub(super) struct Pair {
     pub site: Site,
     pub neighbour: Arc<Neighbour>,
     pub bucket: BucketName,
-    /// Older graves count at neither side.
-    pub graves_from_ms: u64,
 }
 
 /// A range, and which of the rows at hand are in it.
@@ -89,6 +87,12 @@ pub(super) struct Found {
 }
 
 impl Pair {
+    /// Older graves count at neither side. Read after the rows here, never when the walk began: what counts then and is missing
+    /// here cannot have left here. One that had would be wanted again, and be gone from everywhere before it came.
+    fn graves_from_ms(&self) -> u64 {
+        graves_from_ms(self.site.clock().wall_ms())
+    }
+
     /// Compares a range, of which `rows` is all that is here.
     pub async fn compare(&self, range: KeyRange, rows: &[RowDigest]) -> Result<Found> {
         let whole = Piece { range, rows: 0..rows.len() };
@@ -132,16 +136,14 @@ impl Pair {
     }
 
     async fn differing(&self, pieces: &[Piece], rows: &[RowDigest]) -> Result<Vec<Piece>> {
-        let ask = DigestAsk {
-            bucket: self.bucket.clone(),
-            ranges: pieces.iter().map(RangeAsk::from).collect(),
-            graves_from_ms: self.graves_from_ms,
-        };
+        let graves_from_ms = self.graves_from_ms();
+        let ranges = pieces.iter().map(RangeAsk::from).collect();
+        let ask = DigestAsk { bucket: self.bucket.clone(), ranges, graves_from_ms };
         let theirs = in_time(self.neighbour.peer.digests(ask)).await?;
         if theirs.len() != pieces.len() {
             return Err(PeerError::Malformed(format!("{} digests came of {} ranges", theirs.len(), pieces.len())).into());
         }
-        let mine = pieces.iter().map(|piece| digest_of(&rows[piece.rows.clone()], self.graves_from_ms));
+        let mine = pieces.iter().map(|piece| digest_of(&rows[piece.rows.clone()], graves_from_ms));
         let differs = |(piece, (mine, theirs))| (mine != theirs).then_some(piece);
         Ok(pieces.iter().cloned().zip(mine.zip(theirs)).filter_map(differs).collect())
     }
@@ -159,7 +161,7 @@ impl Pair {
                 pages += usize::from(page.more);
                 let last = page.rows.last().map(|row| row.key.clone()).filter(|_| page.more);
                 let known = last.as_ref().map_or(own.len(), |last| own.partition_point(|row| row.key <= *last));
-                differences.extend(diff(&own[..known], &page.rows, self.graves_from_ms));
+                differences.extend(diff(&own[..known], &page.rows, self.graves_from_ms()));
                 own = &own[known..];
                 match (page.more, last) {
                     (false, _) => break,

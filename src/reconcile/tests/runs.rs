@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
+use super::super::outward::{Manner, Next, Outward, Stretch};
+use super::super::report::Report;
 use super::super::testing::{Street, pass};
-use super::super::{Ask, Class, Progress, RunState, digests};
+use super::super::{Ask, Class, Progress, RunState, digests, graves_from_ms};
 use super::{counted, dry, moved, one_way, plant, record, rows_without_bytes, two_equal_sites, with};
 use crate::backend::Place;
 use crate::feed::Feed;
 use crate::model::Slot;
-use crate::model::{BucketName, Location, ObjectId, SiteNumber, Vector};
+use crate::model::{BucketName, Grave, Location, ObjectId, SiteNumber, Vector};
 use crate::peer::{DigestAsk, KeyRange, RangeAsk};
+use crate::replicate::Bell;
 use crate::sim::run;
 use crate::site::testing::{object, put, upload, with_bucket};
 use crate::site::{Error, Scope};
 use crate::status::Commit;
+use crate::status::tables::Graves;
 
 fn failure(progress: &Progress) -> &str {
     assert_eq!(progress.state, RunState::Failed, "{progress:?}");
@@ -91,6 +95,32 @@ fn what_is_young_in_many_buckets_is_waited_for_once() {
         assert_eq!((counted(&progress.summary), progress.summary.busy), (vec![(Class::OlderThere, 1)], 9));
         let took_ms = progress.ended_ms.unwrap() - progress.began_ms;
         assert!((55_000..90_000).contains(&took_ms), "{took_ms}");
+    });
+}
+
+/// Seed 122472 of the histories: a grave that had left here and was about to leave there was wanted, and lists stayed shut.
+#[test]
+fn a_grave_that_grows_old_while_a_walk_goes_on_is_no_difference() {
+    run(async {
+        let street = two_equal_sites(1).await;
+        let (one, two) = (street.site(1), street.site(2));
+        let stamp = record(one, "kept/0000").await.vector.data;
+        let soon_too_old_ms = graves_from_ms(one.clock().wall_ms()) + 30_000;
+        let stamp = moved(stamp, soon_too_old_ms.cast_signed() - stamp.ms().cast_signed());
+        let grave = Grave { stamp, base: None, told: None, purged: None };
+        plant(one, Commit::new().put::<Graves>(&(object("left"), Slot::Null), &grave)).await;
+        let found_after = async |seconds| {
+            let over = Stretch { bucket: object("left").bucket, prefix: String::new(), from: None };
+            let manner = Manner { dry_run: true, fence_ms: 0, again_max: 0 };
+            let with = two.neighbours().get(SiteNumber(1)).unwrap();
+            let mut walk = Outward::begin(two, with, &Bell::default(), over, manner).await.unwrap();
+            pass(seconds).await;
+            let mut report = Report::default();
+            while walk.step(&mut report).await.unwrap() != Next::Done {}
+            counted(&report.summary)
+        };
+        assert_eq!(found_after(0).await, [(Class::MissingHere, 1)]);
+        assert_eq!(found_after(60).await, []);
     });
 }
 
