@@ -3,12 +3,20 @@
 //! Whoever changes what is at a plain name has the key, or, where that is a copy that a store may take long for, the turn at
 //! the name: nobody's write waits for a copy, and no removal comes before the copy that it is to undo.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::Site;
+use super::locks::KeyGuard;
 use super::settle::Left;
 use crate::backend::{self, Place, Published};
 use crate::model::{Binding, Location, ObjectId, Record, Slot, WriteId};
 use crate::status::Stored;
 use crate::status::tables::Settling;
+
+/// For the turn at a name to come.
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bytes that are to come to their name.
 struct Coming<'a> {
@@ -34,14 +42,7 @@ impl Site {
     /// Answers what is left to do of the row then.
     pub(super) async fn redo(&self, write: WriteId, settling: &Settling) -> Result<Left, String> {
         let object = settling.object();
-        // Copies wait for each other; nothing else waits for one, since others wait for it in their turn.
-        let turn = match settling {
-            Settling::Move { .. } => Some(self.inner.turns.lock(object).await),
-            Settling::Publish { .. } | Settling::Remove { .. } => self.inner.turns.try_lock(object),
-        };
-        let Some(_turn) = turn else {
-            return Err("a copy to its name is under way".into());
-        };
+        let _turn = self.turn(settling).await?;
         match settling {
             Settling::Publish { slot, from, binding, over, .. } => {
                 let _key = self.inner.keys.lock(object).await;
@@ -60,6 +61,19 @@ impl Site {
                 self.remove(&Place { object: object.clone(), location: location.clone() }, binding).await?;
                 Ok(Left::Harden(None))
             }
+        }
+    }
+
+    /// The turn at a plain name, where the step takes one. Copies wait for each other; a removal does not wait for one for long,
+    /// since others wait for it.
+    async fn turn(&self, settling: &Settling) -> Result<Option<KeyGuard<ObjectId>>, String> {
+        match settling {
+            Settling::Move { object, .. } => Ok(Some(self.inner.turns.lock(object).await)),
+            Settling::Remove { object, location: Location::Plain, .. } => {
+                let turn = timeout(TURN_PATIENCE, self.inner.turns.lock(object)).await;
+                turn.map(Some).map_err(|_| "a copy to its name is under way".into())
+            }
+            Settling::Publish { .. } | Settling::Remove { .. } => Ok(None),
         }
     }
 
