@@ -176,7 +176,12 @@ impl Here<'_> {
         });
         // Of a version that was purged unawares nothing is known that came with its data, whoever tells of the purge.
         let is_unread = matches!(self, Self::Grave(grave) if grave.is_unread());
-        self.vector().is_some_and(|here| here >= *want && !may_add(want, &here) && !is_unread)
+        self.has_stamps(want) && !is_unread
+    }
+
+    /// Whether all that stamps tell of `want` is here. Of a version that was purged unawares there may be more.
+    pub fn has_stamps(&self, want: &Vector) -> bool {
+        self.vector().is_some_and(|here| here >= *want && !may_add(want, &here))
     }
 }
 

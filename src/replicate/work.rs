@@ -176,7 +176,7 @@ impl Fetcher {
     async fn nothing_came(&self, unit: Unit, source: SiteNumber, revision: Revision) -> Result<Option<(Unit, Missed)>, String> {
         let work = self.site.status().get::<Work>(&unit).await.map_err(|err| err.to_string())?;
         if let Some(want) = work.map(|work| work.row.want)
-            && self.site.reaches(&unit, &want).await.map_err(|err| err.to_string())?
+            && self.site.has_stamps(&unit, &want).await.map_err(|err| err.to_string())?
         {
             self.site.came(&unit, source, want, revision).await.map_err(|err| err.to_string())?;
             return Ok(None);

@@ -125,7 +125,14 @@ impl Site {
         Ok(known.here().reaches(want))
     }
 
-    /// The same of many units, with few look-ups.
+    /// Whether all that stamps tell of `want` is here: more of it can only be had from whoever told of it.
+    pub async fn has_stamps(&self, unit: &Unit, want: &Vector) -> Result<bool> {
+        let Unit::Object { object, slot } = unit else { return Ok(false) };
+        let known = self.known(object, *slot).await?;
+        Ok(known.here().has_stamps(want))
+    }
+
+    /// [`Self::reaches`] of many units, with few look-ups.
     pub async fn reaches_all(&self, wants: &[(Unit, Vector)]) -> Result<Vec<bool>> {
         let versions: Vec<_> = wants.iter().filter_map(|(unit, _)| unit.version()).collect();
         let mut known = self.known_all(&versions).await?.into_iter();

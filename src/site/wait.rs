@@ -127,7 +127,8 @@ impl Site {
         (parts.site, parts.incarnation) == (self.inner.id.number, self.inner.status.facts().incarnation)
     }
 
-    /// Whether everything that any site had told when it was first asked here is known.
+    /// Whether everything that any site had told when it was first asked here is known. What it told to an earlier life of this
+    /// site, or in one of its own, is in no log any more: until the two were compared nothing is certain.
     async fn is_heard(&self, ends: &mut Ends) -> Result<bool> {
         let unasked = self.inner.neighbours.iter().filter(|one| !ends.contains_key(&one.id.number));
         let asked = unasked.map(|one| async { (one.id.number, self.end_of_log(one).await) });
@@ -136,7 +137,7 @@ impl Site {
         }
         let is_known = |one: &Neighbour| {
             let (Some((life, end)), Some(received)) = (ends.get(&one.id.number), one.seen().received) else { return false };
-            received.0 == *life && received.1 >= *end
+            one.is_learned() && received.0 == *life && received.1 >= *end
         };
         Ok(self.inner.neighbours.iter().all(|one| is_known(one)))
     }

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::peer::SiteState;
 use crate::reconcile::Ask;
-use crate::site::{GRAVE_KEPT_MS, ReadConditions, Selection};
+use crate::site::{GRAVE_KEPT_MS, ReadConditions, Selection, Standing};
 use crate::status::tables::{Dirty, Due, Failed, Outbox, Pending, Settle, Work};
 use crate::status::{Page, Status, Table, TableKey};
 
@@ -26,6 +26,8 @@ use crate::status::{Page, Status, Table, TableKey};
 const PAUSE: Duration = Duration::from_secs(5);
 /// After so long everything must have come to rest: tries are at most a quarter of an hour apart.
 const PATIENCE: Duration = Duration::from_secs(40 * 60);
+/// After so long whoever answers was heard: a heartbeat that is lost, a pause, and another.
+const HEARD: Duration = Duration::from_secs(10);
 /// How long quiet is watched.
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -38,9 +40,16 @@ pub async fn heal(world: &mut World) {
     }
 }
 
-/// Has sites look at all of their bytes, where some were spoiled.
-fn mend(world: &World) {
-    for number in world.numbers().into_iter().filter(|number| world.watch.has_rotted(*number)) {
+/// Has sites look at all of their bytes, where some were spoiled. Sound ones come from sites that answer only: a heartbeat that
+/// was lost before is not missed until after the first look.
+async fn mend(world: &World) {
+    let rotted: Vec<_> = world.numbers().into_iter().filter(|number| world.watch.has_rotted(*number)).collect();
+    let hears_all =
+        |number: &SiteNumber| world.site(number.0).neighbours().iter().all(|one| one.standing() != Standing::Unreachable);
+    if !rotted.iter().all(hears_all) {
+        world.pass(HEARD).await;
+    }
+    for number in rotted {
         world.reconcile(number, Ask { deep: true, ..Ask::default() });
     }
 }
@@ -53,7 +62,7 @@ pub async fn check(world: &mut World, client: &Arc<Client>) -> u64 {
     // What is still on its way may bring spoiled bytes to where a look finds them.
     let mut rested = rests(world).await;
     if rested.is_ok() {
-        mend(world);
+        mend(world).await;
         rested = rests(world).await;
     }
     if let Err(left) = rested {
