@@ -3,7 +3,6 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use azure_core::error::CheckSuccessOptions;
 use azure_core::http::{
@@ -15,13 +14,9 @@ use super::Settings;
 use super::containers::check_container_name;
 use super::credentials::{Authorize, Credentials};
 use super::error::fault;
-use crate::backend::service::{Answer, Fault, Held, Spot};
+use crate::backend::service::{Answer, Fault, Held, Spot, http_client};
 use crate::backend::{Error, Result};
 use crate::tls::{self, Trust};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Unused connections are closed before the service closes them: a body that streams cannot be sent again.
-const IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// Makes calls. Whoever makes one bounds how long it takes, and repeats it.
 pub(super) struct Client {
@@ -89,18 +84,10 @@ impl fmt::Debug for Client {
     }
 }
 
-/// HTTP over our one TLS. Bodies take as long as they take, hence no timeout but for connecting.
+/// What both the service and whoever gives tokens are asked over.
 pub(super) fn transport() -> Result<Transport> {
     let tls = tls::client(&Trust::System, None).map_err(unusable)?;
-    let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .http1_only()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_MAX)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(unusable)?;
+    let http = http_client(tls).http1_only().build().map_err(unusable)?;
     Ok(Transport::new(Arc::new(http)))
 }
 

@@ -8,10 +8,7 @@ use azure_core::http::{RawResponse, StatusCode};
 use azure_core::xml::from_xml;
 use serde::Deserialize;
 
-use crate::backend::service::Fault;
-
-/// Of what a service or the crate says, in characters: it may be a whole listing.
-const DETAIL_CHARS_MAX: usize = 300;
+use crate::backend::service::{Fault, shortened};
 
 /// What an error's body says.
 #[derive(Default, Deserialize)]
@@ -69,10 +66,6 @@ fn wire_reason(err: &Error) -> &(dyn StdError + 'static) {
 #[derive(Debug, thiserror::Error)]
 #[error("no answer came")]
 struct Silent;
-
-fn shortened(text: &str) -> String {
-    text.chars().take(DETAIL_CHARS_MAX).collect()
-}
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use azure_core::http::Etag;
 use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::time::{OffsetDateTime, parse_rfc7231};
 
-use crate::backend::service::{Answer, Fault, Metadata, Only, Told};
+use crate::backend::service::{Answer, Fault, Metadata, Only, Told, whole_size};
 
 const METADATA: &str = "x-ms-meta-";
 
@@ -26,11 +26,11 @@ pub(super) fn unspelled<'a>(found: impl Iterator<Item = (&'a str, &'a str)>) -> 
 /// Of an answer that brings a blob, or tells of one.
 pub(super) fn told(doing: &'static str, headers: &Headers) -> Answer<Told> {
     let text = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
-    let whole = match text("content-range") {
-        Some(range) => range.rsplit_once('/').map(|(_, whole)| whole),
-        None => text("content-length"),
+    let size = match text("content-range") {
+        Some(range) => whole_size(range),
+        None => text("content-length").and_then(|length| length.parse().ok()),
     };
-    let size = whole.and_then(|size| size.parse().ok()).ok_or_else(|| Fault::nonsense(doing, "no size was told"))?;
+    let size = size.ok_or_else(|| Fault::nonsense(doing, "no size was told"))?;
     let metadata =
         unspelled(headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix(METADATA)?, value.as_str()))));
     let stored_ms = text("last-modified").and_then(|date| parse_rfc7231(date).ok()).map(millis);

@@ -1,24 +1,18 @@
 //! The connection to the service: calls are made once, and what is no good answer is a fault.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use reqwest::redirect::Policy;
 use reqwest::{Request, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::auth::{Auth, Keys};
 use super::call::Call;
 use super::{Settings, error};
-use crate::backend::service::{Answer, Fault};
+use crate::backend::service::{Answer, Fault, http_client};
 use crate::backend::{Error, Result};
 use crate::tls::{self, Trust};
 
 const GOOGLE: &str = "https://storage.googleapis.com";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Unused connections are closed before the service closes them: a body that streams cannot be sent again.
-const IDLE_MAX: Duration = Duration::from_secs(15);
 /// The longest answer but for objects: a page of a listing has 1,000 names and what is told of them.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -37,14 +31,7 @@ impl Client {
         } else {
             tls::trusting_nobody()
         };
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_MAX)
-            .redirect(Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|err| Error::Unavailable(err.to_string()))?;
+        let http = http_client(tls).build().map_err(|err| Error::Unavailable(err.to_string()))?;
         Ok(Self { http, endpoint, auth: Auth::new((!settings.anonymous).then_some(keys)) })
     }
 

@@ -2,12 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::backend::service::Fault;
+use crate::backend::service::{Fault, shortened};
 
 /// Of what is not there, only this says that it is the bucket.
 const NO_BUCKET: &str = "The specified bucket does not exist";
-/// Of an answer in plain text, for people.
-const DETAIL_CHARS_MAX: usize = 300;
 
 #[derive(Deserialize)]
 struct Json {
@@ -50,7 +48,7 @@ pub(super) fn told(doing: &'static str, status: u16, body: &[u8]) -> Fault {
     let text = String::from_utf8_lossy(body);
     let (reason, detail) = of_json(body).or_else(|| of_xml(&text)).unwrap_or_else(|| {
         // The media of an object are refused in plain text.
-        (String::new(), text.trim().chars().take(DETAIL_CHARS_MAX).collect())
+        (String::new(), shortened(text.trim()))
     });
     let code = code(status, &reason, &detail);
     Fault { doing, status: Some(meant(status, code)), code: code.to_owned(), detail }

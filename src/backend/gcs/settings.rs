@@ -1,7 +1,6 @@
 //! What a person sets for Google Cloud Storage.
 
-use crate::backend::service::Common;
-use crate::model::BucketName;
+use crate::backend::service::{Common, refuse_endpoint};
 
 /// Settings of a store of kind `gcs`, but for the credentials, which whoever opens it brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +23,9 @@ impl Settings {
     /// Which setting cannot be used and why, in words for whoever wrote it.
     pub fn refusal(&self) -> Option<(&'static str, String)> {
         let Self { endpoint, project, common, anonymous } = self;
-        let home = &common.home;
-        if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
-            // It may hold a secret before its @.
-            let found = if endpoint.contains('@') { "an address with credentials".to_owned() } else { format!("{endpoint:?}") };
-            let allowed = "such as \"https://storage.googleapis.com\", without a path";
-            return Some(("endpoint", format!("found {found}; allowed: {allowed}")));
+        if let Some(refusal) = endpoint.as_ref().and_then(|endpoint| refuse_endpoint(endpoint, "https://storage.googleapis.com"))
+        {
+            return Some(refusal);
         }
         // A token sent in the clear is everybody's.
         if !anonymous && endpoint.as_ref().is_some_and(|endpoint| !endpoint.starts_with("https://")) {
@@ -44,20 +40,8 @@ impl Settings {
         if project.is_empty() || project.len() > 255 || !project.chars().all(legal) {
             return Some(("project", format!("found {project:?}; allowed: a project's id, such as \"my-project\"")));
         }
-        if let Err(err) = BucketName::new(home) {
-            return Some(("home", format!("found {home:?}; {err}")));
-        }
-        common.refusal()
+        common.refuse_home().or_else(|| common.refusal())
     }
-}
-
-fn is_endpoint(endpoint: &str) -> bool {
-    let uri: Option<http::Uri> = endpoint.parse().ok();
-    uri.is_some_and(|uri| {
-        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        is_http && uri.host().is_some() && !has_user && matches!(uri.path(), "" | "/") && uri.query().is_none()
-    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use aws_sdk_s3::types::MetadataDirective;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::error::ask;
@@ -13,6 +14,8 @@ use crate::backend::service::{Answer, Fault, Only, PartAt, Spot, Target, Told, U
 
 /// For the service to copy or to put together an object.
 pub(super) const COPY_PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// All but letters, digits, `-._~` and slashes.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// What a service copies as a part.
 const COPY_PART_BYTES: u64 = 1 << 30;
 
@@ -88,16 +91,9 @@ fn source(spot: &Spot) -> String {
     format!("{}/{}", spot.bucket, encoded(&spot.name))
 }
 
-/// A name as a path has it: everything but letters, digits, `-._~` and slashes by its bytes.
-fn encoded(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
+/// A name as a path has it.
+fn encoded(name: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(name, ENCODED)
 }
 
 #[cfg(test)]
@@ -106,6 +102,6 @@ mod tests {
 
     #[test]
     fn a_source_is_named_by_its_bytes() {
-        assert_eq!(encoded("a/b c+é%#~"), "a/b%20c%2B%C3%A9%25%23~");
+        assert_eq!(encoded("a/b c+é%#~").to_string(), "a/b%20c%2B%C3%A9%25%23~");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use crate::model::BucketName;
+
 /// Settings that all stores over services have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Common {
@@ -13,11 +15,30 @@ pub struct Common {
     pub calls_max: NonZeroU32,
 }
 
+/// What is wrong with a service's address, in words for whoever wrote it; `such_as` shows a good one.
+pub(in crate::backend) fn refuse_endpoint(endpoint: &str, such_as: &str) -> Option<(&'static str, String)> {
+    let uri: Option<http::Uri> = endpoint.parse().ok();
+    let is_good = uri.is_some_and(|uri| {
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        is_http && uri.host().is_some() && !has_user && matches!(uri.path(), "" | "/") && uri.query().is_none()
+    });
+    // It may hold a secret before its @.
+    let found = if endpoint.contains('@') { "an address with credentials".to_owned() } else { format!("{endpoint:?}") };
+    (!is_good).then(|| ("endpoint", format!("found {found}; allowed: such as {such_as:?}, without a path")))
+}
+
 impl Common {
     /// The defaults, with notes in this bucket.
     pub fn at(home: impl Into<String>) -> Self {
         let calls_max = NonZeroU32::new(256).expect("256 is not zero");
         Self { home: home.into(), reserved: ".anybucket".to_owned(), calls_max }
+    }
+
+    /// What is wrong with the bucket of notes, where buckets have S3's names.
+    pub(in crate::backend) fn refuse_home(&self) -> Option<(&'static str, String)> {
+        let err = BucketName::new(&self.home).err()?;
+        Some(("home", format!("found {:?}; {err}", self.home)))
     }
 
     /// Which setting cannot be used and why, in words for whoever wrote it.

@@ -8,6 +8,8 @@ use crate::backend::Error;
 /// Stands for the answer to what could not be asked.
 const UNSENT: u16 = 400;
 
+/// Of what a service says, in characters.
+const DETAIL_CHARS_MAX: usize = 300;
 /// Names that the service does not take.
 const NAME_CODES: [&str; 6] =
     ["KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "InvalidURI", "InvalidResourceName", "OutOfRangeInput"];
@@ -189,6 +191,11 @@ impl From<Fault> for Error {
             _ => Self::Io { context: "the service refused".to_owned(), source: io::Error::other(text) },
         }
     }
+}
+
+/// As much of a text as people read: it may be a whole listing.
+pub(in crate::backend) fn shortened(text: &str) -> String {
+    text.chars().take(DETAIL_CHARS_MAX).collect()
 }
 
 /// The whole chain: what is outside says only that something failed.
