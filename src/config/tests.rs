@@ -165,9 +165,10 @@ fn whose_the_files_of_buckets_are_is_said_by_patterns() {
     assert_eq!(config.buckets, [rule("logs-*", Ownership::Exclusive), rule("*", Ownership::Auto)]);
     assert!(refusal("[[bucket]]\nownership = 'auto'").contains("bucket[0].match: is missing"));
     assert!(
-        refusal("[[bucket]]\nmatch = '*'\nownership = 'mine'").contains("found \"mine\"; allowed: \"auto\" or \"exclusive\"")
+        refusal("[[bucket]]\nmatch = '*'\nownership = 'mine'")
+            .contains("found \"mine\"; allowed: \"auto\", \"exclusive\" or \"shared\"")
     );
-    assert!(refusal("[[bucket]]\nmatch = '*'\nownership = 'shared'").contains("anybucket reconcile BUCKET"));
+    assert_eq!(good("[[bucket]]\nmatch = '*'\nownership = 'shared'").buckets, [rule("*", Ownership::Shared)]);
 }
 
 #[test]

@@ -28,6 +28,13 @@ pub async fn site_with_neighbour(name: &str, number: SiteNumber) -> Site {
     open_among(neighbours, Arc::new(Memory::new()), status(Options::default())).await.0
 }
 
+/// The same, where files of others are treated so.
+pub async fn with_neighbour_in(custody: Custody, backend: Arc<dyn Backend>) -> (Site, Vec<Box<dyn Worker>>) {
+    let id = SiteId { name: "there".into(), number: SiteNumber(2) };
+    let neighbours = Neighbours::new(vec![(id, Arc::new(Silent))], Scope::Everybody, true);
+    open_with(neighbours, custody, backend, status(Options::default())).await
+}
+
 /// A status store.
 pub fn status(options: Options) -> Status {
     Status::open(options).expect("a store in memory opens")

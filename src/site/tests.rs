@@ -3,6 +3,7 @@
 mod copies;
 mod imports;
 mod interrupted;
+mod shared;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
