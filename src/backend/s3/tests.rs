@@ -252,6 +252,21 @@ async fn what_others_put_there_is_known_by_what_the_service_calls_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_without_our_mark_under_a_name_of_ours_are_removed_when_they_are_told_to() {
+    let (store, _task) = over_our_face().await;
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    let name = format!(".anybucket/v/a@{}", write_id(1));
+    let call = store.service().caller.client().put_object().bucket("bucket").key(name);
+    call.body(aws_sdk_s3::primitives::ByteStream::from_static(b"left")).send().await.unwrap();
+    let own = at("a", Location::Own(write_id(1)));
+    let found = store.head(&own).await.unwrap();
+    store.delete(&own, &Binding::Tag("another".to_owned())).await.unwrap();
+    assert_eq!(own_names(&store).await, 1);
+    store.delete(&own, &found.binding).await.unwrap();
+    assert_eq!(own_names(&store).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_look_like_names_of_ours_stay_at_names_of_their_own() {
     let (store, _task) = over_our_face().await;
     store.create_bucket(&object("-").bucket).await.unwrap();

@@ -178,6 +178,11 @@ impl<S: Service> Core<S> {
             Location::Own(write) | Location::Moving(write) if *only == binding_of(write) => {
                 Ok(self.remove_own(&at.object, write).await?)
             }
+            // Bytes without our mark: what an upload that was given up left, if a crash came between.
+            Location::Own(write) => match self.seen(&self.own(&at.object, write)).await? {
+                Some(told) if told.binding == *only => Ok(self.remove_own(&at.object, write).await?),
+                _ => Ok(()),
+            },
             Location::Plain if !self.names.is_reserved(at.object.key.as_str()) => self.delete_plain(&at.object, only).await,
             _ => Ok(()),
         }
