@@ -176,7 +176,6 @@ fn what_is_not_built_yet_is_refused_rather_than_ignored() {
     let cases = [
         ("target", "[[target]]\nsite = 'copy'"),
         ("bucket[0].layout", "[[bucket]]\nmatch = 'logs-*'\nlayout = 'unique'"),
-        ("bucket[0].ownership", "[[bucket]]\nmatch = 'logs-*'\nownership = 'shared'"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
     ];

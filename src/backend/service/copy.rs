@@ -110,6 +110,7 @@ impl<S: Service> Core<S> {
 
     /// What a process before this one began at plain names may be under way yet.
     pub(super) fn note_what_may_be_under_way(&self, places: &[Place]) {
+        planted!(PendingForgotten => { return });
         for Place { object, location } in places {
             match location {
                 Location::Moving(write) => drop(self.pending.begin_copy(object, *write)),

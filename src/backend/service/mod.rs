@@ -14,6 +14,8 @@ mod fault;
 mod get;
 mod held;
 mod http;
+#[cfg(test)]
+mod late;
 mod list;
 mod mark;
 mod names;
@@ -40,6 +42,8 @@ pub(super) use fault::{Answer, Fault, shortened};
 pub(super) use held::Held;
 pub use held::ReadKeys;
 pub(super) use http::http_client;
+#[cfg(test)]
+pub(crate) use late::Late;
 pub(super) use mark::{Metadata, Told};
 pub(super) use ranges::{first_byte, whole_size};
 pub(super) use store::Store;
