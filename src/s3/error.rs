@@ -95,6 +95,12 @@ pub fn slow_down(wait: Duration) -> S3Error {
     with_headers(refuse(Code::SlowDown, "Please reduce your request rate."), [(header::RETRY_AFTER, seconds)])
 }
 
+/// Of a site that waits for its store.
+pub fn not_yet() -> S3Error {
+    let text = "This site waits for its store, and serves as soon as that is there.";
+    with_headers(refuse(Code::SlowDown, text), [(header::RETRY_AFTER, HeaderValue::from_static("5"))])
+}
+
 pub fn skewed() -> S3Error {
     refuse(Code::RequestTimeTooSkewed, "The difference between the request time and the current time is too large.")
 }
