@@ -209,11 +209,7 @@ impl App {
 }
 
 /// Opens the store and what is known of it, and redoes what a crash left undone.
-async fn open_site(
-    config: &Config,
-    neighbours: Neighbours,
-    room: &mut WaitingRoom<'_>,
-) -> Result<(Site, Vec<Box<dyn Worker>>)> {
+async fn open_site(config: &Config, neighbours: Neighbours, room: &mut WaitingRoom<'_>) -> Result<(Site, Vec<Box<dyn Worker>>)> {
     let wall = Arc::new(SystemClock);
     let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
     let backend = stores::open_all(config, &id, room).await?;
@@ -290,7 +286,9 @@ fn readiness(site: &Site, workers: Workers) -> Readiness {
     };
     let store_works = move || {
         let backend = backend.clone();
-        async move { backend.check_each().await.into_iter().map(|(name, checked)| (name, checked.map_err(|err| err.to_string()))).collect() }
+        async move {
+            backend.check_each().await.into_iter().map(|(name, checked)| (name, checked.map_err(|err| err.to_string()))).collect()
+        }
     };
     Readiness::new(vec![Probe::new("status store", status_works), Probe::each("store", store_works)], workers)
 }

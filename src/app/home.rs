@@ -67,7 +67,8 @@ pub async fn find(stores: &[Opened], ranked: &[usize], id: &SiteId, room: &mut W
         if let Some(home) = look.home(stores, ranked) {
             return Ok(home);
         }
-        let reason = |(at, fault): &(usize, String)| format!("the store {}, which may have this site's notes: {fault}", stores[*at].name);
+        let reason =
+            |(at, fault): &(usize, String)| format!("the store {}, which may have this site's notes: {fault}", stores[*at].name);
         if let Some(away) = look.away.iter().find(|(at, _)| stores[*at].is_directory) {
             bail!("cannot start without {}", reason(away));
         }

@@ -26,13 +26,17 @@ pub async fn open_all(config: &Config, id: &SiteId, room: &mut WaitingRoom<'_>) 
     let led = config.routes.iter().filter_map(|route| stores.iter().position(|opened| opened.name == route.backend));
     let home = home::find(&stores, &led.collect::<Vec<_>>(), id, room).await?;
     if let ([only], [all]) = (stores.as_slice(), config.routes.as_slice())
-        && all.buckets == "*"
+        && *all == (config::Route { backend: all.backend.clone(), ..config::Route::default() })
     {
         return Ok(only.backend());
     }
     let named = |opened: &Opened| route::Named { name: opened.name.clone(), store: opened.backend() };
-    let route = |route: &config::Route| route::Route { buckets: route.buckets.clone(), store: route.backend.clone() };
-    let routes = config.routes.iter().map(route).collect();
+    let routes = config.routes.iter().cloned().map(|config::Route { buckets, location, backend }| route::Route {
+        buckets,
+        location,
+        store: backend,
+    });
+    let routes = routes.collect();
     let opened = Routes::open(stores.iter().map(named).collect(), routes, &stores[home].name).await;
     Ok(Arc::new(opened.context("cannot tell which store has which bucket")?))
 }
@@ -43,12 +47,12 @@ async fn open_or_await(name: &str, settings: &config::Backend) -> Result<Opened>
         Ok(store) => Store::There(store),
         Err(err) if is_for_good(&err) => return Err(err.context(format!("the store {name} cannot be used"))),
         Err(err) => {
-            let fault = format!("{err:#}");
+            let fault = fault_of(&err);
             error!(store = name, fault, "a store cannot be used: it is tried again until it can");
             let settings = settings.clone();
             let again: Opener = Arc::new(move || {
                 let settings = settings.clone();
-                Box::pin(async move { open(&settings).await.map_err(|err| format!("{err:#}")) })
+                Box::pin(async move { open(&settings).await.map_err(|err| fault_of(&err)) })
             });
             Store::Away(Arc::new(Awaited::new(name.to_owned(), fault, again, super::seed()?)))
         }
@@ -56,9 +60,17 @@ async fn open_or_await(name: &str, settings: &config::Backend) -> Result<Opened>
     Ok(Opened { name: name.to_owned(), is_directory: matches!(settings, config::Backend::Fs(_)), store })
 }
 
+/// What the store itself said.
+fn told(err: &anyhow::Error) -> Option<&backend::Error> {
+    err.chain().find_map(|cause| cause.downcast_ref())
+}
+
+fn fault_of(err: &anyhow::Error) -> String {
+    told(err).map_or_else(|| format!("{err:#}"), ToString::to_string)
+}
+
 fn is_for_good(err: &anyhow::Error) -> bool {
-    let told = err.chain().find_map(|cause| cause.downcast_ref::<backend::Error>());
-    !told.is_some_and(|told| !matches!(told, backend::Error::Name(_)))
+    told(err).is_none_or(|told| matches!(told, backend::Error::Name(_)))
 }
 
 /// The store that settings describe.

@@ -77,4 +77,3 @@ impl<'a> Door<'a> {
         TcpListener::from_std(twin.into()).context("cannot share a listener")
     }
 }
-

@@ -281,6 +281,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Makes a bucket; one that exists is success.
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()>;
 
+    /// The same of a bucket that belongs to a location: several stores may have some of their own.
+    async fn create_bucket_at(&self, bucket: &BucketName, _location: &str) -> Result<()> {
+        self.create_bucket(bucket).await
+    }
+
     /// Removes an empty bucket; [`Error::NotEmpty`] where something is still in it, under whatever name; success where it is
     /// gone.
     async fn delete_bucket(&self, bucket: &BucketName) -> Result<()>;

@@ -31,16 +31,34 @@ pub struct Named {
 pub struct Route {
     /// A pattern.
     pub buckets: String,
+    /// Only those that belong to this location; none is for every location that no route names.
+    pub location: Option<String>,
     /// Name of a store.
     pub store: String,
+}
+
+/// A route whose store was found.
+#[derive(Debug)]
+struct Way {
+    buckets: String,
+    location: Option<String>,
+    /// The place of its store among the stores.
+    to: usize,
+}
+
+impl Way {
+    /// Whether nothing that gets to another way comes by this one.
+    fn takes_all_of(&self, bucket: &BucketName, location: Option<&str>) -> bool {
+        self.location.as_deref() == location && glob(&self.buckets, bucket.as_str())
+    }
 }
 
 /// Stores, and which bucket is where.
 #[derive(Debug)]
 pub struct Routes {
     stores: Vec<Named>,
-    /// Pattern, and the place of its store in `stores`. First match wins.
-    routes: Vec<(String, usize)>,
+    /// First match wins.
+    ways: Vec<Way>,
     /// The place in `stores` of the one with the notes.
     home: usize,
     places: Places,
@@ -60,13 +78,13 @@ impl Routes {
     pub async fn open(stores: Vec<Named>, routes: Vec<Route>, home: &str) -> Result<Self> {
         let at = |name: &str| stores.iter().position(|store| store.name == name);
         let no_store = |what: &str, name: &str| Error::Name(format!("{what} {name:?}, which is no store"));
-        let leads = |route: Route| {
-            let at = at(&route.store).ok_or_else(|| no_store("a route leads to", &route.store))?;
-            Ok((route.buckets, at))
+        let leads = |Route { buckets, location, store }: Route| {
+            let to = at(&store).ok_or_else(|| no_store("a route leads to", &store))?;
+            Ok(Way { buckets, location, to })
         };
-        let routes = routes.into_iter().map(leads).collect::<Result<Vec<_>>>()?;
+        let ways = routes.into_iter().map(leads).collect::<Result<Vec<_>>>()?;
         let home = at(home).ok_or_else(|| no_store("the home is", home))?;
-        let all = Self { places: Places::unknown(stores.len()), stores, routes, home };
+        let all = Self { places: Places::unknown(stores.len()), stores, ways, home };
         for (at, err) in all.hear(&all.places.unheard()).await?.silent {
             let store = &all.stores[at].name;
             tracing::warn!(store, error = %err, "a store is away: its buckets cannot be used, and none can be made, until it is there");
@@ -93,7 +111,7 @@ impl Routes {
         let chosen = having.iter().map(|(bucket, having)| self.choose(bucket, having, &answered));
         let chosen = chosen.collect::<Result<Vec<_>>>()?;
         for (bucket, at) in having.into_keys().zip(chosen) {
-            if self.places.see(&bucket, at, before.get(&bucket).copied()) && self.routed(&bucket) != Some(at) {
+            if self.places.see(&bucket, at, before.get(&bucket).copied()) && !self.leads(&bucket, at) {
                 let store = &self.stores[at].name;
                 tracing::info!(%bucket, store, "the bucket stays in the store that has it, though its route leads elsewhere");
             }
@@ -126,23 +144,32 @@ impl Routes {
         }
     }
 
-    fn routed(&self, bucket: &BucketName) -> Option<usize> {
-        self.routes.iter().find(|(pattern, _)| glob(pattern, bucket.as_str())).map(|(_, at)| *at)
+    /// Where a bucket of a location is made. That of no route is taken for none.
+    fn routed(&self, bucket: &BucketName, location: Option<&str>) -> Option<usize> {
+        let named = location.filter(|location| self.ways.iter().any(|way| way.location.as_deref() == Some(location)));
+        self.ways.iter().find(|way| way.takes_all_of(bucket, named)).map(|way| way.to)
     }
 
-    /// The store that has a bucket, or that it is to be made in; `None` where there is no route. Fails while nobody knows.
+    /// Whether a bucket of any location may be made in a store.
+    fn leads(&self, bucket: &BucketName, at: usize) -> bool {
+        self.ways.iter().any(|way| way.to == at && self.routed(bucket, way.location.as_deref()) == Some(at))
+    }
+
+    /// The store that has a bucket, or that routes without a location lead it to; `None` where none does. Fails while nobody knows.
     async fn place(&self, bucket: &BucketName) -> Result<Option<usize>> {
-        if let Some(at) = self.places.of(bucket) {
-            return Ok(Some(at));
-        }
+        Ok(self.known(bucket).await?.or_else(|| self.routed(bucket, None)))
+    }
+
+    /// The store that has a bucket; `None` where none has. Fails while nobody knows.
+    async fn known(&self, bucket: &BucketName) -> Result<Option<usize>> {
         let unheard = self.places.unheard();
-        if unheard.is_empty() {
-            return Ok(self.routed(bucket));
+        match self.places.of(bucket) {
+            None if !unheard.is_empty() => {}
+            known => return Ok(known),
         }
         let heard = self.hear(&unheard).await.map_err(|err| Error::Unavailable(err.to_string()))?;
         match (self.places.of(bucket), heard.silent.first()) {
-            (Some(at), _) => Ok(Some(at)),
-            (None, None) => Ok(self.routed(bucket)),
+            (known, None) | (known @ Some(_), _) => Ok(known),
             (None, Some((at, err))) => {
                 let store = &self.stores[*at].name;
                 Err(Error::Unavailable(format!("nobody knows whether the bucket {bucket} is in {store}: {err}")))
@@ -173,7 +200,7 @@ impl Routes {
     fn may_have(&self, at: usize, bucket: &BucketName) -> bool {
         match self.places.of(bucket) {
             Some(known) => known == at,
-            None => !self.places.is_heard(at) || self.routed(bucket) == Some(at),
+            None => !self.places.is_heard(at) || self.leads(bucket, at),
         }
     }
 }
@@ -291,8 +318,13 @@ impl Backend for Routes {
     }
 
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {
-        let Some(at) = self.place(bucket).await? else {
-            return Err(Error::Name(format!("no [[route]] leads the bucket {bucket} to a store")));
+        self.create_bucket_at(bucket, "").await
+    }
+
+    /// One that a store has stays there, whatever its location.
+    async fn create_bucket_at(&self, bucket: &BucketName, location: &str) -> Result<()> {
+        let Some(at) = self.known(bucket).await?.or_else(|| self.routed(bucket, Some(location))) else {
+            return Err(Error::Name(format!("no [[route]] leads the bucket {bucket}, of the location {location:?}, to a store")));
         };
         self.stores[at].store.create_bucket(bucket).await?;
         self.places.set(bucket, at);
@@ -376,7 +408,11 @@ mod tests {
     }
 
     fn route(buckets: &str, store: &str) -> Route {
-        Route { buckets: buckets.to_owned(), store: store.to_owned() }
+        Route { buckets: buckets.to_owned(), location: None, store: store.to_owned() }
+    }
+
+    fn at(location: &str, route: Route) -> Route {
+        Route { location: Some(location.to_owned()), ..route }
     }
 
     struct World {
@@ -449,10 +485,27 @@ mod tests {
         let world = World::new();
         let routes = world.routes(vec![route("logs-*", "cloud")]).await.unwrap();
         let refused = routes.create_bucket(&bucket("other")).await.unwrap_err().to_string();
-        assert!(refused.contains("no [[route]] leads the bucket other"), "{refused}");
+        assert!(refused.contains("no [[route]] leads the bucket other, of"), "{refused}");
         let put = routes.put(&object("other", "a"), Body::empty(), PutOptions::any()).await;
         assert!(matches!(put, Err(Error::NoSuchBucket)), "{put:?}");
         assert!(matches!(world.routes(vec![route("*", "nowhere")]).await, Err(Error::Name(_))));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_goes_where_its_location_is_and_one_of_no_routes_location_where_the_others_lead() {
+        let world = World::new();
+        let routes = vec![at("eu", route("logs-*", "disk")), at("eu", route("*", "cloud")), route("*", "disk")];
+        let routes = world.routes(routes).await.unwrap();
+        for (name, location) in [("a-bucket", "eu"), ("logs-eu", "eu"), ("b-bucket", "us-east-1"), ("c-bucket", "")] {
+            routes.create_bucket_at(&bucket(name), location).await.unwrap();
+        }
+        assert_eq!(world.cloud.list_buckets().await.unwrap(), [bucket("a-bucket")]);
+        assert_eq!(world.disk.list_buckets().await.unwrap(), ["b-bucket", "c-bucket", "logs-eu"].map(bucket));
+        routes.create_bucket_at(&bucket("a-bucket"), "us-east-1").await.unwrap();
+        assert_eq!(routes.list_buckets().await.unwrap().len(), 4, "what is there is not made again elsewhere");
+        let only_logs = world.routes(vec![at("eu", route("logs-*", "cloud")), route("*", "disk")]).await.unwrap();
+        let refused = only_logs.create_bucket_at(&bucket("other"), "eu").await.unwrap_err().to_string();
+        assert!(refused.contains("of the location \"eu\""), "{refused}");
     }
 
     #[tokio::test]

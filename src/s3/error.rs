@@ -306,13 +306,14 @@ fn is_marker(marker: Slot, modified_ms: u64) -> S3Error {
     with_headers(err, versioning::of_marker(marker).into_iter().chain(told))
 }
 
-pub fn illegal_location(constraint: &str) -> S3Error {
-    refuse(
-        Code::IllegalLocationConstraintException,
-        format!(
-            "The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
-        ),
-    )
+/// `known`: the locations that there are.
+pub fn illegal_location(constraint: &str, known: &[&str]) -> S3Error {
+    let text = format!(
+        "The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to. \
+         There are: {}.",
+        known.join(", ")
+    );
+    refuse(Code::IllegalLocationConstraintException, text)
 }
 
 /// A fault of this program, told without its inside.
