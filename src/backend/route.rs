@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
 use futures::stream::{self, BoxStream, StreamExt};
+use tokio::time::timeout;
 
 use super::places::Places;
 use super::{
@@ -18,6 +20,9 @@ use super::{
     Result, StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, WriteId, glob};
+
+/// For a store to say whether it works: less than whoever asks waits for all of them.
+const CHECK_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// A store and what settings call it.
 #[derive(Clone, Debug)]
@@ -47,8 +52,8 @@ struct Way {
 }
 
 impl Way {
-    /// Whether nothing that gets to another way comes by this one.
-    fn takes_all_of(&self, bucket: &BucketName, location: Option<&str>) -> bool {
+    /// Whether a bucket of that location, or of none that is named, goes this way.
+    fn takes(&self, bucket: &BucketName, location: Option<&str>) -> bool {
         self.location.as_deref() == location && glob(&self.buckets, bucket.as_str())
     }
 }
@@ -147,7 +152,7 @@ impl Routes {
     /// Where a bucket of a location is made. That of no route is taken for none.
     fn routed(&self, bucket: &BucketName, location: Option<&str>) -> Option<usize> {
         let named = location.filter(|location| self.ways.iter().any(|way| way.location.as_deref() == Some(location)));
-        self.ways.iter().find(|way| way.takes_all_of(bucket, named)).map(|way| way.to)
+        self.ways.iter().find(|way| way.takes(bucket, named)).map(|way| way.to)
     }
 
     /// Whether a bucket of any location may be made in a store.
@@ -203,6 +208,12 @@ impl Routes {
             None => !self.places.is_heard(at) || self.leads(bucket, at),
         }
     }
+}
+
+/// A store that hangs says nothing of the others.
+async fn in_time(check: impl Future<Output = Result<()>>) -> Result<()> {
+    let late = |_| Error::Unavailable(format!("no answer within {CHECK_PATIENCE:?}"));
+    timeout(CHECK_PATIENCE, check).await.map_err(late)?
 }
 
 #[async_trait]
@@ -380,7 +391,7 @@ impl Backend for Routes {
     }
 
     async fn check_each(&self) -> Vec<(String, Result<()>)> {
-        join_all(self.stores.iter().map(|named| async move { (named.name.clone(), named.store.check().await) })).await
+        join_all(self.stores.iter().map(|named| async move { (named.name.clone(), in_time(named.store.check()).await) })).await
     }
 }
 
@@ -549,6 +560,12 @@ mod tests {
         routes.harden(&[plain(object("here", "a"))]).await.unwrap();
         let faults: Vec<_> = routes.check_each().await.into_iter().map(|(name, checked)| (name, checked.is_ok())).collect();
         assert_eq!(faults, [("disk".to_owned(), true), ("cloud".to_owned(), false)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_is_told_apart_from_those_that_work() {
+        assert!(matches!(in_time(std::future::pending()).await, Err(Error::Unavailable(_))));
+        in_time(async { Ok(()) }).await.unwrap();
     }
 
     #[tokio::test]
