@@ -208,7 +208,11 @@ fn read_fs(section: &mut Section<'_>, data: Option<&Data>) -> fs::Settings {
 impl Route {
     fn read(route: &mut Section<'_>) -> Self {
         let default = Self::default();
-        Self { buckets: route.value("buckets", default.buckets), backend: route.value("backend", default.backend) }
+        Self {
+            buckets: route.value("buckets", default.buckets),
+            location: route.optional("location"),
+            backend: route.value("backend", default.backend),
+        }
     }
 }
 
@@ -226,7 +230,7 @@ fn read_bucket(bucket: &mut Section<'_>) -> Option<Rule> {
 
 impl Default for Route {
     fn default() -> Self {
-        Self { buckets: "*".into(), backend: "main".into() }
+        Self { buckets: "*".into(), location: None, backend: "main".into() }
     }
 }
 

@@ -127,6 +127,12 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
             "[backend.a]\nkind = 'fs'\npath = 'x/y'\n[backend.b]\nkind = 'fs'\npath = 'x'\n[[route]]\nbackend = 'a'\nbuckets = 'a'\n[[route]]\nbackend = 'b'",
             &["backend.b: is where backend.a is"],
         ),
+        ("[[route]]\nlocation = 'EU'\n[[route]]", &["route[0].location: found \"EU\"", "a-z, 0-9 and '-'"]),
+        ("[[route]]\nlocation = 'us-east-1'\n[[route]]", &["route[0].location: found \"us-east-1\", which is s3.region"]),
+        (
+            "[[route]]\nlocation = 'eu'\n[[route]]\n[[route]]\nlocation = 'eu'\nbuckets = 'logs-*'",
+            &["route[2]: is never reached: route[0] leads"],
+        ),
         ("[[route]]\nbucket = '*'", &["route[0].bucket: unknown key; did you mean `buckets`?"]),
         ("[log]\nformat = 'xml'", &["log.format: found \"xml\"", "\"json\""]),
         ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),

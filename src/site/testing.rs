@@ -91,13 +91,23 @@ pub fn upload(bytes: impl Into<Bytes>) -> Upload {
 
 /// Stores bytes under a key, without conditions.
 pub async fn put(site: &Site, key: &str, bytes: impl Into<Bytes>) -> Written {
+    put_at(site, &object(key), bytes).await
+}
+
+/// The same in any bucket.
+pub async fn put_at(site: &Site, object: &ObjectId, bytes: impl Into<Bytes>) -> Written {
     let (description, conditions) = (Description::default(), WriteConditions::default());
-    site.put(&object(key), upload(bytes), description, conditions).await.expect("a plain PUT succeeds")
+    site.put(object, upload(bytes), description, conditions).await.expect("a plain PUT succeeds")
 }
 
 /// The bytes of a key, as a client gets them.
 pub async fn get(site: &Site, key: &str) -> super::Result<Bytes> {
-    let opened = site.get(&object(key), None, Selection::All, &Default::default()).await?;
+    get_at(site, &object(key)).await
+}
+
+/// The same in any bucket.
+pub async fn get_at(site: &Site, object: &ObjectId) -> super::Result<Bytes> {
+    let opened = site.get(object, None, Selection::All, &Default::default()).await?;
     Ok(opened.body.collect(64 << 20).await.expect("the body is sound"))
 }
 
