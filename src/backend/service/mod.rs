@@ -24,6 +24,7 @@ mod put;
 mod ranges;
 mod store;
 mod tally;
+mod turns;
 mod uploads;
 
 use std::fmt::Debug;
@@ -41,6 +42,7 @@ pub(super) use held::Held;
 pub use held::ReadKeys;
 pub(super) use http::http_client;
 pub(super) use mark::{Metadata, Told};
+pub(super) use names::is_misplaced;
 pub(super) use ranges::{first_byte, whole_size};
 pub(super) use store::Store;
 
