@@ -49,7 +49,7 @@ impl S3 {
         range: Range<u64>,
         (to, only): (&Target, Only<'_>),
     ) -> Answer<()> {
-        let upload = UploadAt { target: to.clone(), id: self.create_multipart_upload(to).await? };
+        let upload = UploadAt { target: to.clone(), id: self.create_multipart_copy(to).await? };
         let copied = match self.copy_each(from, seen, range, &upload).await {
             Ok(parts) => self.complete_multipart_upload(&upload, &parts, only).await,
             Err(fault) => Err(fault),
