@@ -119,6 +119,11 @@ impl Fault {
         self.status == Some(501) || self.is(&["NotImplemented"])
     }
 
+    /// Whether the service says that it went well, in words that are not those of such an answer.
+    pub fn is_unreadable(&self) -> bool {
+        self.code.is_empty() && self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+
     /// Whether the call may have been done, or may be done yet.
     pub fn is_open(&self) -> bool {
         if self.is_not_tried() {
