@@ -26,6 +26,7 @@ mod put;
 mod ranges;
 mod store;
 mod tally;
+mod turns;
 mod uploads;
 
 use std::fmt::Debug;
@@ -45,6 +46,7 @@ pub(super) use http::http_client;
 #[cfg(test)]
 pub(crate) use late::Late;
 pub(super) use mark::{Metadata, Told};
+pub(super) use names::is_misplaced;
 pub(super) use ranges::{first_byte, whole_size};
 pub(super) use store::Store;
 
