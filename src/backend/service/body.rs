@@ -261,7 +261,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_takes_nothing_is_told_from_a_sender_that_brings_nothing() {
-        let (sender, chunks) = futures::channel::mpsc::unbounded();
+        let (mut sender, chunks) = futures::channel::mpsc::channel(1);
         let (mut body, sending) = Outgoing::new(Body::new(None, chunks), 3);
         let (patience, moment) = (Duration::from_secs(60), Duration::from_secs(600));
         let still = || tokio::time::timeout(moment, sending.stands_still(patience));
@@ -269,11 +269,11 @@ mod tests {
         for piece in ["a", "b"] {
             assert!(futures::poll!(std::pin::pin!(body.frame())).is_pending());
             assert!(still().await.is_err(), "the sender is waited for");
-            sender.unbounded_send(Ok(Bytes::from_static(piece.as_bytes()))).unwrap();
+            sender.try_send(Ok(Bytes::from_static(piece.as_bytes()))).unwrap();
         }
         assert!(body.frame().await.is_some());
         assert!(still().await.is_ok(), "nobody asks for the next piece");
-        sender.unbounded_send(Ok(Bytes::from_static(b"c"))).unwrap();
+        sender.try_send(Ok(Bytes::from_static(b"c"))).unwrap();
         drop(sender);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "bc");
         assert!(still().await.is_ok(), "nobody answers");
