@@ -18,8 +18,8 @@ use crate::backend::{Backend, Capability};
 
 /// What comes later than this is dead (`pending`).
 const LATE_MAX: Duration = Duration::from_secs(14 * 60);
-/// Names on a page.
-const PAGE: usize = 3;
+/// Names on a page: fewer than a bucket of this world may have, more than the probe wants on one.
+const PAGE: usize = 8;
 
 /// Outlives whoever makes calls.
 #[derive(Clone, Debug)]
