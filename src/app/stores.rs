@@ -3,18 +3,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tracing::warn;
 
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
 use crate::backend::route::{self, Routes};
-use crate::backend::service::ReadKeys;
+use crate::backend::service::{ReadKeys, buffer};
 use crate::backend::{Backend, azure, gcs, s3};
 use crate::config::{self, AzureLogin, AzureStore, Config, S3Store, Secret};
 
 /// Every store, as one.
 pub async fn open_all(config: &Config) -> Result<Arc<dyn Backend>> {
+    refuse_abandoned_buffers(config)?;
     let mut stores = Vec::new();
     for (name, settings) in &config.backends {
         let store = open(settings).await.with_context(|| format!("the store {name} cannot be used"))?;
@@ -28,6 +29,22 @@ pub async fn open_all(config: &Config) -> Result<Arc<dyn Backend>> {
     let route = |route: &config::Route| route::Route { buckets: route.buckets.clone(), store: route.backend.clone() };
     let routes = config.routes.iter().map(route).collect();
     Ok(Arc::new(Routes::open(stores, routes).await.context("cannot tell which store has which bucket")?))
+}
+
+/// Writes that were acknowledged and are at no store yet are not forgotten with a setting.
+fn refuse_abandoned_buffers(config: &Config) -> Result<()> {
+    let Ok(dirs) = std::fs::read_dir(config::buffers_dir(&config.data)) else { return Ok(()) };
+    let known: Vec<_> = config.backends.iter().filter_map(|(_, backend)| Some(&backend.buffer()?.path)).collect();
+    for dir in dirs.filter_map(|dir| Some(dir.ok()?.path())) {
+        if !known.contains(&&dir) && buffer::holds_writes(&dir).unwrap_or(true) {
+            let dir = dir.display();
+            bail!(
+                "acknowledged writes wait in {dir} for a store whose settings have no buffer any more: give it back as \
+                 [backend.NAME.buffer] with path = \"{dir}\" and when = \"never\" until it is empty"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The store that settings describe.
@@ -123,5 +140,28 @@ fn secrets(backend: &config::Backend) -> Vec<(&'static str, &Secret)> {
             AzureLogin::Managed(_) | AzureLogin::Workload => Vec::new(),
         },
         config::Backend::Fs(_) | config::Backend::Gcs(..) | config::Backend::Memory => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Incarnation, WriteId};
+
+    #[test]
+    fn writes_that_wait_are_not_forgotten_with_their_setting() {
+        let data = tempfile::tempdir().unwrap();
+        let dir = config::buffers_dir(data.path()).join("main");
+        std::fs::create_dir_all(&dir).unwrap();
+        let config = Config { data: data.path().to_owned(), ..Config::default() };
+        refuse_abandoned_buffers(&config).unwrap();
+        std::fs::write(dir.join(WriteId::new(Incarnation(1), 1, 1).to_string()), "bytes").unwrap();
+        let refused = refuse_abandoned_buffers(&config).unwrap_err().to_string();
+        assert!(refused.contains("when = \"never\""), "{refused}");
+        let mut settings = s3::Settings::at(None, "home");
+        settings.common.buffer = Some(buffer::Settings::at(&dir, "main"));
+        let (access_key, secret_key) = (Secret::Literal("A".into()), Secret::Literal("B".into()));
+        let store = config::Backend::S3(S3Store { settings, access_key, secret_key });
+        refuse_abandoned_buffers(&Config { backends: vec![("main".to_owned(), store)], ..config }).unwrap();
     }
 }

@@ -12,10 +12,11 @@ use futures::future::{join_all, try_join_all};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{
-    Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result, StoreUpload, Traffic,
+    Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published,
+    PutOptions, Result, StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, WriteId, glob};
+use crate::tasks::Worker;
 
 /// A store and what settings call it.
 #[derive(Clone, Debug)]
@@ -127,6 +128,18 @@ impl Backend for Routes {
             named.store.traffic().into_iter().map(move |traffic| Traffic { store: store.clone(), ..traffic })
         };
         self.stores.iter().flat_map(traffic).collect()
+    }
+
+    fn buffers(&self) -> Vec<Buffered> {
+        self.stores.iter().flat_map(|named| named.store.buffers()).collect()
+    }
+
+    fn is_buffered(&self, at: &Place) -> bool {
+        self.of(&at.object.bucket).is_ok_and(|store| store.is_buffered(at))
+    }
+
+    fn workers(&self) -> Vec<Box<dyn Worker>> {
+        self.stores.iter().flat_map(|named| named.store.workers()).collect()
     }
 
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {

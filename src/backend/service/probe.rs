@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::buffer::{Settings, When};
 use super::mark::{Mark, binding_of};
 use super::store::Core;
 use super::{Answer, Cursor, Only, Service, Spot, Target, Told};
@@ -120,6 +121,7 @@ impl<S: Service> Core<S> {
             line("multipart", Support::Native, "parts go where the whole will be"),
         ];
         lines.extend(self.service.capabilities());
+        lines.extend(self.buffering.as_ref().map(buffering));
         lines.push(line(
             "names",
             Support::Emulated,
@@ -127,6 +129,17 @@ impl<S: Service> Core<S> {
         ));
         Capabilities { kind: self.service.kind(), lines }
     }
+}
+
+fn buffering(settings: &Settings) -> Capability {
+    let Settings { path, when, slow, bytes_max, .. } = settings;
+    let what = match when {
+        When::Down => format!("writes wait there while the store is down, or calls take more than {slow:?}"),
+        When::Always => "every write is answered from there".to_owned(),
+        When::Never => "no new writes; what waits there is carried to the store".to_owned(),
+    };
+    let detail = format!("{}: {what}; {bytes_max} bytes at the most", path.display());
+    Capability { name: "buffered upload", support: Support::Emulated, detail }
 }
 
 /// Whether a call was refused by its condition. A fault of another kind tells nothing, but that the service does not know such a call.
