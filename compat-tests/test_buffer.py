@@ -144,7 +144,8 @@ def test_with_always_every_write_is_answered_from_the_disk_and_comes_to_the_stor
     s3 = at_site(site)
     s3.create_bucket(Bucket=BUCKET)
     all_bodies = bodies(10)
-    assert all([put(s3, key, body) for key, body in all_bodies.items()])
+    for key, body in all_bodies.items():
+        put(s3, key, body)
     for key, body in all_bodies.items():
         until(lambda key=key, body=body: is_there(at_store(store), key, body), f"{key} is not at its name")
     assert all(read(s3, key) == body for key, body in all_bodies.items())
