@@ -155,7 +155,7 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let config = Config { data: data.path().to_owned(), ..Config::default() };
         refuse_abandoned_buffers(&config).unwrap();
-        std::fs::write(dir.join(WriteId::new(Incarnation(1), 1, 1).to_string()), "bytes").unwrap();
+        std::fs::write(dir.join(format!("{}-0123456789abcdef", WriteId::new(Incarnation(1), 1, 1))), "bytes").unwrap();
         let refused = refuse_abandoned_buffers(&config).unwrap_err().to_string();
         assert!(refused.contains("when = \"never\""), "{refused}");
         let mut settings = s3::Settings::at(None, "home");

@@ -95,9 +95,11 @@ impl<S: Service> Core<S> {
 
     /// Removes what is under a write's own name, wherever it is.
     pub(super) async fn remove_own(&self, object: &ObjectId, write: WriteId) -> Result<()> {
-        self.forget_here(object, write).await?;
+        let claim = self.forget_here(object, write).await?;
         self.remove_there(object, write).await?;
-        self.note_forgotten(write);
+        if let Some(mut claim) = claim {
+            claim.end();
+        }
         Ok(())
     }
 

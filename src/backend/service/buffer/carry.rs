@@ -11,8 +11,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::sleep;
 
 use super::Buffer;
+use super::claim::{Claim, Load};
 use super::file::Slip;
-use super::index::NEXT_MAX;
 use crate::backend::service::Service;
 use crate::backend::service::mark::binding_of;
 use crate::backend::service::put::HELD_BYTES_MAX;
@@ -21,6 +21,8 @@ use crate::backend::{Error, GetOptions, Place, PutOptions, Result};
 use crate::model::Location;
 use crate::tasks::{Step, Worker};
 
+/// Writes that are carried at once, beside those that somebody asks for.
+const AT_ONCE_MAX: usize = 16;
 /// A step is no longer than this, though a body may be. Those under way go on in the next.
 const STEP_MAX: Duration = Duration::from_secs(1);
 /// Between two looks at a store that does not answer, and at what was put off.
@@ -42,9 +44,9 @@ impl<S: Service> Carrier<S> {
     }
 
     fn begin(&mut self) {
-        for slip in self.buffer.index.take_due(NEXT_MAX - self.under_way.len()) {
-            let (core, buffer) = (self.core.clone(), self.buffer.clone());
-            self.under_way.push(Box::pin(async move { core.carry(&buffer, slip).await }));
+        for load in self.buffer.take_due(AT_ONCE_MAX - self.under_way.len()) {
+            let core = self.core.clone();
+            self.under_way.push(Box::pin(async move { core.carry(load).await }));
         }
     }
 }
@@ -55,16 +57,16 @@ impl<S: Service> Core<S> {
         self.calls.is_alive() || self.once("looking at a bucket", self.service.look_at_bucket(&self.home)).await.is_ok()
     }
 
-    async fn carry(&self, buffer: &Buffer, slip: Slip) {
-        let (write, object) = (slip.write, slip.object.clone());
-        match self.carry_there(buffer, &slip).await {
+    pub(super) async fn carry(&self, mut load: Load) {
+        let (buffer, Slip { write, object, .. }) = (load.claim.buffer.clone(), load.slip.clone());
+        match self.carry_there(&mut load).await {
             Ok(()) => tracing::debug!(%object, %write, "carried from the buffer to the store"),
             Err(error) => {
                 if !matches!(error, Error::Unavailable(_)) {
                     let store = &buffer.settings.store;
                     tracing::error!(store, %object, %write, %error, "the store refuses a buffered write: it stays in the buffer");
                 }
-                buffer.index.put_off(write, &error);
+                buffer.index.put_off(&load.claim.name, &error);
             }
         }
         if buffer.index.is_empty() {
@@ -73,30 +75,30 @@ impl<S: Service> Core<S> {
     }
 
     /// In the end the service has it and the buffer does not, or, where it was deleted, neither.
-    async fn carry_there(&self, buffer: &Buffer, slip: &Slip) -> Result<()> {
-        if !buffer.index.is_doomed(slip.write) {
-            self.bring(buffer, slip).await?;
+    async fn carry_there(&self, Load { claim, slip }: &mut Load) -> Result<()> {
+        if !claim.is_doomed() {
+            self.bring(claim, slip).await?;
         }
         // Readers who look for the file find none from here on, and go to the service.
-        buffer.unlink(slip.write).await?;
-        if buffer.index.leave(slip.write) {
-            buffer.carried.fetch_add(1, Ordering::Relaxed);
+        claim.buffer.unlink(&claim.name).await?;
+        if claim.leave() {
+            claim.buffer.carried.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         self.remove_there(&slip.object, slip.write).await?;
-        buffer.index.remove(slip.write);
+        claim.end();
         Ok(())
     }
 
     /// Repeating it is harmless: nobody else's bytes ever have that name.
-    async fn bring(&self, buffer: &Buffer, slip: &Slip) -> Result<()> {
+    async fn bring(&self, claim: &Claim, slip: &Slip) -> Result<()> {
         // What is large may have come before a crash.
         if slip.size > HELD_BYTES_MAX && self.has(slip).await? {
             return Ok(());
         }
         let at = Place { object: slip.object.clone(), location: Location::Own(slip.write) };
         let Some(fetched) = self.get_here(&at, &GetOptions::default()).await? else {
-            return if buffer.index.is_doomed(slip.write) { Ok(()) } else { Err(Error::NotFound) };
+            return if claim.is_doomed() { Ok(()) } else { Err(Error::NotFound) };
         };
         let Slip { write, size, modified_ms, label, .. } = slip.clone();
         self.put_there(&slip.object, fetched.body, PutOptions { write, size: Some(size), modified_ms, label }).await?;

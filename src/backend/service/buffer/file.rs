@@ -37,6 +37,26 @@ pub(super) struct Slip {
     pub crc64: u64,
 }
 
+/// Which write of which object: a write's own name is made of both.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub write: WriteId,
+    pub object: ObjectId,
+}
+
+impl Name {
+    /// What its file is called. The file itself tells the object.
+    pub fn file(&self) -> String {
+        format!("{}-{:016x}", self.write, crc64(self.object.to_string().as_bytes()))
+    }
+}
+
+impl Slip {
+    pub fn name(&self) -> Name {
+        Name { write: self.write, object: self.object.clone() }
+    }
+}
+
 /// A file that is being written. Dropped before its end it leaves nothing.
 pub(super) struct Draft {
     path: PathBuf,
@@ -46,8 +66,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub fn begin(dir: &Path, write: WriteId) -> io::Result<Self> {
-        let path = dir.join(format!("{write}.{DRAFT}"));
+    pub fn begin(dir: &Path, name: &Name) -> io::Result<Self> {
+        let path = dir.join(format!("{}.{DRAFT}", name.file()));
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         Ok(Self { path, file, digest: digest(), size: 0 })
     }
@@ -86,14 +106,15 @@ impl Drop for Draft {
     }
 }
 
-/// The write whose file this is; `None`: no file of ours.
-pub(super) fn write_of(path: &Path) -> Option<WriteId> {
-    path.file_name()?.to_str()?.parse().ok()
+/// Whether a file has a name as writes have here.
+pub(super) fn is_write(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+    name.is_some_and(|(write, object)| write.parse::<WriteId>().is_ok() && u64::from_str_radix(object, 16).is_ok())
 }
 
 /// Whether this is a draft that a crash left.
 pub(super) fn is_draft(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == DRAFT) && write_of(&path.with_extension("")).is_some()
+    path.extension().is_some_and(|extension| extension == DRAFT) && is_write(&path.with_extension(""))
 }
 
 pub(super) fn came_ms(metadata: &std::fs::Metadata) -> u64 {
@@ -122,7 +143,7 @@ pub(super) fn read_slip(path: &Path) -> io::Result<(Slip, u64)> {
         return Err(torn("what it says of itself has another checksum"));
     }
     let slip: Slip = postcard::from_bytes(&text).map_err(|_| torn("what it says of itself cannot be read"))?;
-    if slip.size != begin || Some(slip.write) != write_of(path) {
+    if slip.size != begin || path.file_name().is_none_or(|name| *name != *slip.name().file()) {
         return Err(torn("it holds other bytes than it says"));
     }
     Ok((slip, came_ms(&metadata)))
@@ -169,10 +190,10 @@ mod tests {
 
     fn written(dir: &Path, n: u64, bytes: &[u8]) -> (Slip, PathBuf) {
         let mut slip = slip(n);
-        let mut draft = Draft::begin(dir, slip.write).unwrap();
+        let mut draft = Draft::begin(dir, &slip.name()).unwrap();
         bytes.chunks(3).for_each(|chunk| draft.push(chunk).unwrap());
         draft.finish(&mut slip, &File::open(dir).unwrap()).unwrap();
-        (slip.clone(), dir.join(slip.write.to_string()))
+        (slip.clone(), dir.join(slip.name().file()))
     }
 
     #[test]
@@ -206,7 +227,7 @@ mod tests {
         // Of a disk that lost what was in the middle.
         std::fs::write(&path, [&whole[..3], &whole[5..]].concat()).unwrap();
         assert!(read_slip(&path).is_err());
-        std::fs::rename(&path, dir.path().join(WriteId::new(Incarnation(1), 1, 9).to_string())).unwrap();
+        std::fs::rename(&path, dir.path().join(self::slip(9).name().file())).unwrap();
         std::fs::write(&path, &whole).unwrap();
         assert!(read_slip(&path).is_ok());
     }
@@ -214,9 +235,9 @@ mod tests {
     #[test]
     fn a_draft_that_is_given_up_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mut draft = Draft::begin(dir.path(), slip(1).write).unwrap();
+        let mut draft = Draft::begin(dir.path(), &slip(1).name()).unwrap();
         draft.push(b"some").unwrap();
-        assert!(is_draft(&draft.path) && write_of(&draft.path).is_none());
+        assert!(is_draft(&draft.path) && !is_write(&draft.path));
         drop(draft);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::file::Slip;
+use super::file::{Name, Slip};
 use super::room::Taken;
 use crate::backend::Error;
 use crate::model::{BucketName, ObjectId, WriteId};
@@ -17,8 +17,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The same of one that it refuses, at the most.
 const REFUSED_AGAIN_MAX: Duration = Duration::from_secs(600);
 
-/// Writes that are carried at once.
-pub(super) const NEXT_MAX: usize = 16;
 /// How long somebody waits for a write that is carried at this moment.
 const CARRIED_SOON: Duration = Duration::from_secs(1);
 
@@ -26,13 +24,13 @@ const CARRIED_SOON: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Index {
     waiting: Mutex<Waiting>,
-    /// Told when one was carried, or was not.
+    /// Told when one is in nobody's hands any more.
     moved: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    writes: BTreeMap<WriteId, Entry>,
+    writes: BTreeMap<Name, Entry>,
     /// Files that say nothing sensible.
     torn: u64,
 }
@@ -44,8 +42,9 @@ struct Entry {
     came_ms: u64,
     /// Whether its bytes are known to be what they were.
     is_checked: bool,
-    is_carried: bool,
-    /// Deleted while it was carried: nothing of it may stay anywhere.
+    /// Whether somebody has it in hand, be it to carry or to delete it.
+    is_claimed: bool,
+    /// Deleted: nothing of it may stay anywhere.
     is_doomed: bool,
     /// Not tried before.
     next_try: Instant,
@@ -89,7 +88,7 @@ impl Index {
         let entry = Entry {
             came_ms,
             is_checked,
-            is_carried: false,
+            is_claimed: false,
             is_doomed: false,
             next_try: Instant::now(),
             tries: 0,
@@ -97,7 +96,7 @@ impl Index {
             room: Some(room),
             slip,
         };
-        self.waiting().writes.insert(entry.slip.write, entry);
+        self.waiting().writes.insert(entry.slip.name(), entry);
     }
 
     pub fn count_torn(&self) {
@@ -106,13 +105,12 @@ impl Index {
 
     /// A write of this object, if it waits here and is not deleted.
     pub fn find(&self, object: &ObjectId, write: WriteId) -> Option<Found> {
-        let waiting = self.waiting();
-        let entry = waiting.writes.get(&write).filter(|entry| !entry.is_doomed && entry.slip.object == *object)?;
-        Some(entry.found())
+        let name = Name { write, object: object.clone() };
+        self.waiting().writes.get(&name).filter(|entry| !entry.is_doomed).map(Entry::found)
     }
 
-    pub fn is_doomed(&self, write: WriteId) -> bool {
-        self.waiting().writes.get(&write).is_some_and(|entry| entry.is_doomed)
+    pub fn is_doomed(&self, name: &Name) -> bool {
+        self.waiting().writes.get(name).is_some_and(|entry| entry.is_doomed)
     }
 
     /// What waits in a bucket.
@@ -122,25 +120,34 @@ impl Index {
         here.map(Entry::found).collect()
     }
 
-    /// From now on nobody finds it.
-    pub fn doom(&self, write: WriteId) {
-        if let Some(entry) = self.waiting().writes.get_mut(&write) {
-            entry.is_doomed = true;
+    /// From now on nobody finds it. Answers whether there is anything of it.
+    pub fn doom(&self, name: &Name) -> bool {
+        let mut waiting = self.waiting();
+        let entry = waiting.writes.get_mut(name);
+        entry.map(|entry| entry.is_doomed = true).is_some()
+    }
+
+    pub fn is_claimed(&self, name: &Name) -> bool {
+        self.waiting().writes.get(name).is_some_and(|entry| entry.is_claimed)
+    }
+
+    /// Takes it in hand. `false`: another has it. One that is gone is had by nobody.
+    pub fn claim(&self, name: &Name) -> bool {
+        match self.waiting().writes.get_mut(name) {
+            Some(entry) => !std::mem::replace(&mut entry.is_claimed, true),
+            None => true,
         }
     }
 
-    pub fn is_carried(&self, write: WriteId) -> bool {
-        self.waiting().writes.get(&write).is_some_and(|entry| entry.is_carried)
+    /// Is done with it, however it went.
+    pub fn release(&self, name: &Name) {
+        if let Some(entry) = self.waiting().writes.get_mut(name) {
+            entry.is_claimed = false;
+        }
+        self.moved.notify_waiters();
     }
 
-    /// Whether it is among the few that are carried first, and not refused.
-    pub fn is_next(&self, write: WriteId) -> bool {
-        let waiting = self.waiting();
-        let is_willing = waiting.writes.get(&write).is_some_and(|entry| entry.refused.is_none());
-        is_willing && waiting.writes.range(..write).take(NEXT_MAX).count() < NEXT_MAX
-    }
-
-    /// Waits a moment for what a carrier does. Answers whether it is `done`.
+    /// Waits a moment for others who have a write in hand. Answers whether it is `done`.
     pub async fn until(&self, done: impl Fn() -> bool) -> bool {
         let waited = timeout(CARRIED_SOON, async {
             loop {
@@ -157,30 +164,28 @@ impl Index {
     }
 
     /// Its bytes were read, and are what they were.
-    pub fn note_checked(&self, write: WriteId) {
-        if let Some(entry) = self.waiting().writes.get_mut(&write) {
+    pub fn note_checked(&self, name: &Name) {
+        if let Some(entry) = self.waiting().writes.get_mut(name) {
             entry.is_checked = true;
         }
     }
 
-    /// The oldest that are to be carried now, so many at the most; nobody else gets them until they are [put off](Self::put_off) or
-    /// [removed](Self::remove).
+    /// The oldest that are to be carried now, so many at the most, taken in hand.
     pub fn take_due(&self, writes_max: usize) -> Vec<Slip> {
         let now = Instant::now();
         let mut waiting = self.waiting();
-        let due = waiting.writes.values_mut().filter(|entry| !entry.is_carried && entry.next_try <= now);
-        let taken = due.take(writes_max).map(|entry| {
-            entry.is_carried = true;
-            entry.slip.clone()
-        });
-        taken.collect()
+        waiting.writes.values_mut().filter_map(|entry| entry.take(now)).take(writes_max).collect()
+    }
+
+    /// This one, if it is to be carried now.
+    pub fn take(&self, name: &Name) -> Option<Slip> {
+        self.waiting().writes.get_mut(name)?.take(Instant::now())
     }
 
     /// The service did not take it, for this reason.
-    pub fn put_off(&self, write: WriteId, reason: &Error) {
+    pub fn put_off(&self, name: &Name, reason: &Error) {
         let mut waiting = self.waiting();
-        let Some(entry) = waiting.writes.get_mut(&write) else { return };
-        entry.is_carried = false;
+        let Some(entry) = waiting.writes.get_mut(name) else { return };
         entry.tries = entry.tries.saturating_add(1);
         entry.refused = match reason {
             Error::Unavailable(_) => None,
@@ -192,7 +197,6 @@ impl Index {
             Some(_) => AGAIN.saturating_mul(2_u32.saturating_pow(entry.tries.min(16))).min(REFUSED_AGAIN_MAX),
         };
         entry.next_try = Instant::now() + pause;
-        self.moved.notify_waiters();
     }
 
     /// A bucket was made: what it was missing for is tried again at once.
@@ -205,26 +209,26 @@ impl Index {
     }
 
     /// Its file is gone.
-    pub fn free(&self, write: WriteId) {
-        if let Some(entry) = self.waiting().writes.get_mut(&write) {
+    pub fn free(&self, name: &Name) {
+        if let Some(entry) = self.waiting().writes.get_mut(name) {
             entry.room = None;
         }
     }
 
     /// The service has it: whoever deletes it from now on does so there. `false`: it was deleted before, and must go from there too.
-    pub fn leave(&self, write: WriteId) -> bool {
+    pub fn leave(&self, name: &Name) -> bool {
         let mut waiting = self.waiting();
-        if waiting.writes.get(&write).is_some_and(|entry| entry.is_doomed) {
+        if waiting.writes.get(name).is_some_and(|entry| entry.is_doomed) {
             return false;
         }
-        waiting.writes.remove(&write);
+        waiting.writes.remove(name);
         self.moved.notify_waiters();
         true
     }
 
     /// Nobody has it.
-    pub fn remove(&self, write: WriteId) {
-        self.waiting().writes.remove(&write);
+    pub fn remove(&self, name: &Name) {
+        self.waiting().writes.remove(name);
         self.moved.notify_waiters();
     }
 
@@ -246,6 +250,14 @@ impl Index {
 }
 
 impl Entry {
+    fn take(&mut self, now: Instant) -> Option<Slip> {
+        if self.is_claimed || self.next_try > now {
+            return None;
+        }
+        self.is_claimed = true;
+        Some(self.slip.clone())
+    }
+
     fn found(&self) -> Found {
         let Self { slip, came_ms, is_checked, refused, .. } = self;
         Found { slip: slip.clone(), came_ms: *came_ms, is_checked: *is_checked, refused: *refused }

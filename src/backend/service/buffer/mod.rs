@@ -5,6 +5,7 @@
 //! once the service was seen to have it.
 
 mod carry;
+mod claim;
 mod file;
 mod index;
 mod keep;
@@ -22,14 +23,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use self::file::{Draft, Slip};
+use self::file::{Draft, Name, Slip};
 use self::index::Index;
 use self::room::{Room, Taken};
 use super::body::Pieces;
 use crate::backend::body::check_size;
 use crate::backend::{Body, Buffered, Error, Result};
-use crate::model::{ObjectId, WriteId};
 pub(in crate::backend::service) use carry::Carrier;
+pub(in crate::backend::service) use claim::Claim;
 pub use settings::{Settings, When};
 
 /// Bytes that are handed to the disk at once.
@@ -98,7 +99,7 @@ impl Buffer {
             let _ = std::fs::remove_file(path);
             return Ok(());
         }
-        if file::write_of(path).is_none() {
+        if !file::is_write(path) {
             return Ok(());
         }
         match file::read_slip(path) {
@@ -147,7 +148,7 @@ impl Buffer {
 
     /// Makes a body durable here. One that ends badly leaves nothing. Answers what it is.
     async fn store(self: &Arc<Self>, slip: Slip, body: Body, announced: Option<u64>, mut room: Taken) -> Result<Slip> {
-        let draft = self.receive(slip.write, body, announced, &mut room).await?;
+        let draft = self.receive(&slip.name(), body, announced, &mut room).await?;
         let (buffer, mut slip) = (self.clone(), Slip { store: self.store.clone(), ..slip });
         // Goes on to its end where nobody waits for it any more: what has its name is known.
         let finished = blocking(move || {
@@ -162,9 +163,9 @@ impl Buffer {
     }
 
     /// All of a body, not durable yet.
-    async fn receive(&self, write: WriteId, body: Body, announced: Option<u64>, room: &mut Taken) -> Result<Draft> {
-        let path = self.settings.path.clone();
-        let mut draft = blocking(move || Draft::begin(&path, write)).await.map_err(|err| self.refused(&err))?;
+    async fn receive(&self, name: &Name, body: Body, announced: Option<u64>, room: &mut Taken) -> Result<Draft> {
+        let (path, name) = (self.settings.path.clone(), name.clone());
+        let mut draft = blocking(move || Draft::begin(&path, &name)).await.map_err(|err| self.refused(&err))?;
         let (mut pieces, mut size) = (Pieces::of(body), 0);
         loop {
             let piece = pieces.next(PIECE_BYTES).await?;
@@ -186,35 +187,19 @@ impl Buffer {
         Error::Unavailable(format!("the buffer {} cannot be written: {err}", self.settings.path.display()))
     }
 
-    fn path_of(&self, write: WriteId) -> PathBuf {
-        self.settings.path.join(write.to_string())
-    }
-
-    /// Takes a write from here that is deleted, or that nobody wants. One that is on its way to the service at this moment is
-    /// [`Error::Unavailable`]: it is taken from there when it has come, or by whoever asks again.
-    pub async fn forget(&self, object: &ObjectId, write: WriteId) -> Result<()> {
-        if self.index.find(object, write).is_none() && !self.index.is_doomed(write) {
-            return Ok(());
-        }
-        self.index.doom(write);
-        self.unlink(write).await?;
-        if !self.index.until(|| !self.index.is_carried(write)).await {
-            return Err(Error::Unavailable(
-                "it is on its way from the buffer to the store, and is removed from there next".into(),
-            ));
-        }
-        Ok(())
+    fn path_of(&self, name: &Name) -> PathBuf {
+        self.settings.path.join(name.file())
     }
 
     /// Removes a file. It is known until nothing of it is left anywhere.
-    async fn unlink(&self, write: WriteId) -> Result<()> {
-        let path = self.path_of(write);
+    async fn unlink(&self, name: &Name) -> Result<()> {
+        let path = self.path_of(name);
         let removed = blocking(move || std::fs::remove_file(path)).await;
         self.is_unsynced.store(true, Ordering::SeqCst);
         match removed {
             Err(err) if err.kind() != io::ErrorKind::NotFound => Err(self.refused(&err)),
             _ => {
-                self.index.free(write);
+                self.index.free(name);
                 Ok(())
             }
         }
@@ -287,7 +272,7 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// Whether writes wait in such a directory, or lie there torn.
 pub fn holds_writes(path: &Path) -> io::Result<bool> {
     match files(path) {
-        Ok(files) => Ok(files.iter().any(|file| file::write_of(file).is_some())),
+        Ok(files) => Ok(files.iter().any(|file| file::is_write(file))),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(err) => Err(err),
     }

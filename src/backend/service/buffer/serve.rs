@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, Peekable, StreamExt};
 
+use super::file::Name;
 use super::index::{Found, Refused};
-use super::{Buffer, blocking, file};
+use super::{Buffer, Claim, blocking, file};
 use crate::backend::service::Service;
 use crate::backend::service::mark::{binding_of, changed_ms};
 use crate::backend::service::store::Core;
@@ -29,7 +30,7 @@ impl Buffer {
 
     /// Opens a write; `None` where it went meanwhile. Never rotten bytes as a whole.
     async fn read(&self, found: &Found, range: Range<u64>) -> Result<Option<Body>> {
-        let (path, slip) = (self.path_of(found.slip.write), found.slip.clone());
+        let (path, slip) = (self.path_of(&found.slip.name()), found.slip.clone());
         let is_whole = range == (0..slip.size);
         // A whole read is checked as it goes.
         let to_check = !is_whole && !found.is_checked;
@@ -47,7 +48,7 @@ impl Buffer {
             Err(err) => return Err(self.refused(&err)),
         };
         if to_check {
-            self.index.note_checked(found.slip.write);
+            self.index.note_checked(&found.slip.name());
         }
         let crc = is_whole.then(|| (file::digest(), found.slip.crc64));
         let size = range.end - range.start;
@@ -109,9 +110,9 @@ impl Found {
 }
 
 impl<S: Service> Core<S> {
-    fn waits(&self, at: &Place) -> Option<(&Buffer, Found)> {
+    fn waits(&self, at: &Place) -> Option<(&Arc<Buffer>, Found)> {
         let buffer = self.buffer()?;
-        buffer.waits(at).map(|found| (&**buffer, found))
+        buffer.waits(at).map(|found| (buffer, found))
     }
 
     pub(in crate::backend::service) fn is_buffered(&self, at: &Place) -> bool {
@@ -135,33 +136,36 @@ impl<S: Service> Core<S> {
         Ok(body.map(|body| Fetched { found, body }))
     }
 
-    /// What [`publish`](Self::publish) is to say of bytes that wait here; `None` where they do not.
+    /// What [`publish`](Self::publish) is to say of bytes that wait here; `None` where they do not, or not any more.
     pub(in crate::backend::service) async fn publish_here(&self, from: &Place, binding: &Binding) -> Option<Result<Published>> {
         let (buffer, waiting) = self.waits(from).filter(|(_, waiting)| binding_of(waiting.slip.write) == *binding)?;
         match from.location {
-            Location::Own(_) => Some(Ok(Published::Done)),
-            _ if !self.has_plain(&from.object.key) => Some(Ok(Published::Stays)),
-            // Whoever knows that the bucket is to be there makes it.
-            _ if waiting.refused == Some(Refused::NoSuchBucket) => Some(Err(Error::NoSuchBucket)),
+            Location::Own(_) => return Some(Ok(Published::Done)),
+            _ if !self.has_plain(&from.object.key) => return Some(Ok(Published::Stays)),
+            _ if waiting.refused.is_none() && self.calls.is_well() => self.carry_soon(buffer, &waiting.slip.name()).await,
             // Whoever waits keeps others from their turn.
-            _ if !self.calls.is_alive() || !buffer.index.is_next(waiting.slip.write) => Some(Ok(Published::Waits)),
-            _ if buffer.index.until(|| buffer.waits(from).is_none()).await => None,
-            _ => Some(Ok(Published::Waits)),
+            _ => {}
+        }
+        // Whoever knows that the bucket is to be there makes it.
+        let is_bucket_missing = self.waits(from)?.1.refused == Some(Refused::NoSuchBucket);
+        Some(if is_bucket_missing { Err(Error::NoSuchBucket) } else { Ok(Published::Waits) })
+    }
+
+    /// Carries a write at once, or waits a moment for whoever carries it.
+    async fn carry_soon(&self, buffer: &Arc<Buffer>, name: &Name) {
+        match buffer.take(name) {
+            Some(load) => self.carry(load).await,
+            None => {
+                buffer.index.until(|| !buffer.index.is_claimed(name)).await;
+            }
         }
     }
 
-    /// Takes a write from here, if it waits here.
-    pub(in crate::backend::service) async fn forget_here(&self, object: &ObjectId, write: WriteId) -> Result<()> {
+    /// Takes a write from here, if it waits here. Who gets it removes it from the service, too.
+    pub(in crate::backend::service) async fn forget_here(&self, object: &ObjectId, write: WriteId) -> Result<Option<Claim>> {
         match self.buffer() {
             Some(buffer) => buffer.forget(object, write).await,
-            None => Ok(()),
-        }
-    }
-
-    /// The service has nothing of it any more either.
-    pub(in crate::backend::service) fn note_forgotten(&self, write: WriteId) {
-        if let Some(buffer) = self.buffer().filter(|buffer| buffer.index.is_doomed(write)) {
-            buffer.index.remove(write);
+            None => Ok(None),
         }
     }
 

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use self::shelf::{Mood, Shelf};
+use super::file::Name;
 use super::{Settings, When};
 use crate::backend::service::mark::binding_of;
 use crate::backend::service::{Common, Store};
@@ -70,6 +71,10 @@ fn object(key: &str) -> ObjectId {
 
 fn write_id(n: u64) -> WriteId {
     WriteId::new(Incarnation(9), 1, n)
+}
+
+fn name(key: &str, n: u64) -> Name {
+    Name { write: write_id(n), object: object(key) }
 }
 
 fn at(key: &str, n: u64) -> Place {
@@ -318,7 +323,7 @@ async fn a_crash_after_the_store_has_it_repeats_what_is_harmless() {
     carry_all(&store).await;
     drop(store);
     files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
-    std::fs::write(world.dir.path().join(format!("{}.part", write_id(7))), "torn by a crash").unwrap();
+    std::fs::write(world.dir.path().join(format!("{}.part", name("a", 7).file())), "torn by a crash").unwrap();
     let store = world.open().await;
     assert_eq!((waiting(&store).objects, world.files().len()), (2, 2));
     assert_eq!(own_names(&store).await, [("a".to_owned(), write_id(1)), ("a".to_owned(), write_id(2))]);
@@ -361,11 +366,11 @@ async fn bytes_that_changed_on_the_disk_are_never_served_as_whole_nor_carried_no
     put(&store, "torn", 2, &bytes(600_000)).await.unwrap();
     put(&store, "sound", 3, &bytes(10)).await.unwrap();
     drop(store);
-    let path = |n| world.dir.path().join(write_id(n).to_string());
-    let mut rotten = std::fs::read(path(1)).unwrap();
+    let path = |key, n| world.dir.path().join(name(key, n).file());
+    let mut rotten = std::fs::read(path("rotten", 1)).unwrap();
     rotten[500_000] ^= 1;
-    std::fs::write(path(1), rotten).unwrap();
-    std::fs::OpenOptions::new().write(true).open(path(2)).unwrap().set_len(700).unwrap();
+    std::fs::write(path("rotten", 1), rotten).unwrap();
+    std::fs::OpenOptions::new().write(true).open(path("torn", 2)).unwrap().set_len(700).unwrap();
     let store = world.open().await;
     known_down(&world, &store).await;
     assert!(read(&store, "rotten", 1).await.is_err());
