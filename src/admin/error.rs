@@ -29,6 +29,9 @@ pub enum Error {
     NoSuchKey(String),
     #[error("{0}")]
     Taken(String),
+    /// The site waits for something.
+    #[error("the site does not serve yet: it waits for {0}")]
+    NotYet(String),
     /// A fault of this site, not of the request.
     #[error("{0}")]
     Failed(String),
@@ -52,7 +55,7 @@ impl Error {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Site(site::Error::NoSuchBucket | site::Error::NoSuchBucketHere { .. }) => StatusCode::NOT_FOUND,
-            Self::Site(site::Error::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotYet(_) | Self::Site(site::Error::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Site(site::Error::InvalidRequest(_) | site::Error::InvalidArgument { .. }) => StatusCode::BAD_REQUEST,
             Self::Failed(_) | Self::Site(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -69,7 +72,7 @@ impl Error {
             Self::Taken(_) => "key_taken",
             Self::Bad(_) => "bad_request",
             Self::Site(site::Error::NoSuchBucket | site::Error::NoSuchBucketHere { .. }) => "no_such_bucket",
-            Self::Site(site::Error::Unavailable { .. }) => "unavailable",
+            Self::NotYet(_) | Self::Site(site::Error::Unavailable { .. }) => "unavailable",
             Self::Site(site::Error::InvalidRequest(_) | site::Error::InvalidArgument { .. }) => "bad_request",
             Self::Failed(_) | Self::Site(_) => "internal",
         }

@@ -19,7 +19,19 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Probe {
     /// Such as `store`.
     name: &'static str,
-    ask: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    ask: Box<dyn Fn() -> BoxFuture<'static, Parts> + Send + Sync>,
+}
+
+/// How each part of something works, by name, or why it does not; what has no parts is one without a name.
+type Parts = Vec<(String, Result<(), String>)>;
+
+/// What is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Why nobody should send anything here; empty is ready.
+    pub grave: Vec<String>,
+    /// What does not work, while the rest does.
+    pub partial: Vec<String>,
 }
 
 /// Tells readiness.
@@ -29,7 +41,7 @@ pub struct Readiness {
     workers: Workers,
     draining: AtomicBool,
     /// What was wrong, and when that was found.
-    last: Mutex<Option<(Instant, Vec<String>)>>,
+    last: Mutex<Option<(Instant, Faults)>>,
 }
 
 impl Readiness {
@@ -42,18 +54,18 @@ impl Readiness {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Why nobody should send anything here; empty is ready.
-    pub async fn faults(&self) -> Vec<String> {
+    /// What is wrong now.
+    pub async fn faults(&self) -> Faults {
         if self.draining.load(Ordering::Relaxed) {
-            return vec!["shutting down".into()];
+            return Faults { grave: vec!["shutting down".into()], partial: Vec::new() };
         }
         let mut faults = self.probed().await;
         let panicked = self.workers.snapshots().into_iter().filter(|worker| worker.phase == Phase::Panicked);
-        faults.extend(panicked.map(|worker| format!("worker {}: panicked; restart this process", worker.name)));
+        faults.grave.extend(panicked.map(|worker| format!("worker {}: panicked; restart this process", worker.name)));
         faults
     }
 
-    async fn probed(&self) -> Vec<String> {
+    async fn probed(&self) -> Faults {
         // Held while probing: however many ask, one probes.
         let mut last = self.last.lock().await;
         if let Some((at, faults)) = &*last
@@ -61,7 +73,11 @@ impl Readiness {
         {
             return faults.clone();
         }
-        let faults: Vec<String> = join_all(self.probes.iter().map(Probe::fault)).await.into_iter().flatten().collect();
+        let mut faults = Faults::default();
+        for found in join_all(self.probes.iter().map(Probe::faults)).await {
+            faults.grave.extend(found.grave);
+            faults.partial.extend(found.partial);
+        }
         *last = Some((Instant::now(), faults.clone()));
         faults
     }
@@ -73,13 +89,33 @@ impl Probe {
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
+        Self::each(name, move || {
+            let asked = ask();
+            async move { vec![(String::new(), asked.await)] }
+        })
+    }
+
+    /// The same of something of several parts, which works as long as one of them does.
+    pub fn each<F>(name: &'static str, ask: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Parts> + Send + 'static,
+    {
         Self { name, ask: Box::new(move || Box::pin(ask())) }
     }
 
-    async fn fault(&self) -> Option<String> {
-        let outcome = timeout(PROBE_TIMEOUT, (self.ask)()).await;
-        let reason = outcome.unwrap_or_else(|_| Err(format!("no answer within {PROBE_TIMEOUT:?}"))).err()?;
-        Some(format!("{}: {reason}", self.name))
+    async fn faults(&self) -> Faults {
+        let told = timeout(PROBE_TIMEOUT, (self.ask)()).await;
+        let told = told.unwrap_or_else(|_| vec![(String::new(), Err(format!("no answer within {PROBE_TIMEOUT:?}")))]);
+        let works = told.iter().any(|(_, told)| told.is_ok());
+        let fault = |(part, told): (String, Result<(), String>)| {
+            let what = if part.is_empty() { self.name.to_owned() } else { format!("{} {part}", self.name) };
+            Some(format!("{what}: {}", told.err()?))
+        };
+        let faults = told.into_iter().filter_map(fault).collect();
+        match works {
+            true => Faults { grave: Vec::new(), partial: faults },
+            false => Faults { grave: faults, partial: Vec::new() },
+        }
     }
 }
 
@@ -112,24 +148,36 @@ mod tests {
             async move { if nth == 0 { Err("read-only".into()) } else { Ok(()) } }
         });
         for _ in 0..10 {
-            assert_eq!(readiness.faults().await, ["store: read-only"]);
+            assert_eq!(readiness.faults().await.grave, ["store: read-only"]);
         }
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         tokio::time::advance(KEPT).await;
-        assert!(readiness.faults().await.is_empty());
+        assert_eq!(readiness.faults().await, Faults::default());
+    }
+
+    #[tokio::test]
+    async fn a_site_of_several_stores_is_ready_as_long_as_one_works() {
+        let each = |works: [bool; 2]| {
+            let told = move |at: usize| if works[at] { Ok(()) } else { Err("away".to_owned()) };
+            let ask = move || async move { vec![("disk".to_owned(), told(0)), ("cloud".to_owned(), told(1))] };
+            Readiness::new(vec![Probe::each("store", ask)], Workers::default())
+        };
+        let partial = Faults { grave: Vec::new(), partial: vec!["store cloud: away".to_owned()] };
+        assert_eq!(each([true, false]).faults().await, partial);
+        assert_eq!(each([false, false]).faults().await.grave, ["store disk: away", "store cloud: away"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_not_ready() {
         let readiness = probe(std::future::pending);
-        assert_eq!(readiness.faults().await, ["store: no answer within 2s"]);
+        assert_eq!(readiness.faults().await.grave, ["store: no answer within 2s"]);
     }
 
     #[tokio::test]
     async fn a_draining_process_is_not_ready() {
         let readiness = probe(|| async { Ok(()) });
-        assert!(readiness.faults().await.is_empty());
+        assert_eq!(readiness.faults().await, Faults::default());
         readiness.drain();
-        assert_eq!(readiness.faults().await, ["shutting down"]);
+        assert_eq!(readiness.faults().await.grave, ["shutting down"]);
     }
 }

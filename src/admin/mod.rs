@@ -17,6 +17,7 @@ mod routes;
 mod rows;
 mod status;
 mod views;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub use routes::router;
 pub use rows::{ConflictView, FailedView, PendingView, Rows, WorkView};
 pub use status::{BufferView, ImportView, StatusView};
 pub use views::WorkerView;
+pub use waiting::waiting;
 
 use crate::model::{SiteId, Token};
 use crate::reconcile::Reconciler;

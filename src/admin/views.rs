@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::error::Error;
+use super::health::Faults;
 use crate::site::BucketInfo;
 use crate::tasks::{Phase, Snapshot};
 
@@ -21,7 +22,7 @@ const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Health {
     pub ready: bool,
-    /// Why not.
+    /// Why not; where it is, what does not work all the same, such as one of several stores.
     pub reasons: Vec<String>,
 }
 
@@ -53,11 +54,11 @@ pub async fn live() -> &'static str {
 
 /// Whether requests should be sent here: 200, or 503 with the reasons.
 pub async fn ready(State(parts): State<Shared>) -> (StatusCode, String) {
-    let faults = parts.readiness.faults().await;
-    if faults.is_empty() {
-        return (StatusCode::OK, "ready\n".into());
+    match Health::of(&parts).await {
+        Health { ready: true, reasons } if reasons.is_empty() => (StatusCode::OK, "ready\n".into()),
+        Health { ready: true, reasons } => (StatusCode::OK, format!("ready, but {}\n", reasons.join("; "))),
+        Health { reasons, .. } => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("; "))),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", faults.join("; ")))
 }
 
 /// The same for machines.
@@ -90,8 +91,8 @@ pub async fn buckets(State(parts): State<Shared>) -> Result<impl IntoResponse, E
 
 impl Health {
     pub async fn of(parts: &super::Parts) -> Self {
-        let reasons = parts.readiness.faults().await;
-        Self { ready: reasons.is_empty(), reasons }
+        let Faults { grave, partial } = parts.readiness.faults().await;
+        Self { ready: grave.is_empty(), reasons: grave.into_iter().chain(partial).collect() }
     }
 }
 

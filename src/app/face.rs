@@ -28,6 +28,7 @@ fn settings(config: &Config) -> s3::Settings {
     let seconds = |period: Period| u32::try_from(period.0.as_secs()).unwrap_or(u32::MAX);
     s3::Settings {
         region: config.s3.region.clone(),
+        locations: locations(config),
         domains: config.s3.domains.clone(),
         vouch_encryption: config.s3.vouch_encryption,
         form_signature_v2: config.s3.form_signature_v2,
@@ -49,6 +50,14 @@ fn settings(config: &Config) -> s3::Settings {
         },
         day: config.lifecycle.day.0,
     }
+}
+
+/// Those that routes name, each once.
+fn locations(config: &Config) -> Vec<String> {
+    let mut all: Vec<_> = config.routes.iter().filter_map(|route| route.location.clone()).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// The S3 face, whose requests are counted while they are answered.

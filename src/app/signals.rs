@@ -43,12 +43,17 @@ impl Signals {
             _ = self.hangup.recv() => Signal::Reload,
         }
     }
+
+    /// Returns when the process is told to stop. May be dropped at any point.
+    pub async fn stop(&mut self) {
+        while self.next().await != Signal::Stop {}
+    }
 }
 
 /// Whoever asks a second time does not want to wait: what is acknowledged is safe, as in a crash.
 pub fn exit_on_next(mut signals: Signals) {
     tokio::spawn(async move {
-        while signals.next().await != Signal::Stop {}
+        signals.stop().await;
         warn!("told to stop a second time, leaving at once");
         std::process::exit(EXIT_CODE);
     });

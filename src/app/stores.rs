@@ -4,31 +4,74 @@
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-use tracing::warn;
+use futures::future::try_join_all;
+use tracing::{error, warn};
 
+use super::home::{self, Opened, Store};
+use super::waiting::WaitingRoom;
+
+use crate::backend::awaited::{Awaited, Opener};
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
 use crate::backend::route::{self, Routes};
 use crate::backend::service::{ReadKeys, buffer};
-use crate::backend::{Backend, azure, gcs, s3};
+use crate::backend::{self, Backend, azure, gcs, s3};
 use crate::config::{self, AzureLogin, AzureStore, Config, S3Store, Secret};
+use crate::model::SiteId;
 
-/// Every store, as one.
-pub async fn open_all(config: &Config) -> Result<Arc<dyn Backend>> {
+/// Every store, as one. Those that cannot be reached are tried again for as long as it takes; the room is for whoever has to wait
+/// for the one with the notes of the site `id`.
+pub async fn open_all(config: &Config, id: &SiteId, room: &mut WaitingRoom<'_>) -> Result<Arc<dyn Backend>> {
     refuse_abandoned_buffers(config)?;
-    let mut stores = Vec::new();
-    for (name, settings) in &config.backends {
-        let store = open(settings).await.with_context(|| format!("the store {name} cannot be used"))?;
-        stores.push(route::Named { name: name.clone(), store });
-    }
+    let stores = try_join_all(config.backends.iter().map(|(name, settings)| open_or_await(name, settings))).await?;
+    let led = config.routes.iter().filter_map(|route| stores.iter().position(|opened| opened.name == route.backend));
+    let home = home::find(&stores, &led.collect::<Vec<_>>(), id, room).await?;
     if let ([only], [all]) = (stores.as_slice(), config.routes.as_slice())
-        && all.buckets == "*"
+        && *all == (config::Route { backend: all.backend.clone(), ..config::Route::default() })
     {
-        return Ok(only.store.clone());
+        return Ok(only.backend());
     }
-    let route = |route: &config::Route| route::Route { buckets: route.buckets.clone(), store: route.backend.clone() };
-    let routes = config.routes.iter().map(route).collect();
-    Ok(Arc::new(Routes::open(stores, routes).await.context("cannot tell which store has which bucket")?))
+    let named = |opened: &Opened| route::Named { name: opened.name.clone(), store: opened.backend() };
+    let routes = config.routes.iter().cloned().map(|config::Route { buckets, location, backend }| route::Route {
+        buckets,
+        location,
+        store: backend,
+    });
+    let routes = routes.collect();
+    let opened = Routes::open(stores.iter().map(named).collect(), routes, &stores[home].name).await;
+    Ok(Arc::new(opened.context("cannot tell which store has which bucket")?))
+}
+
+/// Settings that no store will ever take are refused at once.
+async fn open_or_await(name: &str, settings: &config::Backend) -> Result<Opened> {
+    let store = match open(settings).await {
+        Ok(store) => Store::There(store),
+        Err(err) if is_for_good(&err) => return Err(err.context(format!("the store {name} cannot be used"))),
+        Err(err) => {
+            let fault = fault_of(&err);
+            error!(store = name, fault, "a store cannot be used: it is tried again until it can");
+            let settings = settings.clone();
+            let again: Opener = Arc::new(move || {
+                let settings = settings.clone();
+                Box::pin(async move { open(&settings).await.map_err(|err| fault_of(&err)) })
+            });
+            Store::Away(Arc::new(Awaited::new(name.to_owned(), fault, again, super::seed()?)))
+        }
+    };
+    Ok(Opened { name: name.to_owned(), is_directory: matches!(settings, config::Backend::Fs(_)), store })
+}
+
+/// What the store itself said.
+fn told(err: &anyhow::Error) -> Option<&backend::Error> {
+    err.chain().find_map(|cause| cause.downcast_ref())
+}
+
+fn fault_of(err: &anyhow::Error) -> String {
+    told(err).map_or_else(|| format!("{err:#}"), ToString::to_string)
+}
+
+fn is_for_good(err: &anyhow::Error) -> bool {
+    told(err).is_none_or(|told| matches!(told, backend::Error::Name(_)))
 }
 
 /// Writes that were acknowledged and are at no store yet are not forgotten with a setting.

@@ -355,3 +355,101 @@ async fn requests_know_where_they_come_from() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.ends_with("\r\n\r\n127.0.0.1"), "{answer}");
 }
+
+/// Settings of a site with its notes on one directory, and a second one beside it.
+fn two_directories(dir: &tempfile::TempDir) -> Vec<(String, String)> {
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let settings = [
+        ("backend.main.kind", "fs".to_owned()),
+        ("backend.main.path", path("main")),
+        ("backend.other.kind", "fs".to_owned()),
+        ("backend.other.path", path("other")),
+        ("route.0.buckets", "other-*".to_owned()),
+        ("route.0.backend", "other".to_owned()),
+        ("route.1.buckets", "*".to_owned()),
+        ("route.1.backend", "main".to_owned()),
+    ];
+    settings.map(|(path, value)| (path.to_owned(), value)).to_vec()
+}
+
+fn pairs(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+    settings.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_at_start_keeps_nobody_from_the_others_and_comes_back_by_itself() {
+    use crate::model::ObjectId;
+    use crate::site::testing::{get_at, put_at};
+    let dir = tempfile::tempdir().unwrap();
+    let settings = two_directories(&dir);
+    // The home comes first, so that routes have to be changed for it to be asked for.
+    let app = App::start(&config(&dir, &pairs(&settings))).await.unwrap();
+    let [near, far] = [("near", "a"), ("other-far", "a")].map(|(bucket, key)| ObjectId::parse(bucket, key).unwrap());
+    for object in [&near, &far] {
+        app.parts.site.create_bucket(&object.bucket, "me", "us-east-1").await.unwrap();
+        put_at(&app.parts.site, object, "hello").await;
+    }
+    app.stop().await;
+    assert!(dir.path().join("other/.anybucket/journal/owner").exists(), "notes are begun where routes first lead");
+
+    let mut settings = settings;
+    settings[4].1 = "elsewhere-*".to_owned();
+    let (main, hidden) = (dir.path().join("main"), dir.path().join("hidden"));
+    std::fs::rename(&main, &hidden).unwrap();
+    std::fs::write(&main, "no directory").unwrap();
+    let running = Running { app: App::start(&config(&dir, &pairs(&settings))).await.unwrap(), dir };
+    let site = running.app.parts.site.clone();
+    assert_eq!(get_at(&site, &far).await.unwrap(), "hello");
+    let refused = get_at(&site, &near).await.unwrap_err();
+    assert!(matches!(refused, crate::site::Error::Unavailable { .. }), "{refused:?}");
+    let (status, text) = running.get("/health/ready", "").await;
+    assert!(
+        status == 200 && text.starts_with("ready, but store main: the store is unavailable: the store main cannot be used yet"),
+        "{text}"
+    );
+
+    std::fs::remove_file(&main).unwrap();
+    std::fs::rename(&hidden, &main).unwrap();
+    assert_eq!(within_seconds(|| async { get_at(&site, &near).await.ok() }).await, "hello");
+    running.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_whose_only_store_is_away_says_so_and_waits() {
+    let (dir, s3, admin) = (tempfile::tempdir().unwrap(), free_address(), free_address());
+    let nobody = format!("http://{}", free_address());
+    let settings = [
+        ("backend.main.kind", "s3"),
+        ("backend.main.endpoint", &nobody),
+        ("backend.main.access_key", "them"),
+        ("backend.main.secret_key", "secret"),
+        ("backend.main.home", "home"),
+        ("s3.listen", &s3),
+        ("admin.listen", &admin),
+    ];
+    let config = config(&dir, &settings);
+    let asked = async {
+        let waiting = || async {
+            let answers = [get_from(&admin, "/health/ready").await?, get_from(&admin, "/health/live").await?];
+            Some([get_from(&s3, "/bucket/key").await?, answers[0].clone(), answers[1].clone()])
+        };
+        within_seconds(waiting).await
+    };
+    let [client, ready, live] = tokio::select! {
+        answers = asked => answers,
+        started = App::start(&config) => panic!("it started: {started:?}"),
+    };
+    assert!(client.contains("503") && client.contains("<Code>SlowDown</Code>") && client.contains("retry-after: 5"), "{client}");
+    assert!(ready.contains("503") && ready.contains("the store main, which may have this site's notes"), "{ready}");
+    assert!(live.contains("200") && live.ends_with("live\n"), "{live}");
+}
+
+/// What is answered to a GET; `None` where nobody listens yet.
+async fn get_from(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}

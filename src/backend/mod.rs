@@ -2,6 +2,7 @@
 //!
 //! A backend knows buckets, keys, places and bindings. It knows nothing of stamps, sites, versions or S3 errors.
 
+pub mod awaited;
 pub mod azure;
 mod body;
 pub mod conformance;
@@ -9,6 +10,7 @@ mod error;
 pub mod fs;
 pub mod gcs;
 pub mod memory;
+mod places;
 pub mod route;
 pub mod s3;
 pub mod service;
@@ -316,6 +318,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Makes a bucket; one that exists is success.
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()>;
 
+    /// The same of a bucket that belongs to a location: several stores may have some of their own.
+    async fn create_bucket_at(&self, bucket: &BucketName, _location: &str) -> Result<()> {
+        self.create_bucket(bucket).await
+    }
+
     /// Removes an empty bucket; [`Error::NotEmpty`] where something is still in it, under whatever name; success where it is
     /// gone.
     async fn delete_bucket(&self, bucket: &BucketName) -> Result<()>;
@@ -348,6 +355,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Whether the store can take writes now: used by readiness.
     async fn check(&self) -> Result<()>;
+
+    /// The same of each store by itself, where this is several; the names are those of the settings.
+    async fn check_each(&self) -> Vec<(String, Result<()>)> {
+        vec![(String::new(), self.check().await)]
+    }
 }
 
 /// Refuses a note that not every store could hold.

@@ -63,7 +63,12 @@ fn screen(status: &StatusView) -> String {
 
 fn write_screen(text: &mut String, status: &StatusView) -> std::fmt::Result {
     let (site, up) = (&status.site, lasted(status.uptime_seconds as f64));
-    let health = if status.health.ready { "ready".into() } else { format!("NOT READY: {}", status.health.reasons.join("; ")) };
+    let reasons = safe(&status.health.reasons.join("; "));
+    let health = match (status.health.ready, reasons.is_empty()) {
+        (true, true) => "ready".into(),
+        (true, false) => format!("ready, BUT {reasons}"),
+        (false, _) => format!("NOT READY: {reasons}"),
+    };
     writeln!(text, "{} (number {})  {health}", site.name, site.number)?;
     if site.state == "restoring" {
         writeln!(text, "RESTORING: nothing is listed until everything that the other sites had is here")?;

@@ -157,6 +157,8 @@ pub enum Backend {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     pub buckets: String,
+    /// Only those that are asked for with this LocationConstraint; none is for those without one.
+    pub location: Option<String>,
     pub backend: String,
 }
 

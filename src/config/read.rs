@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::section::{NOT_YET, Section};
+use super::section::Section;
 use super::sites::{self, Feed, Peer};
 use super::stores;
 use super::tls;
@@ -210,11 +210,15 @@ fn read_fs(section: &mut Section<'_>, data: Option<&Data>) -> fs::Settings {
 impl Route {
     fn read(route: &mut Section<'_>) -> Self {
         let default = Self::default();
-        Self { buckets: route.value("buckets", default.buckets), backend: route.value("backend", default.backend) }
+        Self {
+            buckets: route.value("buckets", default.buckets),
+            location: route.optional("location"),
+            backend: route.value("backend", default.backend),
+        }
     }
 }
 
-words! { Ownership, allowed "\"auto\" or \"exclusive\"": "auto" => Self::Auto, "exclusive" => Self::Exclusive }
+words! { Ownership, allowed "\"auto\", \"exclusive\" or \"shared\"": "auto" => Self::Auto, "exclusive" => Self::Exclusive, "shared" => Self::Shared }
 
 /// `None` where it was refused.
 fn read_bucket(bucket: &mut Section<'_>) -> Option<Rule> {
@@ -222,20 +226,13 @@ fn read_bucket(bucket: &mut Section<'_>) -> Option<Rule> {
         bucket.not_yet(key);
     }
     let buckets = bucket.required("match", "the names of the buckets, such as \"logs-*\"");
-    // A word of a later stage, for which there is something else to do today.
-    if bucket.is_text("ownership", "shared") {
-        let instead = "with \"auto\" what others put into a folder is taken over by `anybucket reconcile BUCKET`";
-        bucket.refuse("ownership", format!("\"shared\" is {NOT_YET}; {instead}"));
-        bucket.pass_over("ownership", &"shared".to_owned());
-        return None;
-    }
     let ownership = bucket.value("ownership", Ownership::default());
     Some(Rule { buckets: buckets?, ownership })
 }
 
 impl Default for Route {
     fn default() -> Self {
-        Self { buckets: "*".into(), backend: "main".into() }
+        Self { buckets: "*".into(), location: None, backend: "main".into() }
     }
 }
 

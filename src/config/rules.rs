@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::section::{Problem, Report};
-use super::{Backend, Config, sites, stores};
+use super::{Backend, Config, Route, sites, stores};
 use crate::backend::fs;
 use crate::model::glob;
 
@@ -97,7 +97,9 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
             let allowed = "allowed: the name of a bucket, or a pattern such as \"logs-*\"";
             refuse(&format!("{path}.buckets"), format!("found {:?}; {allowed}", route.buckets));
         }
-        if let Some(before) = config.routes[..at].iter().position(|before| glob(&before.buckets, &route.buckets)) {
+        check_location(config, &path, route, refuse);
+        let takes_all = |before: &Route| before.location == route.location && glob(&before.buckets, &route.buckets);
+        if let Some(before) = config.routes[..at].iter().position(takes_all) {
             refuse(&path, format!("is never reached: route[{before}] leads every such bucket elsewhere; put this one before it"));
         }
     }
@@ -107,6 +109,18 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
     for name in known.iter().filter(|name| !config.routes.iter().any(|route| route.backend == **name)) {
         let remedy = format!("add [[route]] with backend = {name:?}, or remove it");
         refuse(&format!("backend.{name}"), format!("no route leads to it; {remedy}"));
+    }
+}
+
+/// Locations are regions to clients, and some of those know no other letters.
+fn check_location(config: &Config, path: &str, route: &Route, refuse: &mut Refuse<'_>) {
+    let Some(location) = &route.location else { return };
+    if !is_name(location, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+        refuse(&format!("{path}.location"), format!("found {location:?}; allowed: 1 to 63 characters of a-z, 0-9 and '-'"));
+    }
+    if *location == config.s3.region {
+        let remedy = "leave the setting out: routes without it take what is made in the site's region";
+        refuse(&format!("{path}.location"), format!("found {location:?}, which is s3.region; {remedy}"));
     }
 }
 

@@ -157,11 +157,6 @@ impl<'a> Section<'a> {
         self.report.problems.push(Problem { path, origin, text });
     }
 
-    /// Whether `key` is set to this text.
-    pub fn is_text(&self, key: &str, text: &str) -> bool {
-        self.rest.get(key).and_then(Value::as_str) == Some(text)
-    }
-
     /// Whether `key` is set to true.
     pub fn is_true(&self, key: &str) -> bool {
         self.rest.get(key).and_then(Value::as_bool) == Some(true)

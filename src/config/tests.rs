@@ -129,6 +129,12 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
             "[backend.a]\nkind = 'fs'\npath = 'x/y'\n[backend.b]\nkind = 'fs'\npath = 'x'\n[[route]]\nbackend = 'a'\nbuckets = 'a'\n[[route]]\nbackend = 'b'",
             &["backend.b: is where backend.a is"],
         ),
+        ("[[route]]\nlocation = 'EU'\n[[route]]", &["route[0].location: found \"EU\"", "a-z, 0-9 and '-'"]),
+        ("[[route]]\nlocation = 'us-east-1'\n[[route]]", &["route[0].location: found \"us-east-1\", which is s3.region"]),
+        (
+            "[[route]]\nlocation = 'eu'\n[[route]]\n[[route]]\nlocation = 'eu'\nbuckets = 'logs-*'",
+            &["route[2]: is never reached: route[0] leads"],
+        ),
         ("[[route]]\nbucket = '*'", &["route[0].bucket: unknown key; did you mean `buckets`?"]),
         ("[log]\nformat = 'xml'", &["log.format: found \"xml\"", "\"json\""]),
         ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),
@@ -167,9 +173,10 @@ fn whose_the_files_of_buckets_are_is_said_by_patterns() {
     assert_eq!(config.buckets, [rule("logs-*", Ownership::Exclusive), rule("*", Ownership::Auto)]);
     assert!(refusal("[[bucket]]\nownership = 'auto'").contains("bucket[0].match: is missing"));
     assert!(
-        refusal("[[bucket]]\nmatch = '*'\nownership = 'mine'").contains("found \"mine\"; allowed: \"auto\" or \"exclusive\"")
+        refusal("[[bucket]]\nmatch = '*'\nownership = 'mine'")
+            .contains("found \"mine\"; allowed: \"auto\", \"exclusive\" or \"shared\"")
     );
-    assert!(refusal("[[bucket]]\nmatch = '*'\nownership = 'shared'").contains("anybucket reconcile BUCKET"));
+    assert_eq!(good("[[bucket]]\nmatch = '*'\nownership = 'shared'").buckets, [rule("*", Ownership::Shared)]);
 }
 
 #[test]
@@ -177,7 +184,6 @@ fn what_is_not_built_yet_is_refused_rather_than_ignored() {
     let cases = [
         ("target", "[[target]]\nsite = 'copy'"),
         ("bucket[0].layout", "[[bucket]]\nmatch = 'logs-*'\nlayout = 'unique'"),
-        ("bucket[0].ownership", "[[bucket]]\nmatch = 'logs-*'\nownership = 'shared'"),
         ("replication.mode", "[replication]\nmode = 'active'"),
         ("replication.ack", "[replication]\nack = 'all'"),
     ];

@@ -10,5 +10,5 @@ mod replay;
 mod tests;
 
 pub use archive::{Archive, workers};
-pub use owner::{Owner, Refused, note_rebuild, read_owner};
+pub use owner::{Age, Owner, Refused, age_of_notes, note_rebuild, read_owner};
 pub use replay::{Replayed, replay};

@@ -65,6 +65,23 @@ pub async fn read_owner(backend: &dyn Backend, id: &SiteId) -> Result<Option<Own
     Ok(Some(owner))
 }
 
+/// How new a site's notes in a store are: the greater is the newer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age {
+    incarnation: u32,
+    revision: u64,
+}
+
+/// Looks whether a store has notes of this site, and how new they are. Those of another site are refused.
+pub async fn age_of_notes(backend: &dyn Backend, id: &SiteId) -> Result<Option<Age>, Refused> {
+    if let Some(Owner { incarnation, revision, .. }) = read_owner(backend, id).await? {
+        return Ok(Some(Age { incarnation, revision }));
+    }
+    // Of a start that did not come to its end.
+    let has_any = !backend.list_notes().await?.is_empty();
+    Ok(has_any.then(Age::default))
+}
+
 impl Owner {
     /// What is to be written now.
     pub(super) fn of(id: &SiteId, now: &Standing, archived: Archived) -> Self {

@@ -9,7 +9,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use http::HeaderName;
 
 use super::list::Token;
-use super::{Face, acl, auth, convert, error};
+use super::{Face, Settings, acl, auth, convert, error};
 use crate::model::{Acl, BucketName, ObjectLock, Ownership};
 use crate::site::{BucketInfo, Error};
 
@@ -23,12 +23,12 @@ const LOCK: HeaderName = HeaderName::from_static("x-amz-bucket-object-lock-enabl
 /// CreateBucket.
 pub async fn create(face: &Face, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
     let bucket = convert::bucket_name(&req.input.bucket)?;
-    let region = &face.settings.region;
+    let mut location = face.settings.region.as_str();
     if let Some(config) = &req.input.create_bucket_configuration {
         if config.tags.as_ref().is_some_and(|tags| !tags.is_empty()) || config.bucket.is_some() || config.location.is_some() {
             return Err(error::not_implemented("bucket tags, types and zones in CreateBucketConfiguration"));
         }
-        check_location(config.location_constraint.as_ref().map(BucketLocationConstraint::as_str), region)?;
+        location = asked_location(config.location_constraint.as_ref().map(BucketLocationConstraint::as_str), &face.settings)?;
     }
     let owner = auth::caller(&req.extensions)?.owner();
     let has_lock = match req.headers.get(LOCK).map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
@@ -42,9 +42,9 @@ pub async fn create(face: &Face, req: S3Request<CreateBucketInput>) -> S3Result<
         let row = if list == row.acl() { row } else { row.with_acl(&list, stamp) };
         if ownership.is_some() { row.with_ownership(ownership, stamp) } else { row }
     };
-    match face.site.create_bucket_with(&bucket, owner, region, registers).await {
+    match face.site.create_bucket_with(&bucket, owner, location, registers).await {
         Ok(_) => {}
-        Err(Error::BucketAlreadyOwnedByYou) if region == FIRST_REGION && is_so(face, &bucket, &list, ownership).await? => {}
+        Err(Error::BucketAlreadyOwnedByYou) if location == FIRST_REGION && is_so(face, &bucket, &list, ownership).await? => {}
         Err(err) => return Err(error::from_site(err)),
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{bucket}")), ..CreateBucketOutput::default() }))
@@ -53,17 +53,21 @@ pub async fn create(face: &Face, req: S3Request<CreateBucketInput>) -> S3Result<
 /// Whether a bucket is already as it is asked for: what it is not, nobody must take for granted.
 async fn is_so(face: &Face, bucket: &BucketName, list: &Acl, ownership: Option<Ownership>) -> S3Result<bool> {
     let row = &face.site.bucket_registers(bucket).await.map_err(error::from_site)?.row;
+    let is_there = !face.settings.locations.contains(&row.region);
     let is_asked = *list != Acl::private(&row.owner);
-    Ok((!is_asked || row.acl() == *list) && (ownership.is_none() || row.ownership() == ownership))
+    Ok(is_there && (!is_asked || row.acl() == *list) && (ownership.is_none() || row.ownership() == ownership))
 }
 
-/// A bucket is where its endpoint is.
-fn check_location(constraint: Option<&str>, region: &str) -> S3Result<()> {
+/// A bucket is where its endpoint is, or at a location that routes name.
+fn asked_location<'a>(constraint: Option<&str>, settings: &'a Settings) -> S3Result<&'a str> {
+    let mut known = settings.regions();
     match constraint {
-        None | Some("") => Ok(()),
-        Some("EU") if region == "eu-west-1" => Ok(()),
-        Some(constraint) if constraint == region => Ok(()),
-        Some(other) => Err(error::illegal_location(other)),
+        None | Some("") => Ok(&settings.region),
+        Some("EU") if settings.region == "eu-west-1" => Ok(&settings.region),
+        Some(asked) => known.find(|known| *known == asked).ok_or_else(|| {
+            let known: Vec<_> = settings.regions().collect();
+            error::illegal_location(asked, &known)
+        }),
     }
 }
 
@@ -133,11 +137,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_lies_in_the_region_of_its_endpoint() {
-        assert!(check_location(None, "us-east-1").is_ok());
-        assert!(check_location(Some("eu-west-1"), "eu-west-1").is_ok());
-        assert!(check_location(Some("EU"), "eu-west-1").is_ok());
-        let err = check_location(Some("ap-south-1"), "us-east-1").unwrap_err();
+    fn a_bucket_lies_in_the_region_of_its_endpoint_or_at_a_location_of_a_route() {
+        let lies = |constraint, region: &str| {
+            let settings =
+                Settings { region: region.into(), locations: vec!["cold".into(), "archive".into()], ..Settings::default() };
+            asked_location(constraint, &settings).map(str::to_owned)
+        };
+        for absent in [None, Some("")] {
+            assert_eq!(lies(absent, "us-east-1").unwrap(), "us-east-1");
+        }
+        assert_eq!(lies(Some("eu-west-1"), "eu-west-1").unwrap(), "eu-west-1");
+        assert_eq!(lies(Some("EU"), "eu-west-1").unwrap(), "eu-west-1");
+        assert_eq!(lies(Some("archive"), "us-east-1").unwrap(), "archive");
+        let err = lies(Some("ap-south-1"), "us-east-1").unwrap_err();
         assert_eq!(err.code().as_str(), "IllegalLocationConstraintException");
+        assert!(err.message().unwrap().ends_with("There are: us-east-1, cold, archive."), "{err:?}");
     }
 }

@@ -95,6 +95,12 @@ pub fn slow_down(wait: Duration) -> S3Error {
     with_headers(refuse(Code::SlowDown, "Please reduce your request rate."), [(header::RETRY_AFTER, seconds)])
 }
 
+/// Of a site that waits for its store.
+pub fn not_yet() -> S3Error {
+    let text = "This site waits for its store, and serves as soon as that is there.";
+    with_headers(refuse(Code::SlowDown, text), [(header::RETRY_AFTER, HeaderValue::from_static("5"))])
+}
+
 pub fn skewed() -> S3Error {
     refuse(Code::RequestTimeTooSkewed, "The difference between the request time and the current time is too large.")
 }
@@ -300,13 +306,14 @@ fn is_marker(marker: Slot, modified_ms: u64) -> S3Error {
     with_headers(err, versioning::of_marker(marker).into_iter().chain(told))
 }
 
-pub fn illegal_location(constraint: &str) -> S3Error {
-    refuse(
-        Code::IllegalLocationConstraintException,
-        format!(
-            "The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
-        ),
-    )
+/// `known`: the locations that there are.
+pub fn illegal_location(constraint: &str, known: &[&str]) -> S3Error {
+    let text = format!(
+        "The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to. \
+         There are: {}.",
+        known.join(", ")
+    );
+    refuse(Code::IllegalLocationConstraintException, text)
 }
 
 /// A fault of this program, told without its inside.

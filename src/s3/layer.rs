@@ -250,6 +250,11 @@ async fn measured(request: Request<Body>) -> Result<Request<Body>, S3Error> {
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
+/// What a site answers to everything before it serves.
+pub fn not_yet() -> Response<Body> {
+    document_of(error::not_yet())
+}
+
 fn document_of(err: S3Error) -> Response<Body> {
     err.to_http_response().unwrap_or_else(|err| {
         tracing::error!(error = %err, "an error could not be written");

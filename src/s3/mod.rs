@@ -57,7 +57,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 pub use auth::{Expiry, Grant, Key, Keyring, KeysError, Right, Secret};
-pub use layer::{Answer, Observe, S3Layer, Unobserved};
+pub use layer::{Answer, Observe, S3Layer, Unobserved, not_yet};
 pub use pace::Pace;
 pub use settings::{Limits, Settings};
 

@@ -13,6 +13,8 @@ use super::pace::Pace;
 pub struct Settings {
     /// The region clients sign for; new buckets belong to it.
     pub region: String,
+    /// Where else new buckets may be asked for.
+    pub locations: Vec<String>,
     /// Virtual-host style: `bucket.DOMAIN`. Any other host is path style.
     pub domains: Vec<String>,
     /// The operator vouches that the store encrypts what it holds: AES256 may be asked for, and is said of every object.
@@ -57,6 +59,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             region: super::bucket::FIRST_REGION.into(),
+            locations: Vec::new(),
             domains: Vec::new(),
             vouch_encryption: false,
             form_signature_v2: false,
@@ -88,6 +91,11 @@ impl Default for Limits {
 }
 
 impl Settings {
+    /// Where new buckets may be asked for, the site's own region first.
+    pub fn regions(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.region).chain(&self.locations).map(String::as_str)
+    }
+
     /// What s3s is to enforce. The body limit is ours (`upload`), so that its answer is ours too.
     pub(super) fn for_s3s(&self) -> Arc<S3Config> {
         let mut config = S3Config::default();
@@ -97,8 +105,9 @@ impl Settings {
         config.aws_chunked_stream_max_chunk_size = self.limits.signed_chunk_bytes_max;
         config.presigned_url_max_skew_time_secs = self.limits.clock_skew_s_max;
         config.presigned_url_max_expires_secs = self.limits.presigned_s_max;
-        config.expected_region =
-            Some(Region::new(self.region.as_str().into()).expect("config/rules.rs refuses what is no region"));
+        // Some clients ask for a bucket's location and sign for that: where there are several, any may be signed for.
+        let only = self.locations.is_empty().then(|| Region::new(self.region.as_str().into()));
+        config.expected_region = only.map(|region| region.expect("config/rules.rs refuses what is no region"));
         config.sig_v4_allowed_services = vec!["s3".into()];
         config.enable_sig_v2 = false;
         Arc::new(config)

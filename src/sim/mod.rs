@@ -8,6 +8,7 @@ mod face;
 mod failing;
 mod hangup;
 mod history;
+mod late;
 mod machine;
 mod player;
 mod scenarios;

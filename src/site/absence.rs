@@ -156,6 +156,9 @@ impl Site {
     /// The record of a version that is to be read, of the current one where none is named: its bucket and itself must exist,
     /// here or where it can be learned. Takes the object's lock to bring it here, so nobody may hold that.
     pub(super) async fn existing(&self, object: &ObjectId, version: Option<Slot>) -> Result<Arc<Stored<Record>>> {
+        if version.is_none_or(|slot| slot == Slot::Null) && self.is_shared(&object.bucket) {
+            self.imported(object).await?;
+        }
         match version {
             None => match self.current_or_imported(object).await? {
                 Some(stored) => Ok(stored),

@@ -31,7 +31,7 @@ impl Site {
                 if before.is_some_and(|before| !before.is_live()) {
                     self.abort_uploads_of(bucket).await?;
                 }
-                self.inner.backend.create_bucket(bucket).await?;
+                self.inner.backend.create_bucket_at(bucket, &merged.region).await?;
             }
             if before == Some(&merged) {
                 return Ok(came);

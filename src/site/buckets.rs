@@ -46,7 +46,7 @@ impl Site {
                 self.abort_uploads_of(bucket).await?;
             }
             self.begin_import(bucket).await?;
-            self.inner.backend.create_bucket(bucket).await?;
+            self.inner.backend.create_bucket_at(bucket, region).await?;
             let created = self.inner.clock.tick(stored.as_ref().and_then(|stored| stored.row.deleted));
             let row = Bucket { created, deleted: None, owner: owner.into(), region: region.into(), registers: Vec::new() };
             // Registers count where they are later than the bucket: see `Bucket::merge`.

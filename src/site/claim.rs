@@ -267,6 +267,8 @@ impl Site {
     /// Makes rows for buckets of the store that have none and may have been made, or written to, after the last archived row.
     pub(super) async fn claim_buckets(&self, rebuild: &Rebuild) -> Result<()> {
         for bucket in self.inner.backend.list_buckets().await? {
+            // One that a client is making has its row in a moment.
+            let _change = self.inner.bucket_changes.lock(&bucket).await;
             if self.inner.status.get::<Buckets>(&bucket).await?.is_some() {
                 continue;
             }

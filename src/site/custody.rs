@@ -26,6 +26,8 @@ pub enum Ownership {
     /// Where there is no other site, what others put there or change is taken over.
     #[default]
     Auto,
+    /// Others write there as well: the store is looked at before anything is answered, whatever other sites there are.
+    Shared,
     /// This site's alone: what others change is lost, as damage is, and what they put there is nobody's.
     Exclusive,
 }
@@ -37,7 +39,7 @@ impl Default for Custody {
 }
 
 impl Custody {
-    fn of(&self, bucket: &BucketName) -> Ownership {
+    pub(super) fn of(&self, bucket: &BucketName) -> Ownership {
         let rule = self.rules.iter().find(|rule| glob(&rule.buckets, bucket.as_str()));
         rule.map_or(Ownership::default(), |rule| rule.ownership)
     }
@@ -46,6 +48,10 @@ impl Custody {
 impl Site {
     /// Whether what others put into a bucket's folder, or change there, is taken for writes.
     pub fn adopts(&self, bucket: &BucketName) -> bool {
-        self.inner.neighbours.is_empty() && self.inner.custody.of(bucket) == Ownership::Auto
+        match self.inner.custody.of(bucket) {
+            Ownership::Auto => self.inner.neighbours.is_empty(),
+            Ownership::Shared => true,
+            Ownership::Exclusive => false,
+        }
     }
 }

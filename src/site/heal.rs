@@ -77,7 +77,7 @@ impl Site {
     }
 
     /// Others changed bytes that were not read yet.
-    async fn found_anew(&self, object: &ObjectId, now: &Stored<Record>, found: &Found) -> Result<Healed> {
+    pub(super) async fn found_anew(&self, object: &ObjectId, now: &Stored<Record>, found: &Found) -> Result<Healed> {
         let (stamp, known) = (self.stamp_of(found), now.row.vector.greatest());
         let stamp = if stamp > known { stamp } else { self.inner.clock.tick(Some(known)) };
         let unread = self.unread(found, stamp);
@@ -89,7 +89,7 @@ impl Site {
     }
 
     /// The very bytes of the record are back at their name.
-    async fn found_again(&self, object: &ObjectId, now: &Stored<Record>) -> Result<Healed> {
+    pub(super) async fn found_again(&self, object: &ObjectId, now: &Stored<Record>) -> Result<Healed> {
         tracing::warn!(stamp = %now.row.vector.data, %object, "lost bytes are back");
         let state = if now.row.state == State::Unread { State::Unread } else { State::Present };
         let record = Record { state, location: now.row.location.settled(), ..now.row.clone() };

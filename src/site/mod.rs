@@ -45,6 +45,7 @@ mod scope;
 mod scrub;
 mod settle;
 mod settle_copies;
+mod shared;
 mod tell_again;
 #[cfg(test)]
 pub mod testing;
@@ -97,6 +98,7 @@ use read_through::Restores;
 use rebuild::Rebuilding;
 use settle::{SettleWorker, Settler};
 use settle_copies::CopyWorker;
+use shared::Looked;
 
 /// How often a write reads, decides and commits again before it answers 503 (protocol §3).
 const CONFLICTS_MAX: usize = 8;
@@ -139,6 +141,8 @@ struct Inner {
     rebuilding: Rebuilding,
     /// Folders that are becoming buckets: see `import`.
     imports: Imports,
+    /// Of buckets that others write to as well: see `shared`.
+    looked: Looked,
     /// Lets one at a time read bytes that nobody has read.
     reading: Arc<KeyLocks<ObjectId>>,
     custody: Custody,
@@ -216,6 +220,7 @@ impl Site {
             restoring: AtomicBool::new(false),
             rebuilding: Rebuilding::default(),
             imports: Imports::default(),
+            looked: Looked::default(),
             reading: KeyLocks::new(),
             custody: parts.custody,
             inquiries: Inquiries::default(),

@@ -38,6 +38,9 @@ impl Site {
             return Ok(());
         }
         self.learn(object, conditions).await?;
+        if self.is_shared(&object.bucket) {
+            self.imported(object).await?;
+        }
         let current = self.current(object).await?;
         precondition::write(conditions, current.as_ref().map(|stored| &stored.row))
     }

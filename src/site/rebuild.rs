@@ -97,7 +97,14 @@ impl Site {
         let rebuild = Rebuild::unfinished(&self.inner.status).await?;
         self.inner.rebuilding.set(rebuild);
         match rebuild {
-            Some(rebuild) => self.claim_buckets(&rebuild).await,
+            Some(rebuild) => match self.claim_buckets(&rebuild).await {
+                // A store that is away keeps nobody from the others: the walk begins with it again.
+                Err(Error::Unavailable { reason, .. }) => {
+                    tracing::warn!(reason, "not every bucket of the store is known yet");
+                    Ok(())
+                }
+                claimed => claimed,
+            },
             None => Ok(()),
         }
     }
@@ -167,6 +174,9 @@ impl Rebuilder {
             return Ok(Step::Idle);
         }
         if self.buckets.is_none() {
+            if let Some(rebuild) = self.site.rebuilding() {
+                self.site.claim_buckets(&rebuild).await?;
+            }
             let mut buckets: Vec<_> = self.site.buckets().await?.into_iter().map(|bucket| bucket.name).collect();
             buckets.reverse();
             tracing::info!(buckets = buckets.len(), "looking in the store for objects that the archive had not heard of");

@@ -134,9 +134,12 @@ impl Site {
     ) -> Result<Published, String> {
         let place = Place { object: object.clone(), location: from.clone() };
         let mut published = self.inner.backend.publish(&place, binding).await;
-        if matches!(published, Err(backend::Error::NoSuchBucket)) && self.bucket_row(&object.bucket).await.is_ok() {
+        if matches!(published, Err(backend::Error::NoSuchBucket))
+            && let Ok(bucket) = self.bucket_row(&object.bucket).await
+        {
             tracing::error!(bucket = %object.bucket, "the store had lost a bucket that exists: it is made again");
-            self.inner.backend.create_bucket(&object.bucket).await.map_err(|err| err.to_string())?;
+            let made = self.inner.backend.create_bucket_at(&object.bucket, &bucket.row.region).await;
+            made.map_err(|err| err.to_string())?;
             published = self.inner.backend.publish(&place, binding).await;
         }
         published.map_err(|err| err.to_string())

@@ -28,6 +28,13 @@ pub async fn site_with_neighbour(name: &str, number: SiteNumber) -> Site {
     open_among(neighbours, Arc::new(Memory::new()), status(Options::default())).await.0
 }
 
+/// The same, where files of others are treated so.
+pub async fn with_neighbour_in(custody: Custody, backend: Arc<dyn Backend>) -> (Site, Vec<Box<dyn Worker>>) {
+    let id = SiteId { name: "there".into(), number: SiteNumber(2) };
+    let neighbours = Neighbours::new(vec![(id, Arc::new(Silent))], Scope::Everybody, true);
+    open_with(neighbours, custody, backend, status(Options::default())).await
+}
+
 /// A status store.
 pub fn status(options: Options) -> Status {
     Status::open(options).expect("a store in memory opens")
@@ -84,13 +91,23 @@ pub fn upload(bytes: impl Into<Bytes>) -> Upload {
 
 /// Stores bytes under a key, without conditions.
 pub async fn put(site: &Site, key: &str, bytes: impl Into<Bytes>) -> Written {
+    put_at(site, &object(key), bytes).await
+}
+
+/// The same in any bucket.
+pub async fn put_at(site: &Site, object: &ObjectId, bytes: impl Into<Bytes>) -> Written {
     let (description, conditions) = (Description::default(), WriteConditions::default());
-    site.put(&object(key), upload(bytes), description, conditions).await.expect("a plain PUT succeeds")
+    site.put(object, upload(bytes), description, conditions).await.expect("a plain PUT succeeds")
 }
 
 /// The bytes of a key, as a client gets them.
 pub async fn get(site: &Site, key: &str) -> super::Result<Bytes> {
-    let opened = site.get(&object(key), None, Selection::All, &Default::default()).await?;
+    get_at(site, &object(key)).await
+}
+
+/// The same in any bucket.
+pub async fn get_at(site: &Site, object: &ObjectId) -> super::Result<Bytes> {
+    let opened = site.get(object, None, Selection::All, &Default::default()).await?;
     Ok(opened.body.collect(64 << 20).await.expect("the body is sound"))
 }
 

@@ -1,8 +1,10 @@
 //! Promises of the door, on a store in memory.
 
+mod buffered;
 mod copies;
 mod imports;
 mod interrupted;
+mod shared;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

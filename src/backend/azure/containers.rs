@@ -1,8 +1,13 @@
 //! Buckets are containers, whose names are fewer.
 
+use azure_storage_blob::models::{BlobContainerClientAcquireLeaseResultHeaders, BlobContainerClientDeleteOptions};
+
 use super::Azure;
 use super::error::fault;
 use crate::backend::service::{Answer, Cursor, Fault};
+
+/// Of a container that is being removed, in seconds: the shortest that the service gives.
+const LEASE_S: i32 = 15;
 
 impl Azure {
     pub(super) async fn make_container(&self, bucket: &str) -> Answer<()> {
@@ -20,18 +25,52 @@ impl Azure {
 
     /// The service removes a container with all that is in it, so it is looked at just before. What others put there in
     /// between goes with it: a lease keeps nobody from writing, and a container's own date and ETag are not those of its blobs.
+    /// What the lease keeps safe is a container that is made again: a call that comes late finds none there, and does nothing.
     pub(super) async fn remove_container(&self, bucket: &str) -> Answer<()> {
+        let lease = self.lease_container(bucket).await?;
+        let removed = self.remove_leased(bucket, &lease).await;
+        if removed.is_err() {
+            // It ends by itself too.
+            let _ = self.client.container(bucket)?.release_lease(lease, None).await;
+        }
+        removed
+    }
+
+    pub(super) async fn lease_container(&self, bucket: &str) -> Answer<String> {
+        let doing = "taking a lease of a container";
+        match self.client.container(bucket)?.acquire_lease(LEASE_S, None).await.map_err(fault(doing)) {
+            Ok(answer) => {
+                let lease = answer.lease_id().map_err(fault(doing))?;
+                lease.ok_or_else(|| Fault::nonsense(doing, "the service named no lease"))
+            }
+            // An earlier removal's, most likely.
+            Err(fault) if fault.is(&["LeaseAlreadyPresent"]) => Err(passing(fault)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    pub(super) async fn remove_leased(&self, bucket: &str, lease: &str) -> Answer<()> {
+        if let Some(name) = self.first_blob(bucket).await? {
+            return Err(not_empty(&name));
+        }
+        let options = BlobContainerClientDeleteOptions { lease_id: Some(lease.to_owned()), ..Default::default() };
+        match self.client.container(bucket)?.delete(Some(options)).await.map_err(fault("removing a container")) {
+            // It ended while the container was looked at.
+            Err(fault) if fault.code.starts_with("Lease") => Err(passing(fault)),
+            answer => answer.map(drop),
+        }
+    }
+
+    async fn first_blob(&self, bucket: &str) -> Answer<Option<String>> {
         let mut from = Cursor::Start;
         loop {
             let page = self.blobs(bucket, "", &from).await?;
-            if let Some(listed) = page.listed.first() {
-                return Err(not_empty(&listed.name));
+            match (page.listed.into_iter().next(), page.next) {
+                (Some(listed), _) => return Ok(Some(listed.name)),
+                (None, Some(next)) => from = Cursor::Next(next),
+                (None, None) => return Ok(None),
             }
-            let Some(next) = page.next else { break };
-            from = Cursor::Next(next);
         }
-        let answer = self.client.container(bucket)?.delete(None).await;
-        answer.map(drop).map_err(fault("removing a container"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Names that Azure cannot hold, takes for others, or lists elsewhere than in the byte order of UTF-8.
 
+use crate::backend::service::is_misplaced;
+
 /// Of a name, in the units of UTF-16 in which the service counts.
 const NAME_UNITS_MAX: usize = 1024;
 const SEGMENTS_MAX: usize = 254;
@@ -11,11 +13,9 @@ pub(super) fn is_odd(name: &str) -> bool {
     let is_changed = segments().any(|segment| segment.is_empty() || segment.ends_with('.')) || name.contains('\\');
     // What XML cannot say spoils whole listings.
     let is_unspeakable = name.contains(char::is_control);
-    // The order is that of UTF-16: there, pairs of surrogates come before these.
-    let is_misplaced = name.chars().any(|c| c >= '\u{E000}');
     is_changed
         || is_unspeakable
-        || is_misplaced
+        || is_misplaced(name)
         || name.encode_utf16().count() > NAME_UNITS_MAX
         || segments().count() > SEGMENTS_MAX
 }

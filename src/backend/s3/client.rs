@@ -10,7 +10,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, IdentityCache, ProvideCredentials, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation,
+    ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
@@ -30,6 +30,9 @@ pub struct Keys {
     pub access_key: String,
     pub secret_key: String,
 }
+
+/// How long a service may take nothing of a body: the SDK's five seconds are over where many bodies come at once.
+const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Makes calls.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ impl Caller {
             .identity_cache(IdentityCache::no_cache())
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_MAX).build())
             .request_checksum_calculation(match settings.checksums {
                 Checksums::Crc32 => RequestChecksumCalculation::WhenSupported,
                 Checksums::None => RequestChecksumCalculation::WhenRequired,

@@ -49,7 +49,7 @@ impl S3 {
         range: Range<u64>,
         (to, only): (&Target, Only<'_>),
     ) -> Answer<()> {
-        let upload = UploadAt { target: to.clone(), id: self.create_multipart_upload(to).await? };
+        let upload = UploadAt { target: to.clone(), id: self.create_multipart_copy(to).await? };
         let copied = match self.copy_each(from, seen, range, &upload).await {
             Ok(parts) => self.complete_multipart_upload(&upload, &parts, only).await,
             Err(fault) => Err(fault),
@@ -80,9 +80,26 @@ impl S3 {
         let request = self.caller.client().upload_part_copy().bucket(&spot.bucket).key(&spot.name).upload_id(&upload.id);
         let request = request.part_number(number.into()).copy_source(source(from)).copy_source_range(range);
         let call = request.set_copy_source_if_match(seen.etag.clone()).send();
-        let part = patiently(doing, ask(doing, call)).await?.copy_part_result;
+        let part = match patiently(doing, ask(doing, call)).await {
+            Ok(answer) => answer.copy_part_result,
+            Err(fault) if fault.is_unreadable() => None,
+            Err(fault) => return Err(fault),
+        };
+        match part {
+            Some(part) => Ok(PartName { etag: part.e_tag.unwrap_or_default(), crc32: part.checksum_crc32 }.tag()),
+            None => self.listed_part(upload, number).await,
+        }
+    }
+
+    /// A part as a listing has it. S3Proxy answers a copy of one as it answers that of an object, which nobody reads.
+    async fn listed_part(&self, upload: &UploadAt, number: u16) -> Answer<String> {
+        let (doing, spot) = ("listing parts", &upload.target.spot);
+        let request = self.caller.client().list_parts().bucket(&spot.bucket).key(&spot.name).upload_id(&upload.id);
+        let listed = ask(doing, request.send()).await?;
+        let part = listed.parts().iter().find(|part| part.part_number() == Some(number.into()));
         let part = part.ok_or_else(|| Fault::nonsense(doing, "the service does not say what it copied"))?;
-        Ok(PartName { etag: part.e_tag.unwrap_or_default(), crc32: part.checksum_crc32 }.tag())
+        let crc32 = part.checksum_crc32().map(str::to_owned);
+        Ok(PartName { etag: part.e_tag().unwrap_or_default().to_owned(), crc32 }.tag())
     }
 }
 

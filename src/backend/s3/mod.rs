@@ -7,8 +7,10 @@ mod client;
 mod copy;
 mod error;
 mod list;
+mod names;
 mod objects;
 mod settings;
+mod sum;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -27,6 +29,7 @@ use super::service::{
 };
 use super::{Backend, Capability, Result, Support};
 use client::Caller;
+use sum::{Sum, Summed};
 
 /// The most that one request stores: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
 const REQUEST_BYTES_MAX: u64 = 5 << 30;
@@ -70,8 +73,8 @@ impl Service for S3 {
     }
 
     /// Which services take what, nobody can tell: what many do not is dealt with for all of them.
-    fn is_odd(&self, _name: &str) -> bool {
-        false
+    fn is_odd(&self, name: &str) -> bool {
+        names::is_odd(name)
     }
 
     fn capabilities(&self) -> Vec<Capability> {
@@ -123,11 +126,13 @@ impl Service for S3 {
     }
 
     async fn put_part(&self, upload: &UploadAt, number: u16, bytes: Bytes) -> Answer<String> {
-        self.upload_part(upload, number, (bytes.len() as u64, bytes.into())).await
+        let sum = Sum::of(&bytes);
+        self.upload_part(upload, number, (bytes.len() as u64, bytes.into()), &sum).await
     }
 
     async fn put_part_streamed(&self, upload: &UploadAt, number: u16, body: Outgoing) -> Answer<String> {
-        self.upload_part(upload, number, (body.size(), objects::stream_of(body))).await
+        let (size, (summed, sum)) = (body.size(), Summed::new(body));
+        self.upload_part(upload, number, (size, objects::stream_of(summed)), &sum).await
     }
 
     async fn complete_upload(&self, upload: &UploadAt, parts: &[PartAt]) -> Answer<()> {

@@ -6,13 +6,14 @@ use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, SdkBody};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
+use http_body::Body;
 
 use super::S3;
 use super::error::ask;
 use crate::backend::service::{Answer, Fault, Only, Opened, Outgoing, Spot, Target, Told, first_byte, whole_size};
 
 /// The body as the SDK sends it, once.
-pub(super) fn stream_of(body: Outgoing) -> ByteStream {
+pub(super) fn stream_of(body: impl Body<Data = Bytes, Error = std::io::Error> + Send + Sync + 'static) -> ByteStream {
     ByteStream::new(SdkBody::from_body_1_x(body))
 }
 

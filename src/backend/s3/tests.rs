@@ -1,5 +1,8 @@
 //! The store over services of S3: our own face in this process, and others where they are at hand.
 
+mod s3proxy;
+mod versitygw;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -286,6 +289,21 @@ async fn what_others_put_there_is_known_by_what_the_service_calls_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_without_our_mark_under_a_name_of_ours_are_removed_when_they_are_told_to() {
+    let (store, _task) = over_our_face().await;
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    let name = format!(".anybucket/v/a@{}", write_id(1));
+    let call = store.service().caller.client().put_object().bucket("bucket").key(name);
+    call.body(aws_sdk_s3::primitives::ByteStream::from_static(b"left")).send().await.unwrap();
+    let own = at("a", Location::Own(write_id(1)));
+    let found = store.head(&own).await.unwrap();
+    store.delete(&own, &Binding::Tag("another".to_owned())).await.unwrap();
+    assert_eq!(own_names(&store).await, 1);
+    store.delete(&own, &found.binding).await.unwrap();
+    assert_eq!(own_names(&store).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_look_like_names_of_ours_stay_at_names_of_their_own() {
     let (store, _task) = over_our_face().await;
     store.create_bucket(&object("-").bucket).await.unwrap();
@@ -327,38 +345,42 @@ async fn a_dead_service_and_a_wrong_key_say_what_they_are() {
     assert!(known.contains("nobody answers there"), "{known}");
 }
 
-/// A gateway over directories.
-mod versitygw {
-    use super::*;
+/// A server that is not ours, ended with the test.
+struct Gateway {
+    child: std::process::Child,
+    _dir: tempfile::TempDir,
+}
 
-    /// The program that `make conformance` names.
-    async fn gateway() -> (Arc<Store<S3>>, Gateway) {
-        let program = std::env::var_os("ANYBUCKET_VERSITYGW").expect("ANYBUCKET_VERSITYGW names the program");
-        let dir = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let mut run = std::process::Command::new(program);
-        run.args(["--port", &address.to_string(), "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet", "posix"]);
-        let child = run.arg(dir.path()).stdout(std::process::Stdio::null()).spawn().unwrap();
-        let gateway = Gateway { child, _dir: dir };
+impl Gateway {
+    /// Runs it, and waits until it listens there.
+    async fn start(run: &mut std::process::Command, dir: tempfile::TempDir, address: SocketAddr) -> Self {
+        let child = run.stdout(std::process::Stdio::null()).spawn().unwrap();
+        let gateway = Self { child, _dir: dir };
         while TcpStream::connect(address).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        (store_at(address).await, gateway)
+        gateway
     }
+}
 
-    struct Gateway {
-        child: std::process::Child,
-        _dir: tempfile::TempDir,
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
+}
 
-    impl Drop for Gateway {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
+async fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
 
-    crate::backend::conformance::passes_gateway_conformance! {
-        [#[ignore = "needs a versitygw: make conformance"]] gateway().await
-    }
+/// A range that is long enough for the service to copy.
+async fn a_long_range_is_copied_by_the_service(store: &Store<S3>) {
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    let (whole, range) = (bytes(9 << 20), 7..(9 << 20) - 7);
+    let from = put(store, "a", 1, &whole).await;
+    let get = GetOptions { range: Some(range.clone()), expect: Some(from.binding) };
+    let kept = store.copy(&at("a", from.location), get, &object("b"), options(2)).await.unwrap();
+    let read = read(store, &at("b", kept.location), Some(&kept.binding)).await.unwrap();
+    assert!(read == whole.slice(range.start as usize..range.end as usize));
 }

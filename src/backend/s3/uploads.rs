@@ -5,10 +5,11 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 
 use super::copy::patiently;
 use super::error::ask;
+use super::sum::Sum;
 use super::{Checksums, S3};
 use crate::backend::service::{Answer, Only, PartAt, Target, UploadAt};
 
-/// What names a part in the list that ends an upload: its ETag, and its checksum where the service told one, which some
+/// What names a part in the list that ends an upload: its ETag, and its checksum where it was sent with one, which some
 /// want to hear again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PartName {
@@ -34,22 +35,39 @@ fn completed(part: &PartAt) -> CompletedPart {
 }
 
 impl S3 {
+    /// Of parts that are sent, with a checksum each.
     pub(super) async fn create_multipart_upload(&self, to: &Target) -> Answer<String> {
-        let request = self.caller.client().create_multipart_upload().bucket(&to.spot.bucket).key(&to.spot.name);
         // Told here, or parts with another checksum than the service chose are refused.
         let algorithm = (self.settings.checksums == Checksums::Crc32).then_some(ChecksumAlgorithm::Crc32);
+        self.create_upload_of(to, algorithm).await
+    }
+
+    /// Of parts that the service copies, whose checksums not every service tells.
+    pub(super) async fn create_multipart_copy(&self, to: &Target) -> Answer<String> {
+        self.create_upload_of(to, None).await
+    }
+
+    async fn create_upload_of(&self, to: &Target, algorithm: Option<ChecksumAlgorithm>) -> Answer<String> {
+        let request = self.caller.client().create_multipart_upload().bucket(&to.spot.bucket).key(&to.spot.name);
         let request = request.set_metadata(Some(to.metadata.clone())).set_checksum_algorithm(algorithm);
         let started = ask("starting an upload", request.send()).await?;
         Ok(started.upload_id.unwrap_or_default())
     }
 
-    /// Bytes, and how many they are.
-    pub(super) async fn upload_part(&self, upload: &UploadAt, number: u16, (size, bytes): (u64, ByteStream)) -> Answer<String> {
+    /// Bytes, how many they are, and their sum once they went.
+    pub(super) async fn upload_part(
+        &self,
+        upload: &UploadAt,
+        number: u16,
+        (size, bytes): (u64, ByteStream),
+        sum: &Sum,
+    ) -> Answer<String> {
         let spot = &upload.target.spot;
         let request = self.caller.client().upload_part().bucket(&spot.bucket).key(&spot.name).upload_id(&upload.id);
         let request = request.part_number(number.into()).content_length(size.cast_signed()).body(bytes);
         let stored = ask("storing a part", request.send()).await?;
-        Ok(PartName { etag: stored.e_tag.unwrap_or_default(), crc32: stored.checksum_crc32 }.tag())
+        let ours = || (self.settings.checksums == Checksums::Crc32).then(|| sum.text());
+        Ok(PartName { etag: stored.e_tag.unwrap_or_default(), crc32: stored.checksum_crc32.or_else(ours) }.tag())
     }
 
     pub(super) async fn complete_multipart_upload(&self, upload: &UploadAt, parts: &[PartAt], only: Only<'_>) -> Answer<()> {

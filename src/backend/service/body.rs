@@ -4,11 +4,12 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
 use http_body::{Frame, SizeHint};
-use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use crate::backend::body::check_size;
 use crate::backend::{Body, BodyError, Error, Result};
@@ -17,14 +18,33 @@ use crate::backend::{Body, BodyError, Error, Result};
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 /// What became of a body while it was sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::backend) struct Sending {
     fault: Mutex<Option<BodyError>>,
-    /// Told once everything was handed over.
-    pub ended: Notify,
+    /// Since when it is for the service to take a piece, or to answer; `None` while the sender is waited for.
+    its_turn: Mutex<Option<Instant>>,
 }
 
 impl Sending {
+    fn new() -> Self {
+        Self { fault: Mutex::default(), its_turn: Mutex::new(Some(Instant::now())) }
+    }
+
+    fn its_turn(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.its_turn.lock().expect("nothing panics while it holds a moment")
+    }
+
+    /// Ends when the service has done nothing for so long, though it could.
+    pub async fn stands_still(&self, patience: Duration) {
+        loop {
+            let due = self.its_turn().unwrap_or_else(Instant::now) + patience;
+            if Instant::now() >= due {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+
     fn fault(&self) -> MutexGuard<'_, Option<BodyError>> {
         self.fault.lock().expect("nothing panics while it holds the fault of a body")
     }
@@ -50,7 +70,7 @@ pub(in crate::backend) struct Outgoing {
 impl Outgoing {
     /// The body as it is sent, and what will be known of it.
     pub fn new(body: Body, size: u64) -> (Self, Arc<Sending>) {
-        let sending = Arc::new(Sending::default());
+        let sending = Arc::new(Sending::new());
         let stream = Mutex::new(body.stream);
         let (received, handed_over) = (0, 0);
         let outgoing =
@@ -78,7 +98,6 @@ impl Outgoing {
     fn end(&mut self) -> Result<Option<Bytes>, BodyError> {
         check_size(Some(self.announced), self.received)?;
         self.is_done = true;
-        self.sending.ended.notify_one();
         Ok(self.held.take())
     }
 
@@ -106,7 +125,9 @@ impl http_body::Body for Outgoing {
     type Error = std::io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
-        Poll::Ready(match ready!(self.poll_chunk(cx)) {
+        let chunk = self.poll_chunk(cx);
+        *self.sending.its_turn() = chunk.is_ready().then(Instant::now);
+        Poll::Ready(match ready!(chunk) {
             Ok(Some(chunk)) => {
                 self.handed_over += chunk.len() as u64;
                 Some(Ok(Frame::data(chunk)))
@@ -236,6 +257,26 @@ mod tests {
             assert!(!is_whole && matches!(fault, Some(BodyError::Truncated(_))), "{size}");
         }
         assert!(sent(vec![], 0).await.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_takes_nothing_is_told_from_a_sender_that_brings_nothing() {
+        let (mut sender, chunks) = futures::channel::mpsc::channel(1);
+        let (mut body, sending) = Outgoing::new(Body::new(None, chunks), 3);
+        let (patience, moment) = (Duration::from_secs(60), Duration::from_secs(600));
+        let still = || tokio::time::timeout(moment, sending.stands_still(patience));
+        assert!(still().await.is_ok(), "nobody asks for the first piece");
+        for piece in ["a", "b"] {
+            assert!(futures::poll!(std::pin::pin!(body.frame())).is_pending());
+            assert!(still().await.is_err(), "the sender is waited for");
+            sender.try_send(Ok(Bytes::from_static(piece.as_bytes()))).unwrap();
+        }
+        assert!(body.frame().await.is_some());
+        assert!(still().await.is_ok(), "nobody asks for the next piece");
+        sender.try_send(Ok(Bytes::from_static(b"c"))).unwrap();
+        drop(sender);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "bc");
+        assert!(still().await.is_ok(), "nobody answers");
     }
 
     #[tokio::test]

@@ -24,8 +24,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// For what a service does within itself, and the bytes that it moves meanwhile.
 const LONG_PATIENCE: Duration = Duration::from_secs(15 * 60);
 const SLOW_COPY_BYTES_PER_S: u64 = 16 << 20;
-/// For an answer, once a body that streams was handed over.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// For the next piece of a body that streams to be taken, and for an answer behind the last.
+const STREAM_PATIENCE: Duration = Duration::from_secs(60);
 /// A small call that had no answer for so long, while no other had, counts as a silence.
 const STALL: Duration = Duration::from_secs(3);
 /// Silences in a row after which the service is taken for dead.
@@ -142,14 +142,10 @@ impl<S: Service> Calls<S> {
         sending: &Sending,
         call: impl Future<Output = Answer<T>>,
     ) -> Result<Answer<T>, Error> {
-        let silence = async {
-            sending.ended.notified().await;
-            sleep(ANSWER_PATIENCE).await;
-        };
         let sent = async {
             tokio::select! {
                 answer = call => answer,
-                () = silence => Err(Fault::late(doing)),
+                () = sending.stands_still(STREAM_PATIENCE) => Err(Fault::late(doing)),
             }
         };
         let answer = self.made_in(&self.streams, doing, sent).await;

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::mark::{Mark, binding_of};
 use super::pending::Begun;
 use super::store::Core;
-use super::{Answer, Only, Service, Spot, Target, Told};
+use super::{Answer, Cursor, Fault, Only, Service, Spot, Target, Told};
 use crate::backend::{Error, GetOptions, Kept, Place, Published, PutOptions, Result};
 use crate::model::{Binding, Location, ObjectId, WriteId};
 
@@ -95,13 +95,34 @@ impl<S: Service> Core<S> {
         };
         // One that replaces what was seen does nothing when that is gone; others do, however late they come.
         let begun = (!matches!(only, Only::Seen(_))).then(|| self.pending.begin_copy(object, write));
-        let copied = self.long("copying an object", told.size, self.service.copy(own, told, target, only)).await;
+        let copied = match self.long("copying an object", told.size, self.service.copy(own, told, target, only)).await {
+            Err(fault) => Err(self.explained(fault, &target.spot).await?),
+            copied => copied,
+        };
         self.hear(begun, &copied);
         copied?;
         // What others brought there came after it.
         Ok(self.seen(&target.spot).await?.is_some_and(|now| {
             now.is_whole_copy_of(told) || there.is_none_or(|there| there.binding != now.binding) && now.binding != told.binding
         }))
+    }
+
+    /// Where names are files, none is below another, and some services say of such a name that they broke.
+    async fn explained(&self, fault: Fault, at: &Spot) -> Answer<Fault> {
+        let may_be_taken = self.nature.is_tree && fault.status == Some(500);
+        Ok(if may_be_taken && self.is_taken(at).await? { fault.of_taken_name() } else { fault })
+    }
+
+    /// Whether something is above a name, or below it.
+    async fn is_taken(&self, at: &Spot) -> Answer<bool> {
+        for (slash, _) in at.name.rmatch_indices('/') {
+            let above = Spot { bucket: at.bucket.clone(), name: at.name[..slash].to_owned() };
+            if self.seen(&above).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        let below = self.page(&at.bucket, &format!("{}/", at.name), &Cursor::Start).await?;
+        Ok(!below.listed.is_empty())
     }
 
     /// A call that was certainly done, or was not, is not under way any more.
@@ -113,6 +134,7 @@ impl<S: Service> Core<S> {
 
     /// What a process before this one began at plain names may be under way yet.
     pub(super) fn note_what_may_be_under_way(&self, places: &[Place]) {
+        planted!(PendingForgotten => { return });
         for Place { object, location } in places {
             match location {
                 Location::Moving(write) => drop(self.pending.begin_copy(object, *write)),
@@ -135,6 +157,7 @@ impl<S: Service> Core<S> {
         if let Some(fetched) = self.get_here(from, &get).await? {
             return self.put(to, fetched.body, put).await;
         }
+        let turns = self.pending.turns(&from.object);
         let (spot, told) = self.look_for(from, get.expect.as_ref()).await?;
         let range = get.range.clone().unwrap_or(0..told.size);
         if range.end > told.size {
@@ -142,17 +165,20 @@ impl<S: Service> Core<S> {
         }
         let (size, is_whole) = (range.end - range.start, range == (0..told.size));
         let target = self.target(to, &put);
-        let is_copied = if is_whole {
-            self.copy_whole(from, &get, &target, (spot, told)).await?;
-            true
+        let copied = if is_whole {
+            Some(self.copy_whole(from, &get, &target, (spot, told)).await?)
         } else if size > READ_BYTES_MAX {
             let call = self.service.copy_range(&spot, &told, range.clone(), &target);
-            self.long("copying a range", size, call).await?
+            self.long("copying a range", size, call).await?.then_some((spot, told))
         } else {
-            false
+            None
         };
-        if is_copied {
-            return Ok(self.kept(&to.key, put.write, size));
+        if let Some((spot, told)) = copied {
+            if self.is_still((&from.object, turns), &spot, &told).await? {
+                return Ok(self.kept(&to.key, put.write, size));
+            }
+            self.remove_copied(&target).await;
+            return Err(Error::Changed);
         }
         let get = GetOptions { range: Some(range), expect: get.expect };
         let body = self.get(from, get).await?.body;
@@ -160,22 +186,28 @@ impl<S: Service> Core<S> {
     }
 
     /// What is on its way to its plain name may leave the other while it is copied: services say all sorts of things then.
-    async fn copy_whole(&self, from: &Place, get: &GetOptions, to: &Target, (spot, told): (Spot, Told)) -> Result<()> {
+    /// Answers what was copied.
+    async fn copy_whole(&self, from: &Place, get: &GetOptions, to: &Target, (spot, told): (Spot, Told)) -> Result<(Spot, Told)> {
         let doing = "copying an object";
         let copied = self.long(doing, told.size, self.service.copy(&spot, &told, to, Only::Any)).await;
-        let Err(fault) = copied else { return Ok(()) };
-        let copied: Answer<()> = match self.look(&spot).await {
+        let Err(fault) = copied else { return Ok((spot, told)) };
+        let copied: Answer<_> = match self.look(&spot).await {
             Err(missing) if missing.is_missing() => {
                 let (spot, told) = self.look_for(from, get.expect.as_ref()).await?;
-                self.long(doing, told.size, self.service.copy(&spot, &told, to, Only::Any)).await
+                let again = self.long(doing, told.size, self.service.copy(&spot, &told, to, Only::Any)).await;
+                again.map(|()| (spot, told))
             }
             _ => Err(fault),
         };
         if copied.is_err() {
-            // As far as it came. Nobody else's bytes ever have that name.
-            let _ = self.remove_any("removing what was copied", &to.spot).await;
+            self.remove_copied(to).await;
         }
         Ok(copied?)
+    }
+
+    /// As far as it came. Nobody else's bytes ever have that name.
+    async fn remove_copied(&self, to: &Target) {
+        let _ = self.remove_any("removing what was copied", &to.spot).await;
     }
 
     /// Removes what is at a place, if it is `only`.
@@ -184,6 +216,11 @@ impl<S: Service> Core<S> {
             Location::Own(write) | Location::Moving(write) if *only == binding_of(write) => {
                 self.remove_own(&at.object, write).await
             }
+            // Bytes without our mark: what an upload that was given up left, if a crash came between.
+            Location::Own(write) => match self.seen(&self.own(&at.object, write)).await? {
+                Some(told) if told.binding == *only => Ok(self.remove_there(&at.object, write).await?),
+                _ => Ok(()),
+            },
             Location::Plain if !self.names.is_reserved(at.object.key.as_str()) => self.delete_plain(&at.object, only).await,
             _ => Ok(()),
         }

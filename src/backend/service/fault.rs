@@ -13,6 +13,8 @@ const DETAIL_CHARS_MAX: usize = 300;
 /// Names that the service does not take.
 const NAME_CODES: [&str; 6] =
     ["KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "InvalidURI", "InvalidResourceName", "OutOfRangeInput"];
+/// A name below that of an object, where names are files.
+const BELOW_FILE: &str = "ObjectParentIsFile";
 const FOREIGN_BUCKET: &str = "BucketAlreadyExists";
 /// Of a call that was not made.
 const NOT_TRIED: &str = "NotTried";
@@ -74,6 +76,11 @@ impl Fault {
         Self { doing, status: Some(409), code: FOREIGN_BUCKET.to_owned(), detail }
     }
 
+    /// The same, of a name that is above or below another.
+    pub fn of_taken_name(self) -> Self {
+        Self { status: Some(409), code: BELOW_FILE.to_owned(), ..self }
+    }
+
     pub fn is(&self, codes: &[&str]) -> bool {
         codes.contains(&self.code.as_str())
     }
@@ -112,6 +119,11 @@ impl Fault {
         self.status == Some(501) || self.is(&["NotImplemented"])
     }
 
+    /// Whether the service says that it went well, in words that are not those of such an answer.
+    pub fn is_unreadable(&self) -> bool {
+        self.code.is_empty() && self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+
     /// Whether the call may have been done, or may be done yet.
     pub fn is_open(&self) -> bool {
         if self.is_not_tried() {
@@ -130,7 +142,7 @@ impl Fault {
 
     /// Whether the service will never take such a name, though another may: where names are files, none is below another.
     pub fn is_name_refused(&self) -> bool {
-        let is_below_file = self.is(&["ExistingObjectIsDirectory", "ObjectParentIsFile", "XMinioParentIsObject"]);
+        let is_below_file = self.is(&["ExistingObjectIsDirectory", BELOW_FILE, "XMinioParentIsObject"]);
         is_below_file || self.is(&NAME_CODES)
     }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::store::Core;
 use super::{Answer, Opened, Service, Spot, Told};
 use crate::backend::{Body, BodyError, Error, Fetched, Found, GetOptions, Place, Result};
-use crate::model::{Binding, Location};
+use crate::model::{Binding, Location, ObjectId};
 
 /// How often a body goes on where its connection broke.
 const RESUMES_MAX: u32 = 3;
@@ -88,13 +88,25 @@ impl<S: Service> Core<S> {
         Err(seen)
     }
 
+    /// Whether nothing took the place of what was read, since its name had so many turns. Services over directories may read
+    /// headers, then open what has that name by now.
+    pub(super) async fn is_still(&self, (object, turns): (&ObjectId, u64), spot: &Spot, told: &Told) -> Answer<bool> {
+        if self.service.is_exact() || self.names.is_reserved(&spot.name) || !self.pending.has_turned(object, turns) {
+            return Ok(true);
+        }
+        Ok(self.seen(spot).await?.is_some_and(|now| now.binding == told.binding))
+    }
+
     async fn open(&self, at: &Place, range: Option<Range<u64>>, expect: Option<&Binding>) -> Result<Opened> {
-        let mut seen = Error::NotFound;
+        let (mut seen, turns) = (Error::NotFound, self.pending.turns(&at.object));
         for spot in self.spots(at, expect) {
             match self.quick("reading an object", 0, || self.service.open(&spot, range.as_ref())).await {
                 Ok(opened) if expect.is_none_or(|expect| opened.told.binding == *expect) => {
                     check_range(&opened, range.as_ref())?;
-                    return Ok(opened);
+                    if self.is_still((&at.object, turns), &spot, &opened.told).await? {
+                        return Ok(opened);
+                    }
+                    seen = Error::Changed;
                 }
                 // Or shorter than the bytes that are meant.
                 Ok(_) => seen = Error::Changed,

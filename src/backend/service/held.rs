@@ -15,7 +15,8 @@ pub type ReadKeys<K> = Arc<dyn Fn() -> Result<K, String> + Send + Sync>;
 /// Holds credentials.
 pub(in crate::backend) struct Held<K> {
     read: ReadKeys<K>,
-    held: Mutex<Option<(K, Instant)>>,
+    /// With when they were read; `None` is due again.
+    held: Mutex<Option<(K, Option<Instant>)>>,
 }
 
 impl<K: Clone> Held<K> {
@@ -23,13 +24,13 @@ impl<K: Clone> Held<K> {
         Self { read, held: Mutex::default() }
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<(K, Instant)>> {
+    fn held(&self) -> MutexGuard<'_, Option<(K, Option<Instant>)>> {
         self.held.lock().expect("nothing panics while it holds the credentials")
     }
 
     pub fn current(&self) -> Result<K, String> {
         let mut held = self.held();
-        if let Some((keys, _)) = held.as_ref().filter(|(_, read)| read.elapsed() < AGE_MAX) {
+        if let Some((keys, _)) = held.as_ref().filter(|(_, read)| read.is_some_and(|read| read.elapsed() < AGE_MAX)) {
             return Ok(keys.clone());
         }
         let keys = match ((self.read)(), held.as_ref()) {
@@ -41,13 +42,16 @@ impl<K: Clone> Held<K> {
             }
             (Err(reason), None) => return Err(reason),
         };
-        *held = Some((keys.clone(), Instant::now()));
+        *held = Some((keys.clone(), Some(Instant::now())));
         Ok(keys)
     }
 
-    /// The next call reads them again.
+    /// The next call reads them again. Where they cannot be read it goes with those of before: that they are refused is what
+    /// people can do something about.
     pub fn forget(&self) {
-        *self.held() = None;
+        if let Some((_, read)) = self.held().as_mut() {
+            *read = None;
+        }
     }
 }
 
@@ -78,6 +82,9 @@ mod tests {
         tokio::time::advance(AGE_MAX).await;
         assert_eq!(held.current(), Ok("two".to_owned()));
         held.forget();
-        assert_eq!(held.current(), Err("gone".to_owned()));
+        assert_eq!(held.current(), Ok("two".to_owned()), "a key that is refused tells more than none");
+        held.forget();
+        *kept.lock().unwrap() = Ok("three".to_owned());
+        assert_eq!(held.current(), Ok("three".to_owned()));
     }
 }

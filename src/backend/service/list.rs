@@ -1,5 +1,6 @@
 //! Listings: pages that go on behind a name, in the byte order of names, or an error.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ impl<S: Service> Listing<S> {
         let page = self.core.page(&self.bucket, &self.prefix, &self.next).await?;
         for listed in page.listed {
             // Whoever merges a listing with rows takes what is out of order for lost, or for new.
-            if self.last.as_ref().is_some_and(|last| listed.name <= *last) {
+            if self.last.as_ref().is_some_and(|last| self.order(&listed.name, last).is_le()) {
                 let reason = format!("the store lists {}/{} out of byte order", self.bucket, listed.name);
                 return Err(Error::Unavailable(reason));
             }
@@ -63,6 +64,12 @@ impl<S: Service> Listing<S> {
         Ok(())
     }
 
+    /// Keys have to be in byte order; nothing is merged with names of ours.
+    fn order(&self, a: &str, b: &str) -> Ordering {
+        let core = &self.core;
+        if core.names.is_reserved(a) && core.names.is_reserved(b) { core.nature.order(a, b) } else { a.cmp(b) }
+    }
+
     /// Names of ours are as many as there are versions: no listing of keys reads through them.
     fn pass_over_reserved(&mut self) {
         let names = &self.core.names;
@@ -73,7 +80,7 @@ impl<S: Service> Listing<S> {
 }
 
 impl<S: Service> Core<S> {
-    async fn page(&self, bucket: &str, prefix: &str, from: &Cursor) -> Answer<Page> {
+    pub(super) async fn page(&self, bucket: &str, prefix: &str, from: &Cursor) -> Answer<Page> {
         self.quick("listing a bucket", 0, || self.service.page(bucket, prefix, from)).await
     }
 

@@ -16,6 +16,8 @@ mod fault;
 mod get;
 mod held;
 mod http;
+#[cfg(test)]
+mod late;
 mod list;
 mod mark;
 mod names;
@@ -27,6 +29,7 @@ mod put;
 mod ranges;
 mod store;
 mod tally;
+mod turns;
 mod uploads;
 
 use std::fmt::Debug;
@@ -43,7 +46,10 @@ pub(super) use fault::{Answer, Fault, shortened};
 pub(super) use held::Held;
 pub use held::ReadKeys;
 pub(super) use http::http_client;
+#[cfg(test)]
+pub(crate) use late::Late;
 pub(super) use mark::{Metadata, Told};
+pub(super) use names::is_misplaced;
 pub(super) use ranges::{first_byte, whole_size};
 pub(super) use store::Store;
 

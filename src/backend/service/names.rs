@@ -9,8 +9,9 @@ use crate::model::{Key, WriteId, hex};
 
 /// Longest name that is made of a key: services take 1,024 bytes, and some of them encoded.
 const NAME_BYTES_MAX: usize = 900;
-/// Longest segment: a file name has 255 bytes at the most, and an own name adds to it.
-const SEGMENT_BYTES_MAX: usize = 200;
+/// Longest segment: a file name has 255 bytes at the most, an own name adds to it, and services over directories add to that
+/// while bytes come.
+const SEGMENT_BYTES_MAX: usize = 180;
 /// Marks a name that is made of a key's hash.
 const HASHED: char = '#';
 
@@ -110,6 +111,11 @@ pub(in crate::backend) fn is_unspeakable(key: &str) -> bool {
     key.trim().is_empty()
 }
 
+/// Whether a name may be elsewhere in the order of UTF-16 than in that of bytes: there, pairs of surrogates come before these.
+pub(in crate::backend) fn is_misplaced(name: &str) -> bool {
+    name.chars().any(|c| c >= '\u{E000}')
+}
+
 /// Whether a folder in the key looks like the own name of another: where names are files, both cannot be there.
 fn is_under_own_name(key: &str) -> bool {
     let is_own = |folder: &str| folder.rsplit_once('@').is_some_and(|(_, write)| write.parse::<WriteId>().is_ok());
@@ -153,7 +159,7 @@ mod tests {
         for plain in ["a", "a/b", "a b+c", "é/ü", ".a/b.", ".anybucketeer", "a@b", "#a"] {
             assert!(names().has_plain(&key(plain), |_| false), "{plain}");
         }
-        let long = "x".repeat(201);
+        let long = "x".repeat(181);
         for odd in ["a//b", "/a", "a/", "a/../b", "./a", "a\u{1}", "\n", ".anybucket", ".anybucket/v/x", "\u{FFFF}", " ", &long] {
             assert!(!names().has_plain(&key(odd), |_| false), "{odd:?}");
         }

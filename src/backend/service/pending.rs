@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::turns::Turns;
 use crate::backend::{Error, Result};
 use crate::model::{ObjectId, WriteId};
 
@@ -29,11 +30,14 @@ enum Call {
 
 /// Plain names with calls that may be under way.
 #[derive(Debug, Default)]
-pub(in crate::backend) struct Pending(Mutex<HashMap<ObjectId, (Call, Instant)>>);
+pub(in crate::backend) struct Pending {
+    names: Mutex<HashMap<ObjectId, (Call, Instant)>>,
+    turns: Turns,
+}
 
 impl Pending {
     fn names(&self) -> MutexGuard<'_, HashMap<ObjectId, (Call, Instant)>> {
-        self.0.lock().expect("nothing panics while it holds the pending names")
+        self.names.lock().expect("nothing panics while it holds the pending names")
     }
 
     /// Whether these bytes may be brought to the name.
@@ -47,6 +51,7 @@ impl Pending {
     }
 
     fn admit_call(&self, object: &ObjectId, call: Call) -> Result<()> {
+        planted!(PendingUnheeded => { return Ok(()) });
         let mut names = self.names();
         if names.get(object).is_some_and(|(_, noted)| noted.elapsed() >= DEAD_AFTER) {
             names.remove(object);
@@ -76,6 +81,7 @@ impl Pending {
     }
 
     fn begin(&self, object: &ObjectId, call: Call) -> Begun {
+        self.turns.turn(object);
         let mut names = self.names();
         let before = names.get(object).map(|(before, _)| *before);
         let noted = if before.is_none_or(|before| before == call) { call } else { Call::Mixed };
@@ -85,9 +91,21 @@ impl Pending {
 
     /// A clear answer came: nothing of it is under way. What was noted before it stays.
     pub fn end(&self, begun: Begun) {
+        // First, or a reader finds neither of them.
+        self.turns.turn(&begun.object);
         if begun.is_first {
             self.names().remove(&begun.object);
         }
+    }
+
+    /// How often calls at the name began or ended.
+    pub fn turns(&self, object: &ObjectId) -> u64 {
+        self.turns.count(object)
+    }
+
+    /// Whether a call may have been under way at the name at any time since it had so many turns.
+    pub fn has_turned(&self, object: &ObjectId, since: u64) -> bool {
+        self.holds(object) || self.turns.count(object) != since
     }
 
     /// Whether a call at the name may be under way: what tells a start of it must not be forgotten before.
@@ -115,6 +133,7 @@ mod tests {
         let write = |n| WriteId::new(Incarnation(1), 1, n);
         let (pending, a) = (Pending::default(), object("a"));
         drop(pending.begin_copy(&a, write(1)));
+        assert!(pending.has_turned(&a, pending.turns(&a)));
         pending.admit(&a, write(1)).unwrap();
         pending.admit(&object("b"), write(2)).unwrap();
         assert!(pending.admit(&a, write(2)).is_err());
@@ -129,8 +148,11 @@ mod tests {
         drop(pending.begin_delete(&a));
         pending.admit_delete(&a).unwrap();
         assert!(pending.admit(&a, write(2)).is_err());
+        let since = pending.turns(&object("b"));
+        assert!(!pending.has_turned(&object("b"), since));
         let answered = pending.begin_copy(&object("b"), write(3));
         pending.end(answered);
         assert!(!pending.holds(&object("b")));
+        assert!(pending.has_turned(&object("b"), since), "it came and went");
     }
 }

@@ -1,9 +1,12 @@
 //! What a service does by itself, tried out once at start in the home bucket.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 
 use super::buffer::{Settings, When};
 use super::mark::{Mark, binding_of};
+use super::names::is_misplaced;
 use super::store::Core;
 use super::{Answer, Cursor, Only, Service, Spot, Target, Told};
 use crate::backend::{Capabilities, Capability, Error, Result, Support};
@@ -11,6 +14,10 @@ use crate::model::{Incarnation, WriteId};
 
 /// In byte order, where some services list `/` first.
 const IN_ORDER: [&str; 3] = ["a-b", "a/b", "a0"];
+/// In byte order, of which that of UTF-16 is the reverse.
+const WIDE: [&str; 2] = ["\u{FF5E}", "\u{1F600}"];
+/// Where names are files, none is below another.
+const BELOW: &str = "a0/b";
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +26,22 @@ pub(super) struct Nature {
     pub conditional_removal: bool,
     /// A copy with a condition spares other bytes.
     pub conditional_copy: bool,
+    /// Names are in the order of UTF-16.
+    pub is_utf16: bool,
+    /// There is no name below another.
+    pub is_tree: bool,
+}
+
+impl Nature {
+    /// Whether names like this one would spoil the order of a listing.
+    pub fn misplaces(&self, name: &str) -> bool {
+        self.is_utf16 && is_misplaced(name)
+    }
+
+    /// The service's order of names.
+    pub fn order(&self, a: &str, b: &str) -> Ordering {
+        if self.is_utf16 { a.encode_utf16().cmp(b.encode_utf16()) } else { a.cmp(b) }
+    }
 }
 
 impl<S: Service> Core<S> {
@@ -33,11 +56,12 @@ impl<S: Service> Core<S> {
         let nature = Nature {
             conditional_copy: self.probe_copies(&old, &new).await?,
             conditional_removal: self.probe_removal(&old).await?,
+            is_utf16: self.probe_order().await?,
+            is_tree: self.probe_below().await?,
         };
         if self.service.is_exact() && !(nature.conditional_copy && nature.conditional_removal) {
             return Err(refused("it does what it was told not to do under a condition: it is not what its kind says"));
         }
-        self.probe_order().await?;
         for name in IN_ORDER {
             self.remove_any("removing a probe", &self.probe_spot(name)).await?;
         }
@@ -85,14 +109,44 @@ impl<S: Service> Core<S> {
         Ok(is_refused(stale)? && is_spared)
     }
 
-    async fn probe_order(&self) -> Result<()> {
+    /// Whether names are listed in the order of UTF-16, or in that of bytes.
+    async fn probe_order(&self) -> Result<bool> {
+        let mut wide = Vec::new();
+        for name in WIDE.into_iter().filter(|name| !self.service.is_odd(&self.names.probe(name))) {
+            self.put_probe(name, 8, "probe").await?;
+            wide.push(name);
+        }
+        let names = self.probes().await?;
+        for name in &wide {
+            self.remove_any("removing a probe", &self.probe_spot(name)).await?;
+        }
+        let in_order: Vec<_> = IN_ORDER.into_iter().chain(wide.iter().copied()).collect();
+        let in_utf16: Vec<_> = IN_ORDER.into_iter().chain(wide.into_iter().rev()).collect();
+        if names != in_order && names != in_utf16 {
+            return Err(refused(&format!("it lists {names:?} where {in_order:?} are: that is not the byte order of names")));
+        }
+        Ok(names != in_order)
+    }
+
+    async fn probes(&self) -> Result<Vec<String>> {
         let prefix = self.names.probe_prefix();
         let call = || self.service.page(&self.home, &prefix, &Cursor::Start);
         let page = self.quick("trying out a listing", 0, || Box::pin(call())).await?;
-        let names: Vec<_> = page.listed.iter().filter_map(|listed| listed.name.strip_prefix(&prefix)).collect();
-        match names == IN_ORDER {
-            true => Ok(()),
-            false => Err(refused(&format!("it lists {names:?} where {IN_ORDER:?} are: that is not the byte order of names"))),
+        let names = page.listed.iter().filter_map(|listed| listed.name.strip_prefix(&prefix));
+        // A start that ended half-way may have left that.
+        Ok(names.filter(|name| *name != BELOW).map(str::to_owned).collect())
+    }
+
+    /// Whether there can be no name below one that is there.
+    async fn probe_below(&self) -> Result<bool> {
+        let target = self.probe_target(BELOW, 9);
+        match self.put_held(&target, Bytes::from_static(b"probe")).await {
+            Ok(()) => {
+                self.remove_any("removing a probe", &target.spot).await?;
+                Ok(false)
+            }
+            Err(fault) if fault.is_silence() || fault.is_denied() => Err(fault.into()),
+            Err(_) => Ok(true),
         }
     }
 
@@ -117,7 +171,20 @@ impl<S: Service> Core<S> {
             ),
             line("conditional writes", Support::Emulated, "exact among this process's clients, by its key locks"),
             line("copy", Support::Native, "by the service, tried"),
-            line("byte order", Support::Native, "tried"),
+            match self.nature.is_utf16 {
+                false => line("byte order", Support::Native, "tried"),
+                true => line(
+                    "byte order",
+                    Support::Emulated,
+                    "of UTF-16: keys with characters from U+E000 on stay under names of ours",
+                ),
+            },
+            match self.nature.is_tree {
+                false => line("keys below keys", Support::Native, "tried"),
+                true => {
+                    line("keys below keys", Support::Emulated, "of \"a\" and \"a/b\" the later one stays under a name of ours")
+                }
+            },
             line("multipart", Support::Native, "parts go where the whole will be"),
         ];
         lines.extend(self.service.capabilities());
@@ -125,7 +192,7 @@ impl<S: Service> Core<S> {
         lines.push(line(
             "names",
             Support::Emulated,
-            "keys with empty or dotted segments, control characters or segments over 200 bytes stay under names of ours",
+            "keys with empty or dotted segments, control characters or segments over 180 bytes stay under names of ours",
         ));
         Capabilities { kind: self.service.kind(), lines }
     }
@@ -158,4 +225,21 @@ fn probe_write(n: u64) -> WriteId {
 
 fn refused(reason: &str) -> Error {
     Error::Name(format!("this service cannot be a store: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_utf16_is_that_of_bytes_but_for_what_is_misplaced() {
+        let (bytes, utf16) = (Nature::default(), Nature { is_utf16: true, ..Nature::default() });
+        assert!(WIDE[0] < WIDE[1] && bytes.order(WIDE[0], WIDE[1]).is_lt() && utf16.order(WIDE[0], WIDE[1]).is_gt());
+        for name in WIDE {
+            assert!(utf16.misplaces(name) && !bytes.misplaces(name));
+        }
+        for (a, b) in [("a-b", "a/b"), ("é", "\u{D7FF}"), ("a", "a/")] {
+            assert!(utf16.order(a, b).is_lt() && a < b && !utf16.misplaces(b), "{a} {b}");
+        }
+    }
 }

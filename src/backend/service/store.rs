@@ -74,7 +74,7 @@ impl<S: Service> Core<S> {
 
     /// Whether the bytes of a key may be brought to its plain name.
     pub fn has_plain(&self, key: &Key) -> bool {
-        self.names.has_plain(key, |name| self.calls.service.is_odd(name))
+        self.names.has_plain(key, |name| self.calls.service.is_odd(name) || self.nature.misplaces(name))
     }
 
     /// The name that one write's bytes have alone.

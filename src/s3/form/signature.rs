@@ -55,7 +55,7 @@ impl<'a> Signed<'a> {
             return Err(error::invalid_argument("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
         }
         let credential = fields.get("x-amz-credential").ok_or_else(|| error::missing_form_field("X-Amz-Credential"))?;
-        let credential = Credential::read(credential, &settings.region)?;
+        let credential = Credential::read(credential, settings)?;
         let date = fields.get("x-amz-date").ok_or_else(|| error::missing_form_field("X-Amz-Date"))?;
         check_date(date, &credential, settings, now_ms)?;
         Ok(Some(Self::V4 { credential, signature }))
@@ -90,11 +90,14 @@ impl<'a> Signed<'a> {
 }
 
 impl<'a> Credential<'a> {
-    fn read(text: &'a str, region: &str) -> S3Result<Self> {
+    fn read(text: &'a str, settings: &Settings) -> S3Result<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         match parts[..] {
-            [access_key, date, found, "s3", "aws4_request"] if found == region => Ok(Self { access_key, date, region: found }),
+            [access_key, date, region, "s3", "aws4_request"] if settings.regions().any(|known| known == region) => {
+                Ok(Self { access_key, date, region })
+            }
             [_, _, found, "s3", "aws4_request"] => {
+                let region = &settings.region;
                 Err(error::invalid_argument(format!("X-Amz-Credential names the region '{found}'; expecting '{region}'")))
             }
             _ => Err(error::invalid_argument("X-Amz-Credential must be ACCESS_KEY/DATE/REGION/s3/aws4_request")),

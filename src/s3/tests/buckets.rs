@@ -1,6 +1,7 @@
 //! Buckets.
 
-use super::super::testing::{Call, server};
+use super::super::Settings;
+use super::super::testing::{Call, server, server_with};
 
 #[tokio::test]
 async fn buckets_come_and_go() {
@@ -36,6 +37,31 @@ async fn a_location_is_echoed_or_refused() {
         "{location:?}"
     );
     assert_eq!(server.send(Call::new("PUT", "/two").body("<nonsense>")).await.told(), (400, "MalformedXML"));
+}
+
+#[tokio::test]
+async fn a_bucket_is_made_at_a_location_that_routes_name() {
+    let server = server_with(Settings { locations: vec!["cold".into()], ..Settings::default() }).await;
+    let made = |bucket: &str, location: &str| {
+        let body = format!(
+            "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{location}</LocationConstraint></CreateBucketConfiguration>"
+        );
+        server.send(Call::new("PUT", bucket).body(body))
+    };
+    assert_eq!(made("/one", "cold").await.status, 200);
+    let told = server.send(Call::new("GET", "/one?location")).await;
+    assert!(told.body.contains(">cold</LocationConstraint>"), "{told:?}");
+    let head = server.send(Call::new("HEAD", "/one")).await;
+    assert_eq!((head.status, head.header("x-amz-bucket-region")), (200, Some("cold")));
+    assert_eq!(made("/one", "cold").await.told(), (409, "BucketAlreadyOwnedByYou"));
+    assert_eq!(server.send(Call::new("PUT", "/one")).await.told(), (409, "BucketAlreadyOwnedByYou"));
+    let unknown = made("/two", "warm").await;
+    assert_eq!(unknown.told(), (400, "IllegalLocationConstraintException"));
+    assert!(unknown.body.contains("There are: us-east-1, cold."), "{unknown:?}");
+    let signed_for = |region: &str| Call { region: region.into(), ..Call::new("GET", "/one?list-type=2") };
+    assert_eq!(server.send(signed_for("cold")).await.status, 200, "as clients sign that asked where it is");
+    assert_eq!(server.send(Call::new("PUT", "/two")).await.status, 200);
+    assert_eq!(server.send(Call::new("PUT", "/two")).await.status, 200, "in us-east-1 that is no error");
 }
 
 #[tokio::test]

@@ -229,19 +229,21 @@ impl Site {
 
     /// Whether the store may hold files of a bucket that have no row yet.
     pub(super) fn is_walked(&self, bucket: &BucketName) -> bool {
-        self.inner.imports.walked(bucket).is_some()
+        self.inner.imports.walked(bucket).is_some() || self.is_shared(bucket)
     }
 
     /// Holds a key. If a file has it that is not imported yet, it is now.
     pub(super) async fn lock_key(&self, object: &ObjectId) -> Result<KeyGuard<ObjectId>> {
         let guard = self.inner.keys.lock(object).await;
-        if self.is_walked(&object.bucket) {
+        if self.is_shared(&object.bucket) {
+            self.look_locked(object).await?;
+        } else if self.is_walked(&object.bucket) {
             self.import_locked(object).await?;
         }
         Ok(guard)
     }
 
-    /// Imports the file of a key, if the store has one that has no row.
+    /// Imports the file of a key, if the store has one that has no row; in a shared bucket its row follows the file.
     pub(super) async fn imported(&self, object: &ObjectId) -> Result<()> {
         let (site, object) = (self.clone(), object.clone());
         self.unstoppable(async move { site.lock_key(&object).await.map(drop) }).await

@@ -1,8 +1,9 @@
 //! A file that others put into the folder of a bucket that is long imported: found by a look through the store
 //! (`reconcile`), and taken for a write where the setting `ownership` says so.
 
-use crate::backend;
+use crate::backend::{self, Found};
 use crate::model::{Here, ObjectId, Record, Slot, Stamp};
+use crate::site::apply::Known;
 use crate::site::error::Result;
 use crate::site::unread::ReadUp;
 use crate::site::{Site, plain};
@@ -48,17 +49,25 @@ impl Site {
             found => found?,
         };
         let known = self.known(object, Slot::Null).await?;
+        match self.is_young(&found) {
+            true => Ok(Newcomer::Busy),
+            false => self.take_found(object, &known, &found).await,
+        }
+    }
+
+    /// The same of a file that was found, at a key that is locked.
+    pub(in crate::site) async fn take_found(&self, object: &ObjectId, known: &Known, found: &Found) -> Result<Newcomer> {
         let deleted: Option<Stamp> = match known.here() {
             Here::Live(_) => return Ok(Newcomer::Busy),
             Here::Grave(grave) => Some(grave.stamp),
             Here::Nothing => None,
         };
         // What was deleted stays deleted, however long its removal takes.
-        if self.is_young(&found) || self.is_on_its_way_out(object).await? {
+        if self.is_on_its_way_out(object).await? {
             return Ok(Newcomer::Busy);
         }
         if let Some(deleted) = deleted.filter(|deleted| found.changed_ms.is_none_or(|changed_ms| changed_ms <= deleted.ms())) {
-            self.remove_older(object, &found, deleted).await;
+            self.remove_older(object, found, deleted).await;
             return Ok(Newcomer::Left);
         }
         if deleted.is_some() && found.binding.is_marked() {
@@ -67,10 +76,10 @@ impl Site {
             return Ok(Newcomer::Left);
         }
         let greatest = self.current(object).await?.map(|current| current.row.vector.greatest()).max(deleted);
-        let stamp = greatest.map_or_else(|| self.stamp_of(&found), |greatest| self.inner.clock.tick(Some(greatest)));
+        let stamp = greatest.map_or_else(|| self.stamp_of(found), |greatest| self.inner.clock.tick(Some(greatest)));
         let bucket = self.bucket_row(&object.bucket).await?;
         let guarded = known.guarded(object, Commit::new().expect::<Buckets>(&object.bucket, Some(bucket.revision)));
-        let commit = guarded.put_unit(object, &self.unread(&found, stamp)).delete::<Graves>(&(object.clone(), Slot::Null));
+        let commit = guarded.put_unit(object, &self.unread(found, stamp)).delete::<Graves>(&(object.clone(), Slot::Null));
         match self.inner.status.commit(commit).await {
             Ok(_) => {
                 tracing::info!(%stamp, %object, size = found.size, "took over a file that others put there");

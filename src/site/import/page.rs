@@ -4,8 +4,8 @@ use futures::StreamExt;
 
 use crate::backend::{self, Found};
 use crate::model::{BucketName, Key, ObjectId};
-use crate::site::Site;
 use crate::site::error::Result;
+use crate::site::{Site, shared};
 use crate::status::ListQuery;
 
 /// Files imported at once: those of one page.
@@ -22,6 +22,14 @@ pub(in crate::site) enum Covered {
 }
 
 impl Covered {
+    /// The key that what is not covered comes behind.
+    fn behind(&self) -> Option<&Key> {
+        match self {
+            Self::Upto(key) => key.as_ref(),
+            Self::All => None,
+        }
+    }
+
     /// Whether a page of rows is all there is to show. `last`: the text of its last entry, where it says that more follow.
     pub fn is_enough(&self, last: Option<&str>) -> bool {
         match (self, last) {
@@ -43,9 +51,12 @@ struct Stretch {
 impl Site {
     /// Up to where the rows are complete already: to where the query begins, or the walk came.
     pub(in crate::site) async fn covered(&self, query: &ListQuery) -> Result<Covered> {
-        let import = self.inner.imports.walked(&query.bucket).filter(|_| query.entries_max > 0);
-        let Some(import) = import else { return Ok(Covered::All) };
-        let walked = import.progress().walked.and_then(|walked| Key::new(&walked).ok());
+        let walked = match self.inner.imports.walked(&query.bucket) {
+            _ if query.entries_max == 0 => return Ok(Covered::All),
+            _ if self.is_shared(&query.bucket) => None,
+            Some(import) => import.progress().walked.and_then(|walked| Key::new(&walked).ok()),
+            None => return Ok(Covered::All),
+        };
         let after = query.after.as_deref().and_then(|after| Key::new(after).ok());
         let covered = walked.max(after);
         let is_behind_prefix = covered.as_ref().is_some_and(|covered| covered.as_str() >= query.prefix.as_str());
@@ -64,13 +75,21 @@ impl Site {
 
     /// Imports what comes behind what is covered, about a page of it.
     pub(in crate::site) async fn cover(&self, query: &ListQuery, from: Covered) -> Result<Covered> {
+        let begins = from.behind().cloned();
         let mut stretch = Stretch { found: Vec::new(), prefixes: Vec::new(), covered: from };
         while stretch.found.len() < STRETCH
             && let Covered::Upto(after) = stretch.covered.clone()
         {
             self.read_stretch(query, after.as_ref(), &mut stretch).await?;
         }
-        self.import_all(&query.bucket, &stretch.found, None).await?;
+        if self.is_shared(&query.bucket) {
+            let after = begins.as_ref().map(|key| key.as_str().to_owned()).max(query.after.clone());
+            let Stretch { found, prefixes, covered } = &stretch;
+            let along = shared::Stretch { found, prefixes, upto: covered.behind() };
+            self.look_along(ListQuery { after, ..query.clone() }, along).await?;
+        } else {
+            self.import_all(&query.bucket, &stretch.found, None).await?;
+        }
         self.stand_for(query, &stretch).await?;
         Ok(stretch.covered)
     }

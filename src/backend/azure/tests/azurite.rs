@@ -471,3 +471,22 @@ async fn a_shared_access_signature_is_enough() {
     assert_eq!(names(&azure, &bucket, "", Cursor::Behind("a".to_owned())).await, ["a b?%41", "b", "c"]);
     assert!(azure.buckets().await.unwrap().contains(&bucket));
 }
+
+#[tokio::test]
+#[ignore = "needs Azurite: make conformance"]
+async fn a_removal_that_comes_late_leaves_a_container_that_was_made_again() {
+    let (azure, bucket, _server) = account().await;
+    let lease = azure.lease_container(&bucket).await.unwrap();
+    assert!(azure.remove_container(&bucket).await.unwrap_err().is_passing(), "another removal has it");
+    azure.remove_leased(&bucket, &lease).await.unwrap();
+    azure.make_bucket(&bucket).await.unwrap();
+    azure.put(&target(&bucket, "a", "w1"), bytes(1, 1)).await.unwrap();
+    azure.remove_blob(&target(&bucket, "a", "w1").spot, Only::Any).await.unwrap();
+    let late = azure.remove_leased(&bucket, &lease).await.unwrap_err();
+    assert!(!late.is_bucket_missing(), "{late:?}");
+    azure.look_at_container(&bucket).await.unwrap();
+    azure.put(&target(&bucket, "a", "w1"), bytes(1, 1)).await.unwrap();
+    assert!(azure.remove_container(&bucket).await.unwrap_err().is_not_empty());
+    azure.remove_blob(&target(&bucket, "a", "w1").spot, Only::Any).await.unwrap();
+    azure.remove_container(&bucket).await.expect("the lease of a removal that was refused was given back");
+}

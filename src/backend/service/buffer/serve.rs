@@ -1,6 +1,7 @@
 //! What waits here, as if the service had it.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -195,7 +196,10 @@ impl<S: Service> Core<S> {
             let write = found.slip.write;
             (self.own(&found.slip.object, write).name, FoundOwn { found: found.found(), write })
         });
-        let waiting: BTreeMap<_, _> = waiting.filter(|(name, _)| after.is_none_or(|after| **name > *after)).collect();
+        let is_behind = |name: &str| after.is_none_or(|after| self.nature.order(name, after).is_gt());
+        let mut waiting: Vec<_> = waiting.filter(|(name, _)| is_behind(name)).collect();
+        waiting.sort_by(|(a, _), (b, _)| self.nature.order(a, b));
+        let waiting = VecDeque::from(waiting);
         let merging = Merging { core: self.clone(), bucket: bucket.clone(), waiting, listing: listing.peekable() };
         stream::unfold(merging, Merging::next).boxed()
     }
@@ -205,7 +209,8 @@ impl<S: Service> Core<S> {
 struct Merging<S> {
     core: Arc<Core<S>>,
     bucket: BucketName,
-    waiting: BTreeMap<String, FoundOwn>,
+    /// By their names, in the service's order of those.
+    waiting: VecDeque<(String, FoundOwn)>,
     listing: Peekable<BoxStream<'static, Result<FoundOwn>>>,
 }
 
@@ -219,12 +224,11 @@ impl<S: Service> Merging<S> {
             Some(Err(_)) => return self.listing.next().await.map(|err| (err, self)),
             None => None,
         };
-        let is_first = |name: &String| listed.as_ref().is_none_or(|listed| name < listed);
-        if self.waiting.first_key_value().is_some_and(|(name, _)| is_first(name)) {
-            return self.waiting.pop_first().map(|(_, own)| (Ok(own), self));
-        }
-        if let Some(listed) = &listed {
-            self.waiting.remove(listed);
+        let order = |name: &str| listed.as_ref().map_or(Ordering::Less, |listed| self.core.nature.order(name, listed));
+        match self.waiting.front().map(|(name, _)| order(name)) {
+            Some(Ordering::Less) => return self.waiting.pop_front().map(|(_, own)| (Ok(own), self)),
+            Some(Ordering::Equal) => drop(self.waiting.pop_front()),
+            Some(Ordering::Greater) | None => {}
         }
         self.listing.next().await.map(|own| (own, self))
     }

@@ -3,6 +3,7 @@
 mod shelf;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tokio::sync::Semaphore;
 use self::shelf::{Mood, Shelf};
 use super::file::Name;
 use super::{Settings, When};
+use crate::backend::awaited::{Awaited, Opener};
 use crate::backend::service::mark::binding_of;
 use crate::backend::service::{Common, Store};
 use crate::backend::{
@@ -458,4 +460,31 @@ async fn a_copy_of_what_waits_is_made_from_it() {
     }
     let stale = GetOptions { range: None, expect: Some(binding_of(write_id(9))) };
     assert!(matches!(store.copy(&at("a", 1), stale, &object("b"), options(4)).await, Err(Error::Changed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_store_that_is_away_at_the_start_is_carried_when_that_is_there() {
+    let world = World::new(When::Down);
+    let store = world.open().await;
+    known_down(&world, &store).await;
+    put(&store, "a", 1, &bytes(10)).await.unwrap();
+    drop(store);
+    let (shelf, common) = (world.shelf.clone(), world.common());
+    let open: Opener = Arc::new(move || {
+        let (shelf, common) = (shelf.clone(), common.clone());
+        Box::pin(async move {
+            let opened = Store::open(shelf, &common).await;
+            opened.map(|store| Arc::new(store) as Arc<dyn Backend>).map_err(|err| err.to_string())
+        })
+    });
+    let awaited = Awaited::new("main".to_owned(), "nobody answers".to_owned(), open, 7);
+    awaited.recover(&[]).await.unwrap();
+    let mut carrier = awaited.workers().remove(0);
+    assert_eq!(carrier.step().await, Ok(Step::Idle));
+    assert!(!awaited.is_buffered(&at("a", 1)));
+    world.shelf.feels(Mood::Well);
+    carrier.wait().await;
+    assert!(awaited.is_buffered(&at("a", 1)));
+    while carrier.step().await.unwrap() == Step::Worked {}
+    assert_eq!((awaited.buffers().remove(0).carried, world.shelf.owned().len(), world.files().len()), (1, 1, 0));
 }
