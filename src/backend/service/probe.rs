@@ -18,6 +18,8 @@ const IN_ORDER: [&str; 3] = ["a-b", "a/b", "a0"];
 const WIDE: [&str; 2] = ["\u{FF5E}", "\u{1F600}"];
 /// Where names are files, none is below another.
 const BELOW: &str = "a0/b";
+/// Pages of a listing of them that are read. A service may put as few on one as it likes.
+const PROBE_PAGES_MAX: u32 = 16;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -129,12 +131,17 @@ impl<S: Service> Core<S> {
     }
 
     async fn probes(&self) -> Result<Vec<String>> {
-        let prefix = self.names.probe_prefix();
-        let call = || self.service.page(&self.home, &prefix, &Cursor::Start);
-        let page = self.quick("trying out a listing", 0, || Box::pin(call())).await?;
-        let names = page.listed.iter().filter_map(|listed| listed.name.strip_prefix(&prefix));
+        let (prefix, mut from, mut names) = (self.names.probe_prefix(), Cursor::Start, Vec::new());
+        for _ in 0..PROBE_PAGES_MAX {
+            let call = || self.service.page(&self.home, &prefix, &from);
+            let page = self.quick("trying out a listing", 0, || Box::pin(call())).await?;
+            names.extend(page.listed.iter().filter_map(|listed| listed.name.strip_prefix(&prefix)).map(str::to_owned));
+            let Some(next) = page.next else { break };
+            from = Cursor::Next(next);
+        }
         // A start that ended half-way may have left that.
-        Ok(names.filter(|name| *name != BELOW).map(str::to_owned).collect())
+        names.retain(|name| name != BELOW);
+        Ok(names)
     }
 
     /// Whether there can be no name below one that is there.
