@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 import server
 import stores
+from process import accepts
 
 BUCKET = "waits"
 HEADER = "x-anybucket-buffered"
@@ -125,8 +126,13 @@ def test_what_was_acknowledged_while_the_store_was_down_comes_there(start, store
     assert HEADER in s3.head_object(Bucket=BUCKET, Key="dir-0/00")["ResponseMetadata"]["HTTPHeaders"]
     assert waiting(site)["objects"] == len(all_bodies)
     site.kill()
+    # What waits for a store that was not seen since the start is neither lost nor missing.
+    site.start(lambda: accepts(site.port))
+    with pytest.raises(ClientError) as early:
+        read(s3, "dir-0/00")
+    assert early.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
     store.up()
-    site = start("down")
+    until(site.is_ready, "the site does not find its store")
     assert all(read(s3, key) == body for key, body in all_bodies.items())
     until(lambda: waiting(site)["objects"] == 0, "not everything was carried")
     direct = at_store(store)
