@@ -133,10 +133,12 @@ impl App {
         let telling = bus::open(config).await?.map(|bus| events::workers(&site, &bus, &bell)).unwrap_or_default();
         // Before this site asks others, so that both find each other at once.
         let feed = feed_listener.map(|listener| peers.serve(site.clone(), listener, tls.feed)).transpose()?;
+        let storing = site.backend().workers();
         let archiving = archive.as_ref().map(journal::workers).unwrap_or_default();
         let expiring: Box<dyn Worker> = Box::new(LifecycleWorker::new(site.clone(), config.lifecycle.day.0));
         workers
             .into_iter()
+            .chain(storing)
             .chain(archiving)
             .chain(following)
             .chain(reconciling)

@@ -36,7 +36,7 @@ pub use replicate::{Named, Outcome, Replicate, ReplicateAnswer};
 pub use retry::{Retry, RetryAnswer};
 pub use routes::router;
 pub use rows::{ConflictView, FailedView, PendingView, Rows, WorkView};
-pub use status::{ImportView, StatusView};
+pub use status::{BufferView, ImportView, StatusView};
 pub use views::WorkerView;
 pub use waiting::waiting;
 

@@ -9,6 +9,7 @@ use super::Shared;
 use super::census::{Backlog, SiteView};
 use super::error::Error;
 use super::views::{Health, WorkerView};
+use crate::backend::Buffered;
 use crate::model::BucketName;
 use crate::peer::SiteState;
 use crate::site::ImportProgress;
@@ -28,6 +29,9 @@ pub struct StatusView {
     /// Buckets that are being imported from folders full of files.
     #[serde(default)]
     pub imports: Vec<ImportView>,
+    /// What waits on local disks for the services of stores.
+    #[serde(default)]
+    pub buffers: Vec<BufferView>,
     #[serde(flatten)]
     pub health: Health,
     /// Every other site.
@@ -64,6 +68,25 @@ impl ImportView {
     }
 }
 
+/// A buffer, and what waits in it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BufferView {
+    pub store: String,
+    pub objects: u64,
+    pub bytes: u64,
+    /// When the oldest came, milliseconds since 1970.
+    pub oldest_ms: Option<u64>,
+    /// Of the objects, those that the store refuses or that cannot be read.
+    pub refused: u64,
+}
+
+impl BufferView {
+    fn of(buffered: Buffered) -> Self {
+        let Buffered { store, objects, bytes, oldest_ms, refused, .. } = buffered;
+        Self { store, objects, bytes, oldest_ms, refused }
+    }
+}
+
 /// This site.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OwnView {
@@ -87,6 +110,7 @@ pub async fn status(State(parts): State<Shared>) -> Result<Json<StatusView>, Err
         unsettled: parts.site.unsettled(),
         rebuilding: parts.site.is_rebuilding(),
         imports: parts.site.imports().into_iter().map(ImportView::of).collect(),
+        buffers: parts.site.backend().buffers().into_iter().map(BufferView::of).collect(),
         health: Health::of(&parts).await,
         sites: census.sites.clone(),
         backlog: census.backlog.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::admin::{Census, KeptCensus, SiteView};
-use crate::backend::Traffic;
+use crate::backend::{Buffered, Traffic};
 use crate::journal::Archive;
 use crate::model::BucketName;
 use crate::site::{Counters, ImportProgress, Site};
@@ -19,6 +19,7 @@ pub fn attach(metrics: &Metrics, site: &Site, workers: &Workers, census: &Arc<Ke
     attach_status(metrics, site);
     attach_workers(metrics, workers);
     attach_stores(metrics, site);
+    attach_buffers(metrics, site);
     attach_neighbours(metrics, census);
     attach_backlog(metrics, census);
 }
@@ -162,6 +163,30 @@ fn attach_stores(metrics: &Metrics, site: &Site) {
                 Sample { labels: labels.into_iter().chain(store).collect(), value: number(&traffic) }
             };
             site.backend().traffic().into_iter().map(sample).collect()
+        });
+    }
+}
+
+/// A number of what waits in a buffer: name, help, kind, where it is.
+type BufferNumber = (&'static str, &'static str, Kind, fn(&Buffered) -> Option<u64>);
+
+const BUFFER_NUMBERS: [BufferNumber; 6] = [
+    ("buffer_objects", "Writes that wait on the local disk for their store", Kind::Gauge, |buffered| Some(buffered.objects)),
+    ("buffer_bytes", "Their bytes", Kind::Gauge, |buffered| Some(buffered.bytes)),
+    ("buffer_oldest_ms", "When the oldest of them came, milliseconds since 1970", Kind::Gauge, |buffered| buffered.oldest_ms),
+    ("buffer_refused", "Of them, those that the store refuses or that cannot be read", Kind::Gauge, |buffered| {
+        Some(buffered.refused)
+    }),
+    ("buffer_taken", "Writes that were acknowledged from the local disk", Kind::Counter, |buffered| Some(buffered.taken)),
+    ("buffer_carried", "Writes that their store has taken from there", Kind::Counter, |buffered| Some(buffered.carried)),
+];
+
+fn attach_buffers(metrics: &Metrics, site: &Site) {
+    for (name, help, kind, number) in BUFFER_NUMBERS {
+        let site = site.clone();
+        metrics.sample(name, help, kind, move || {
+            let sample = |buffered: Buffered| Some(Sample::labelled("store", buffered.store.clone(), number(&buffered)? as f64));
+            site.backend().buffers().into_iter().filter_map(sample).collect()
         });
     }
 }

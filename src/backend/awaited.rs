@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all, select_all};
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::{
-    Backend, Body, Capabilities, Capability, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published,
-    PutOptions, Result, StoreUpload, Support, Traffic,
+    Backend, Body, Buffered, Capabilities, Capability, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place,
+    Published, PutOptions, Result, StoreUpload, Support, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, WriteId};
-use crate::tasks::Backoff;
+use crate::tasks::{Backoff, Step, Worker};
 
 /// Between two tries to open it.
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1_000 });
@@ -62,8 +62,7 @@ impl Awaited {
 
     /// Returns once it is there. May be dropped at any point.
     pub async fn came(&self) {
-        let told = self.shared.is_there.subscribe().wait_for(|is_there| *is_there).await.map(drop);
-        told.expect("the sender lives as long as this");
+        self.shared.came().await;
     }
 
     /// The store itself, if it is there.
@@ -87,6 +86,11 @@ impl Drop for Awaited {
 impl Shared {
     fn fault(&self) -> String {
         self.fault.lock().expect("nothing panics while it holds the fault").clone()
+    }
+
+    async fn came(&self) {
+        let told = self.is_there.subscribe().wait_for(|is_there| *is_there).await.map(drop);
+        told.expect("the sender lives as long as this");
     }
 
     /// Lets everybody have the store, once it has done what a start asks.
@@ -116,6 +120,43 @@ async fn try_on(shared: Arc<Shared>, open: Opener, mut pauses: Backoff) {
     tracing::info!(store = shared.name, "the store is there");
 }
 
+/// What is to go on beside the requests of a store that is not there yet.
+struct LateWorker {
+    shared: Arc<Shared>,
+    name: String,
+    /// Those of the store; `None` until it is there.
+    workers: Option<Vec<Box<dyn Worker>>>,
+}
+
+impl LateWorker {
+    fn of(shared: Arc<Shared>) -> Self {
+        let name = format!("store-{}", shared.name);
+        Self { shared, name, workers: None }
+    }
+}
+
+#[async_trait]
+impl Worker for LateWorker {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn step(&mut self) -> Result<Step, String> {
+        let Some(store) = self.shared.store.get() else { return Ok(Step::Idle) };
+        let steps = self.workers.get_or_insert_with(|| store.workers()).iter_mut().map(|worker| worker.step());
+        let steps = join_all(steps).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(if steps.contains(&Step::Worked) { Step::Worked } else { Step::Idle })
+    }
+
+    async fn wait(&mut self) {
+        match &mut self.workers {
+            Some(workers) if workers.is_empty() => std::future::pending().await,
+            Some(workers) => drop(select_all(workers.iter_mut().map(|worker| worker.wait())).await),
+            None => self.shared.came().await,
+        }
+    }
+}
+
 #[async_trait]
 impl Backend for Awaited {
     fn capabilities(&self) -> Capabilities {
@@ -130,6 +171,22 @@ impl Backend for Awaited {
 
     fn traffic(&self) -> Vec<Traffic> {
         self.store().map(|store| store.traffic()).unwrap_or_default()
+    }
+
+    fn buffers(&self) -> Vec<Buffered> {
+        self.store().map(|store| store.buffers()).unwrap_or_default()
+    }
+
+    fn is_buffered(&self, at: &Place) -> bool {
+        self.store().is_ok_and(|store| store.is_buffered(at))
+    }
+
+    /// Those of the store, from when it is there.
+    fn workers(&self) -> Vec<Box<dyn Worker>> {
+        match self.store() {
+            Ok(store) => store.workers(),
+            Err(_) => vec![Box::new(LateWorker::of(self.shared.clone()))],
+        }
     }
 
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {

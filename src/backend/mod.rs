@@ -26,6 +26,7 @@ pub use body::{Body, BodyError};
 pub use error::{Error, Result};
 
 use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
+use crate::tasks::Worker;
 
 /// Largest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 64 << 20;
@@ -158,6 +159,8 @@ pub enum Published {
     Done,
     /// The store takes no such name: they stay at the one of their own that they have.
     Stays,
+    /// They cannot be brought there yet, and are safe at the name of their own meanwhile: ask again.
+    Waits,
     /// The staged bytes are neither at their name nor in their staging file.
     Gone,
 }
@@ -183,6 +186,25 @@ pub struct Traffic {
     pub count: u64,
     /// Their time together.
     pub seconds: f64,
+}
+
+/// Writes that wait on a local disk of this machine's until the service of their store takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffered {
+    /// What settings call the store.
+    pub store: String,
+    /// That wait now.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest came, milliseconds since 1970.
+    pub oldest_ms: Option<u64>,
+    /// Of those that wait, the ones that the service refuses or that cannot be read: a person has to look.
+    pub refused: u64,
+    /// Writes that were acknowledged from there, since the start.
+    pub taken: u64,
+    /// Writes that the service has taken from there, since the start.
+    pub carried: u64,
 }
 
 /// One property of a store.
@@ -212,6 +234,21 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// What became of the calls that were made so far; empty where a store makes none.
     fn traffic(&self) -> Vec<Traffic> {
+        Vec::new()
+    }
+
+    /// What waits on local disks for the services of stores; empty where nothing may.
+    fn buffers(&self) -> Vec<Buffered> {
+        Vec::new()
+    }
+
+    /// Whether bytes are on a local disk and not at their service yet. They are read like any others.
+    fn is_buffered(&self, _at: &Place) -> bool {
+        false
+    }
+
+    /// What is to go on beside the requests, from the recovery on.
+    fn workers(&self) -> Vec<Box<dyn Worker>> {
         Vec::new()
     }
 

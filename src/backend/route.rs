@@ -16,10 +16,11 @@ use tokio::time::timeout;
 
 use super::places::Places;
 use super::{
-    Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result, StoreUpload, Traffic,
+    Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published,
+    PutOptions, Result, StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, WriteId, glob};
+use crate::tasks::Worker;
 
 /// For a store to say whether it works: less than whoever asks waits for all of them.
 const CHECK_PATIENCE: Duration = Duration::from_millis(1_500);
@@ -235,6 +236,18 @@ impl Backend for Routes {
             named.store.traffic().into_iter().map(move |traffic| Traffic { store: store.clone(), ..traffic })
         };
         self.stores.iter().flat_map(traffic).collect()
+    }
+
+    fn buffers(&self) -> Vec<Buffered> {
+        self.stores.iter().flat_map(|named| named.store.buffers()).collect()
+    }
+
+    fn is_buffered(&self, at: &Place) -> bool {
+        self.stores.iter().any(|named| named.store.is_buffered(at))
+    }
+
+    fn workers(&self) -> Vec<Box<dyn Worker>> {
+        self.stores.iter().flat_map(|named| named.store.workers()).collect()
     }
 
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {

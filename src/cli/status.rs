@@ -10,7 +10,7 @@ use clap::Args;
 use super::Exit;
 use super::client::{self, AdminArgs, Client, say, say_json};
 use super::text::{columns, lasted, safe};
-use crate::admin::{COUNTED_MAX, ImportView, SiteView, StatusView, WorkerView};
+use crate::admin::{BufferView, COUNTED_MAX, ImportView, SiteView, StatusView, WorkerView};
 use crate::config::Sources;
 
 /// Between two looks.
@@ -83,6 +83,9 @@ fn write_screen(text: &mut String, status: &StatusView) -> std::fmt::Result {
     for import in &status.imports {
         writeln!(text, "{}", importing(import))?;
     }
+    for buffer in status.buffers.iter().filter(|buffer| buffer.objects > 0 || buffer.refused > 0) {
+        writeln!(text, "{}", buffering(buffer))?;
+    }
     writeln!(
         text,
         "to fetch {} now, {} later; unsettled {}; conflicts {}; graves {}\n",
@@ -154,6 +157,13 @@ fn write_workers(text: &mut String, workers: &[WorkerView]) -> std::fmt::Result 
     Ok(())
 }
 
+/// What waits for a store, and what somebody has to look at.
+fn buffering(buffer: &BufferView) -> String {
+    let BufferView { store, objects, bytes, refused, .. } = buffer;
+    let refused = if *refused > 0 { format!("; REFUSED there, or unreadable: {refused}, see the log") } else { String::new() };
+    format!("BUFFERED for the store {store}: {objects} objects, {bytes} bytes wait on the local disk{refused}")
+}
+
 /// A number that is counted only so far.
 fn counted(number: u64) -> String {
     if number >= COUNTED_MAX as u64 { format!("{number} or more") } else { number.to_string() }
@@ -172,7 +182,8 @@ mod tests {
             "seconds_since_step": 1.0, "last_error": "no room", "seconds_since_error": 1.0 });
         serde_json::from_value(
             serde_json::json!({ "site": { "name": "paris", "number": 1, "state": "restoring" }, "version": "0.1.0",
-            "uptime_seconds": 90_000, "store": "fs", "unsettled": 0, "ready": false, "reasons": ["disk full"],
+            "uptime_seconds": 90_000, "store": "fs", "unsettled": 0,
+            "buffers": [{ "store": "main", "objects": 3, "bytes": 70, "oldest_ms": 1, "refused": 1 }], "ready": false, "reasons": ["disk full"],
             "sites": [site], "backlog": { "due": 4, "waiting": 5 }, "conflicts": 1, "graves": 2, "workers": [worker] }),
         )
         .unwrap()
@@ -184,6 +195,7 @@ mod tests {
         for part in [
             "paris (number 1)  NOT READY: disk full\nRESTORING: nothing is listed",
             "up 1 d 1 h, store fs",
+            "BUFFERED for the store main: 3 objects, 70 bytes wait on the local disk; REFUSED there, or unreadable: 1",
             "to fetch 4 now, 5 later",
             "berlin  unreachable  12 (5 m 5 s)  132      4 m 0 s  10000 or more  0      -3 ms  5 m 0 s",
             "berlin: cut \\u{1b}off",

@@ -23,8 +23,8 @@ const TOKEN: &str = "admin-token";
 const OBJECTS: &str = "objects";
 
 /// The data directory, which other defaults lie in.
-struct Data {
-    path: PathBuf,
+pub(super) struct Data {
+    pub path: PathBuf,
 }
 
 impl Data {
@@ -136,7 +136,7 @@ impl Admin {
 fn read_backends(all: &mut Section<'_>, data: &Data) -> Vec<(String, Backend)> {
     let named = all.named("backend", |name, section| {
         // `main` is there without being written down, so a single setting of it can be given.
-        Backend::read(section, (name == Route::default().backend).then_some(data))
+        Backend::read(section, stores::Named { name, data })
     });
     let named: Vec<_> = named.into_iter().filter_map(|(name, backend)| Some((name, backend?))).collect();
     if named.is_empty() {
@@ -161,8 +161,10 @@ words! { Kind, allowed "\"fs\", \"s3\", \"azure\", \"gcs\" or \"memory\"":
 }
 
 impl Backend {
-    /// `data` where the store has defaults that lie in it. `None` where the section was refused.
-    fn read(section: &mut Section<'_>, data: Option<&Data>) -> Option<Self> {
+    /// `None` where the section was refused.
+    fn read(section: &mut Section<'_>, of: stores::Named<'_>) -> Option<Self> {
+        // Its directory lies there.
+        let data = (of.name == Route::default().backend).then_some(of.data);
         if data.is_none() && !section.has("kind") {
             section.refuse("kind", format!("is missing; allowed: {}", Kind::ALLOWED));
         }
@@ -173,9 +175,9 @@ impl Backend {
         match kind {
             Kind::Fs => Some(Self::Fs(read_fs(section, data))),
             Kind::Memory => Some(Self::Memory),
-            Kind::S3 => stores::read_s3(section).map(Self::S3),
-            Kind::Azure => stores::read_azure(section).map(Self::Azure),
-            Kind::Gcs => stores::read_gcs(section).map(|(settings, keys)| Self::Gcs(settings, keys)),
+            Kind::S3 => stores::read_s3(section, of).map(Self::S3),
+            Kind::Azure => stores::read_azure(section, of).map(Self::Azure),
+            Kind::Gcs => stores::read_gcs(section, of).map(|(settings, keys)| Self::Gcs(settings, keys)),
         }
     }
 }

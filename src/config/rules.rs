@@ -20,6 +20,7 @@ pub fn check(config: &Config, report: &mut Report) {
     check_listeners(config, &mut refuse);
     check_routes(config, &mut refuse);
     sites::check(config, &mut refuse);
+    stores::check_buffers(config, &mut refuse);
     for (name, backend) in &config.backends {
         let path = format!("backend.{name}");
         match backend {
@@ -165,7 +166,7 @@ fn check_directory(config: &Config, path: &str, fs: &fs::Settings, refuse: &mut 
 }
 
 /// The path as the working directory makes it, without `.` and `..`; links are not followed, since it need not be there yet.
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     let mut whole = PathBuf::new();
     for part in std::path::absolute(path).unwrap_or_else(|_| path.into()).components() {
         match part {

@@ -1,12 +1,14 @@
 //! Stores that are somewhere else: where they are, and what proves who we are there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::Secret;
-use super::rules::Refuse;
+use super::read::Data;
+use super::rules::{Refuse, absolute};
 use super::section::Section;
 use super::value::{Setting, words};
+use super::{Backend, ByteSize, Config, Period, Secret};
 use crate::backend::service::Common;
+use crate::backend::service::buffer::{self, When};
 use crate::backend::{azure, gcs, s3};
 
 /// An S3 service, and the credentials there, which are read when they are needed.
@@ -50,22 +52,51 @@ pub enum AzureLogin {
 
 words! { s3::Checksums, allowed "\"crc32\" or \"none\"": "crc32" => Self::Crc32, "none" => Self::None }
 
+words! { When, allowed "\"down\", \"always\" or \"never\"":
+    "down" => Self::Down, "always" => Self::Always, "never" => Self::Never
+}
+
+/// What a store is called, and where its defaults lie.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub name: &'a str,
+    pub data: &'a Data,
+}
+
+/// The folder of buffers in the data directory.
+pub fn buffers_dir(data: &Path) -> PathBuf {
+    data.join("buffer")
+}
+
+fn read_buffer(section: &mut Section<'_>, of: Named<'_>) -> buffer::Settings {
+    let default = buffer::Settings::at(buffers_dir(&of.data.path).join(of.name), of.name);
+    buffer::Settings {
+        path: section.value("path", default.path),
+        when: section.value("when", default.when),
+        slow: section.value("slow", Period(default.slow)).0,
+        bytes_max: section.value("bytes_max", ByteSize(default.bytes_max)).0,
+        free_bytes_min: section.value("free_bytes_min", ByteSize(default.free_bytes_min)).0,
+        store: default.store,
+    }
+}
+
 /// What all stores over services have.
-fn read_common(store: &mut Section<'_>, home: &str) -> Option<Common> {
+fn read_common(store: &mut Section<'_>, of: Named<'_>, home: &str) -> Option<Common> {
+    let buffer = store.optional_within("buffer", |section| read_buffer(section, of));
     let home: Option<String> = store.required("home", home);
     let default = Common::at("");
     let (reserved, calls_max) = (store.value("reserved", default.reserved), store.value("calls_max", default.calls_max));
-    Some(Common { home: home?, reserved, calls_max })
+    Some(Common { home: home?, reserved, calls_max, buffer })
 }
 
 const HOME: &str = "a bucket there for this site's own notes";
 
 /// `None` where something that has no default is missing or wrong.
-pub(super) fn read_s3(store: &mut Section<'_>) -> Option<S3Store> {
+pub(super) fn read_s3(store: &mut Section<'_>, of: Named<'_>) -> Option<S3Store> {
     let endpoint: Option<String> = store.optional("endpoint");
     let access_key = store.required("access_key", "who this site is there");
     let secret_key = store.required("secret_key", "what proves it");
-    let common = read_common(store, HOME);
+    let common = read_common(store, of, HOME);
     let default = s3::Settings::at(endpoint, "");
     let settings = s3::Settings {
         region: store.value("region", default.region),
@@ -77,10 +108,10 @@ pub(super) fn read_s3(store: &mut Section<'_>) -> Option<S3Store> {
     Some(S3Store { settings, access_key: access_key?, secret_key: secret_key? })
 }
 
-pub(super) fn read_azure(store: &mut Section<'_>) -> Option<AzureStore> {
+pub(super) fn read_azure(store: &mut Section<'_>, of: Named<'_>) -> Option<AzureStore> {
     let endpoint: Option<String> =
         store.required("endpoint", "the address of the account, such as https://ACCOUNT.blob.core.windows.net");
-    let common = read_common(store, "a container there for this site's own notes");
+    let common = read_common(store, of, "a container there for this site's own notes");
     let login = read_azure_login(store);
     Some(AzureStore { settings: azure::Settings { endpoint: endpoint?, common: common? }, login: login? })
 }
@@ -142,10 +173,10 @@ fn read_azure_login(store: &mut Section<'_>) -> Option<AzureLogin> {
     }
 }
 
-pub(super) fn read_gcs(store: &mut Section<'_>) -> Option<(gcs::Settings, gcs::Keys)> {
+pub(super) fn read_gcs(store: &mut Section<'_>, of: Named<'_>) -> Option<(gcs::Settings, gcs::Keys)> {
     let endpoint: Option<String> = store.optional("endpoint");
     let project: Option<String> = store.required("project", "in which buckets are made, and whose are listed");
-    let common = read_common(store, HOME);
+    let common = read_common(store, of, HOME);
     let file: Option<PathBuf> = store.optional("credentials");
     if file.is_some() && store.is_true("anonymous") {
         store.refuse("credentials", "means nothing beside anonymous = true; remove one of them".into());
@@ -158,6 +189,31 @@ pub(super) fn read_gcs(store: &mut Section<'_>) -> Option<(gcs::Settings, gcs::K
         common: common?,
     };
     Some((settings, file.map_or(gcs::Keys::Default, gcs::Keys::File)))
+}
+
+impl Backend {
+    /// What is kept on a local disk for the store, where anything is.
+    pub fn buffer(&self) -> Option<&buffer::Settings> {
+        let common = match self {
+            Self::S3(store) => &store.settings.common,
+            Self::Azure(store) => &store.settings.common,
+            Self::Gcs(settings, _) => &settings.common,
+            Self::Fs(_) | Self::Memory => return None,
+        };
+        common.buffer.as_ref()
+    }
+}
+
+/// Each store has a buffer of its own.
+pub(super) fn check_buffers(config: &Config, refuse: &mut Refuse<'_>) {
+    let buffers: Vec<_> =
+        config.backends.iter().filter_map(|(name, backend)| Some((name, absolute(&backend.buffer()?.path)))).collect();
+    for (at, (name, path)) in buffers.iter().enumerate() {
+        if let Some((other, _)) = buffers[..at].iter().find(|(_, before)| before == path) {
+            let text = format!("found {}, where the writes of {other} wait; name another directory", path.display());
+            refuse(&format!("backend.{name}.buffer.path"), text);
+        }
+    }
 }
 
 /// What is wrong with settings that are good by themselves.

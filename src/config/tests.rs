@@ -1,11 +1,13 @@
 //! What is accepted, what is refused, and with what words.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use toml::{Table, Value};
 
 use super::section::{Report, Section};
 use super::*;
+use crate::backend::service::buffer;
 use crate::backend::{azure, gcs, s3};
 use crate::site::Ownership;
 
@@ -464,4 +466,30 @@ fn what_is_wrong_of_an_s3_store_is_named() {
         let told = refusal(&s3_section("").replace(from, to));
         assert!(told.contains(said), "{told}");
     }
+}
+
+#[test]
+fn a_buffer_is_there_when_it_is_said_and_each_store_has_its_own() {
+    let buffer = |more: &str| only_store(&good(&s3_section(more))).buffer().cloned();
+    assert_eq!(buffer(""), None);
+    let default = buffer::Settings::at("./anybucket-data/buffer/main", "main");
+    assert_eq!(buffer("buffer = {}"), Some(default.clone()));
+    let said = "buffer = { when = 'always', path = '/b', slow = '5s', bytes_max = '1MiB', free_bytes_min = '2MiB' }";
+    let (when, path, slow) = (buffer::When::Always, "/b".into(), Duration::from_secs(5));
+    let settings = buffer::Settings { when, path, slow, bytes_max: 1 << 20, free_bytes_min: 2 << 20, ..default };
+    assert_eq!(buffer(said), Some(settings));
+    for kind in ["azure", "gcs"] {
+        assert!(only_store(&good(&shown_store(kind, "buffer = { when = 'never' }"))).buffer().is_some(), "{kind}");
+    }
+    for (more, said) in [
+        ("buffer = { when = 'often' }", "backend.main.buffer.when: found \"often\""),
+        ("buffer = { slow = '0s' }", "backend.main.buffer.slow: found \"0s\""),
+        ("buffer = { size = 1 }", "backend.main.buffer.size: unknown key"),
+    ] {
+        let told = refusal(&s3_section(more));
+        assert!(told.contains(said), "{told}");
+    }
+    let second = s3_section("buffer = { path = '/b/../b' }").replace("backend.main", "backend.other").replace("example", "other");
+    let both = format!("{}\n{second}", s3_section("buffer = { path = '/b' }"));
+    assert!(refusal(&both).contains("backend.other.buffer.path: found /b, where the writes of main wait"), "{}", refusal(&both));
 }

@@ -31,6 +31,9 @@ const REDIRECT_BYTES_MAX: usize = 2 << 10;
 /// The stamp of what was read or written.
 pub const STAMP: HeaderName = HeaderName::from_static("x-anybucket-stamp");
 
+/// Told where the bytes wait on a local disk for their store.
+const BUFFERED: HeaderName = HeaderName::from_static("x-anybucket-buffered");
+
 /// Storage classes a client may name. They are kept and shown; where bytes lie is the route's business.
 const STORAGE_CLASSES: [&str; 8] = [
     "REDUCED_REDUNDANCY",
@@ -295,6 +298,13 @@ pub fn put_header(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // Stored values came in as headers; one that is none any more is better left out than answered with an error.
     if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
         headers.insert(name, value);
+    }
+}
+
+/// Says where bytes are not at their store yet.
+pub fn show_buffered(is_buffered: bool, headers: &mut HeaderMap) {
+    if is_buffered {
+        put_header(headers, BUFFERED, "true");
     }
 }
 

@@ -68,6 +68,7 @@ pub async fn object(face: &Face, req: S3Request<CopyObjectInput>) -> S3Result<S3
         ..CopyObjectOutput::default()
     };
     let mut headers = convert::stamp_header(written.stamp);
+    convert::show_buffered(written.is_buffered, &mut headers);
     Wait::until_there(wait, &face.site, &to, written.slot, &mut headers).await;
     Ok(S3Response::with_headers(output, headers))
 }

@@ -40,7 +40,8 @@ const SUBRESOURCES: [&str; 8] =
     ["tagging", "acl", "retention", "legal-hold", "encryption", "restore", "annotation", "renameobject"];
 
 /// Headers of answers, which say nothing in a request.
-const ANSWERS: [&str; 4] = ["x-anybucket-stamp", "x-anybucket-replication", "x-anybucket-scope", "x-anybucket-uncertain"];
+const ANSWERS: [&str; 5] =
+    ["x-anybucket-stamp", "x-anybucket-replication", "x-anybucket-scope", "x-anybucket-uncertain", "x-anybucket-buffered"];
 
 const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 

@@ -46,6 +46,7 @@ pub async fn put(face: &Face, mut req: S3Request<PutObjectInput>) -> S3Result<S3
     show_checksum!(output, written.checksum.algorithm, convert::checksum_text(&written.checksum, 1));
     output.version_id = versioning::written(written.slot);
     let mut headers = convert::stamp_header(written.stamp);
+    convert::show_buffered(written.is_buffered, &mut headers);
     let what = Expiring { key: object.key.as_str(), tags: &tags, size: Some(written.size) };
     lifecycle::show(face, &object.bucket, what, written.stamp.ms(), &mut headers).await?;
     Wait::until_there(wait, &face.site, &object, written.slot, &mut headers).await;
@@ -151,6 +152,7 @@ fn answer<T>(output: T, headers: HeaderMap, seen: &Seen) -> S3Response<T> {
 async fn shown_headers(face: &Face, wanted: &Wanted, seen: &Seen) -> S3Result<HeaderMap> {
     let identity = &seen.record.identity;
     let mut headers = convert::stamp_header(seen.record.vector.data);
+    convert::show_buffered(face.site.is_buffered(&wanted.object, &seen.record.row), &mut headers);
     let mut put = |name: &'static str, value: &str| convert::put_header(&mut headers, HeaderName::from_static(name), value);
     put("accept-ranges", "bytes");
     put("etag", &format!("\"{}\"", identity.etag));

@@ -61,7 +61,7 @@ impl Site {
         let row = self.inner.status.get::<Uploads>(key).await?.ok_or(Error::NoSuchUpload)?;
         if let UploadState::Done { list: done, stamp, etag, size, checksum } = row.row.state {
             let slot = if row.row.versioned { Slot::Version(stamp) } else { Slot::Null };
-            let written = Written { stamp, etag, size, checksum, modified_ms: stamp.ms(), slot };
+            let written = Written { stamp, etag, size, checksum, modified_ms: stamp.ms(), slot, is_buffered: false };
             return if done == list { Ok(written) } else { Err(Error::NoSuchUpload) };
         }
         // Of other parts there is nothing any more.

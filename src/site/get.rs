@@ -90,6 +90,11 @@ impl Site {
         Ok(self.inner.backend.get(&place, options).await.map_err(without_bucket)?.body)
     }
 
+    /// Whether the bytes of a record wait on a local disk for their store.
+    pub fn is_buffered(&self, object: &ObjectId, record: &Record) -> bool {
+        self.inner.backend.is_buffered(&Place { object: object.clone(), location: record.location.clone() })
+    }
+
     /// A whole object is checked against its CRC-64/NVME while it is sent.
     fn verified(&self, object: &ObjectId, seen: &Seen, body: Body) -> Body {
         if seen.range == (0..seen.record.identity.size) { self.verified_whole(object, &seen.record, body) } else { body }

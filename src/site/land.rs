@@ -98,7 +98,7 @@ impl Site {
             self.release(&landing.object, &part.kept.location).await;
         }
         tracing::debug!(stamp = %record.vector.data, object = %landing.object, "written");
-        Ok(self.written(&record))
+        Ok(self.written(&landing.object, &record))
     }
 
     /// Staged bytes of a write that certainly did not happen go back. Where the outcome is unknown they stay: the commit
@@ -212,7 +212,7 @@ impl Site {
     async fn publish_now(&self, object: &ObjectId, record: &Record) -> bool {
         let published = self.publish_staged(object, &record.location, &record.binding).await;
         match &published {
-            Ok(Published::Done) => {}
+            Ok(Published::Done | Published::Waits) => {}
             Ok(Published::Stays) => tracing::error!(stamp = %record.vector.data, %object, "the store does not take its name"),
             Ok(Published::Gone) => tracing::error!(stamp = %record.vector.data, %object, "its staged bytes are gone"),
             Err(reason) => tracing::warn!(stamp = %record.vector.data, %object, reason, "not at its name yet"),
@@ -220,7 +220,7 @@ impl Site {
         matches!(published, Ok(Published::Done))
     }
 
-    pub(super) fn written(&self, record: &Record) -> Written {
+    pub(super) fn written(&self, object: &ObjectId, record: &Record) -> Written {
         let identity = &record.identity;
         Written {
             stamp: record.vector.data,
@@ -229,6 +229,7 @@ impl Site {
             checksum: identity.shown_checksum(),
             modified_ms: self.modified_ms(record),
             slot: record.slot(),
+            is_buffered: self.is_buffered(object, record),
         }
     }
 }

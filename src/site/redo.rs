@@ -32,6 +32,8 @@ struct Coming<'a> {
 enum Came {
     /// They are there, or others came after them.
     There,
+    /// They are safe where they are, and cannot come to the name yet.
+    NotYet,
     /// The store does not take the name.
     Refused,
     /// Neither staged nor at their name.
@@ -85,6 +87,7 @@ impl Site {
         }
         match self.bring(coming).await? {
             Came::There => {}
+            Came::NotYet => return Ok(Left::Copy),
             Came::Refused => {
                 if let Some(over) = coming.over {
                     self.remove(&super::plain(object), over).await?;
@@ -111,6 +114,7 @@ impl Site {
                 match self.publish_staged(object, &stored.row.location, binding).await? {
                     Published::Done => Ok(Came::There),
                     Published::Stays => Ok(Came::Refused),
+                    Published::Waits => Ok(Came::NotYet),
                     Published::Gone => Ok(Came::Lost(Box::new(Stored::clone(&stored)))),
                 }
             }

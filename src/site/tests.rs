@@ -1,5 +1,6 @@
 //! Promises of the door, on a store in memory.
 
+mod buffered;
 mod copies;
 mod imports;
 mod interrupted;

@@ -128,6 +128,8 @@ pub struct Written {
     pub modified_ms: u64,
     /// Which version of its key it is.
     pub slot: Slot,
+    /// Whether it waits on a local disk for the store.
+    pub is_buffered: bool,
 }
 
 /// A delete that is acknowledged.

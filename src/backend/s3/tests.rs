@@ -70,6 +70,40 @@ mod our_face {
     crate::backend::conformance::passes_naming_conformance!(over_our_face().await);
 }
 
+/// The same, where every write is acknowledged from a local disk.
+mod buffered {
+    use super::*;
+    use crate::backend::service::buffer::{self, When};
+    use crate::tasks::Step;
+
+    /// What ends with the test.
+    struct Around {
+        _face: Task,
+        _carrier: Task,
+        _dir: tempfile::TempDir,
+    }
+
+    async fn store() -> (Arc<Store<S3>>, Around) {
+        let ((address, face), dir) = (face().await, tempfile::tempdir().unwrap());
+        let mut settings = Settings::at(Some(format!("http://{address}")), "anybucket-home");
+        let buffer = buffer::Settings::at(dir.path(), "main");
+        settings.common.buffer = Some(buffer::Settings { when: When::Always, free_bytes_min: 0, ..buffer });
+        let store = Arc::new(connect(settings, keys()).await.unwrap());
+        store.recover(&[]).await.unwrap();
+        let mut worker = store.workers().remove(0);
+        let carrier = tokio::spawn(async move {
+            loop {
+                if worker.step().await.unwrap() == Step::Idle {
+                    worker.wait().await;
+                }
+            }
+        });
+        (store, Around { _face: face, _carrier: Task(carrier), _dir: dir })
+    }
+
+    crate::backend::conformance::passes_naming_conformance!(store().await);
+}
+
 /// A wire that breaks when so many bytes went one way.
 #[derive(Clone)]
 struct Wire {

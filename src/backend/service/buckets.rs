@@ -9,7 +9,9 @@ impl<S: Service> Core<S> {
     /// One that is ours already is success.
     pub(super) async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {
         self.check_not_home(bucket)?;
-        Ok(self.make_bucket(bucket.as_str()).await?)
+        self.make_bucket(bucket.as_str()).await?;
+        self.note_bucket(bucket);
+        Ok(())
     }
 
     async fn make_bucket(&self, bucket: &str) -> Answer<()> {
@@ -22,6 +24,9 @@ impl<S: Service> Core<S> {
 
     pub(super) async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
         self.check_not_home(bucket)?;
+        if let Some(object) = self.waits_for_bucket(bucket) {
+            return Err(Error::NotEmpty(format!("{object} waits in the buffer")));
+        }
         match self.quick("removing a bucket", 0, || self.service.remove_bucket(bucket.as_str())).await {
             Err(fault) if fault.is_not_empty() => {
                 let name = self.first_name(bucket).await;

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::body::Sending;
+use super::pace::Pace;
 use super::tally::Tally;
 use super::{Answer, Fault, Service};
 use crate::backend::Error;
@@ -16,7 +17,7 @@ use crate::tasks::Backoff;
 /// For a small call to be answered.
 const ATTEMPT_PATIENCE: Duration = Duration::from_secs(10);
 /// A slow line, in bytes a second: what bytes in memory are given time for.
-const SLOW_BYTES_PER_S: u64 = 256 << 10;
+pub(super) const SLOW_BYTES_PER_S: u64 = 256 << 10;
 const ATTEMPTS_MAX: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -44,13 +45,32 @@ pub(super) struct Calls<S> {
     /// Bodies that may be on their way at once: they take as long as their senders take, and hold up no other call.
     streams: Semaphore,
     pulse: Pulse,
+    pace: Pace,
     pub tally: Tally,
 }
 
 impl<S: Service> Calls<S> {
-    pub fn new(service: S, calls_max: usize) -> Self {
+    /// `slow`: what small calls may take before the service is taken for slow, where anybody asks.
+    pub fn new(service: S, calls_max: usize, slow: Option<Duration>) -> Self {
         let slots = || Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS));
-        Self { service, slots: slots(), streams: slots(), pulse: Pulse::default(), tally: Tally::default() }
+        let (pulse, tally) = Default::default();
+        Self { service, slots: slots(), streams: slots(), pulse, pace: Pace::new(slow), tally }
+    }
+
+    /// Whether the service is not known to be dead.
+    pub fn is_alive(&self) -> bool {
+        self.pulse.is_alive()
+    }
+
+    /// Whether it answers, and soon.
+    pub fn is_well(&self) -> bool {
+        self.is_alive() && !self.pace.is_slow()
+    }
+
+    /// A small call that began then, had no answer yet and is waited for no longer.
+    pub fn gave_up(&self, begun: Instant) {
+        self.pulse.stalls(begun);
+        self.pace.count(Duration::MAX, Duration::ZERO);
     }
 
     /// Makes a call, if one may be made now, and counts it.
@@ -148,6 +168,9 @@ impl<S: Service> Calls<S> {
             answer = stall => answer,
         };
         self.listen(&answer);
+        // One that is put off is as good as slow.
+        let is_put_off = answer.as_ref().is_err_and(Fault::is_passing);
+        self.pace.count(if is_put_off { Duration::MAX } else { begun.elapsed() }, patience - ATTEMPT_PATIENCE);
         answer
     }
 
@@ -204,6 +227,10 @@ impl Pulse {
             silence.looked = Some(now);
         }
         is_due
+    }
+
+    fn is_alive(&self) -> bool {
+        self.silence().calls < SILENCES_MAX
     }
 
     fn beats(&self) {

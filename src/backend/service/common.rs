@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use super::buffer;
 use crate::model::BucketName;
 
 /// Settings that all stores over services have.
@@ -13,6 +14,8 @@ pub struct Common {
     pub reserved: String,
     /// Calls that may be under way at once.
     pub calls_max: NonZeroU32,
+    /// `None`: what the service does not take is refused.
+    pub buffer: Option<buffer::Settings>,
 }
 
 /// What is wrong with a service's address, in words for whoever wrote it; `such_as` shows a good one.
@@ -32,7 +35,7 @@ impl Common {
     /// The defaults, with notes in this bucket.
     pub fn at(home: impl Into<String>) -> Self {
         let calls_max = NonZeroU32::new(256).expect("256 is not zero");
-        Self { home: home.into(), reserved: ".anybucket".to_owned(), calls_max }
+        Self { home: home.into(), reserved: ".anybucket".to_owned(), calls_max, buffer: None }
     }
 
     /// What is wrong with the bucket of notes, where buckets have S3's names.

@@ -24,6 +24,9 @@ const READ_BYTES_MAX: u64 = 8 << 20;
 impl<S: Service> Core<S> {
     /// Brings bytes to the plain name of their key; they stay at their own.
     pub(super) async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
+        if let Some(waits) = self.publish_here(from, binding).await {
+            return waits;
+        }
         let object = &from.object;
         match from.location {
             Location::Moving(_) if !self.has_plain(&object.key) => Ok(Published::Stays),
@@ -151,6 +154,9 @@ impl<S: Service> Core<S> {
 
     /// Stores a copy of bytes, or of a range of them, under another write's own name.
     pub(super) async fn copy(self: &Arc<Self>, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept> {
+        if let Some(fetched) = self.get_here(from, &get).await? {
+            return self.put(to, fetched.body, put).await;
+        }
         let turns = self.pending.turns(&from.object);
         let (spot, told) = self.look_for(from, get.expect.as_ref()).await?;
         let range = get.range.clone().unwrap_or(0..told.size);
@@ -208,11 +214,11 @@ impl<S: Service> Core<S> {
     pub(super) async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
         match at.location {
             Location::Own(write) | Location::Moving(write) if *only == binding_of(write) => {
-                Ok(self.remove_own(&at.object, write).await?)
+                self.remove_own(&at.object, write).await
             }
             // Bytes without our mark: what an upload that was given up left, if a crash came between.
             Location::Own(write) => match self.seen(&self.own(&at.object, write)).await? {
-                Some(told) if told.binding == *only => Ok(self.remove_own(&at.object, write).await?),
+                Some(told) if told.binding == *only => Ok(self.remove_there(&at.object, write).await?),
                 _ => Ok(()),
             },
             Location::Plain if !self.names.is_reserved(at.object.key.as_str()) => self.delete_plain(&at.object, only).await,

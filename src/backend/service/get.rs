@@ -52,11 +52,17 @@ impl<S: Service> Core<S> {
     }
 
     pub(super) async fn head(&self, at: &Place) -> Result<Found> {
+        if let Some(found) = self.look_here(at) {
+            return Ok(found);
+        }
         let spot = self.spot(at).ok_or(Error::NotFound)?;
         Ok(self.look(&spot).await?.found(&at.object.key))
     }
 
     pub(super) async fn get(self: &Arc<Self>, at: &Place, get: GetOptions) -> Result<Fetched> {
+        if let Some(fetched) = self.get_here(at, &get).await? {
+            return Ok(fetched);
+        }
         if get.range.as_ref().is_some_and(Range::is_empty) {
             let (_, told) = self.look_for(at, get.expect.as_ref()).await?;
             return Ok(Fetched { found: told.found(&at.object.key), body: Body::empty() });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use http_body_util::BodyExt;
 
 use super::{
     Answer, Common, Cursor, Fault, Limits, Listed, Metadata, Only, Opened, Outgoing, Page, PartAt, Service, Spot, Store, Target,
-    Told, UploadAt,
+    Told, UploadAt, buffer,
 };
 use crate::backend::{Backend, Capability};
 
@@ -33,6 +34,8 @@ struct State {
     random: fastrand::Rng,
     /// Whether calls fare as they may; else all are done at once.
     is_rough: bool,
+    /// Whether every call is refused for now.
+    is_busy: bool,
     is_exact: bool,
 }
 
@@ -63,12 +66,34 @@ impl Late {
     /// `is_exact`: its conditions hold, and no two writes have the same ETag.
     pub fn new(seed: u64, is_exact: bool) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        Self(Arc::new(Mutex::new(State { buckets: BTreeMap::new(), changes: 0, random, is_rough: false, is_exact })))
+        Self(Arc::new(Mutex::new(State {
+            buckets: BTreeMap::new(),
+            changes: 0,
+            random,
+            is_rough: false,
+            is_busy: false,
+            is_exact,
+        })))
     }
 
     /// A store over it, as a new process opens it.
     pub async fn open(&self) -> Arc<dyn Backend> {
-        Arc::new(Store::open(self.clone(), &Common::at("anybucket-home")).await.expect("a service that does what it is told"))
+        self.open_with(None).await
+    }
+
+    /// The same with a buffer in this directory.
+    pub async fn open_buffered(&self, dir: &Path) -> Arc<dyn Backend> {
+        self.open_with(Some(buffer::Settings { free_bytes_min: 0, ..buffer::Settings::at(dir, "main") })).await
+    }
+
+    async fn open_with(&self, buffer: Option<buffer::Settings>) -> Arc<dyn Backend> {
+        let common = Common { buffer, ..Common::at("anybucket-home") };
+        Arc::new(Store::open(self.clone(), &common).await.expect("a service that does what it is told"))
+    }
+
+    /// From now on it does nothing, or what it does otherwise.
+    pub fn set_busy(&self, is_busy: bool) {
+        self.state().is_busy = is_busy;
     }
 
     /// From now on calls fare as they may, or all are done at once.
@@ -121,6 +146,7 @@ impl Late {
 impl State {
     fn fate(&mut self) -> Fate {
         match self.random.u8(..100) {
+            _ if self.is_busy => Fate::Refused,
             _ if !self.is_rough => Fate::Done,
             0..80 => Fate::Done,
             80..86 => Fate::Refused,

@@ -108,13 +108,16 @@ impl<S: Service> Core<S> {
         after: Option<(Key, WriteId)>,
     ) -> BoxStream<'static, Result<FoundOwn>> {
         let own = |(key, write)| self.names.own(&key, write, |name| self.service.is_odd(name));
-        let listing = self.listing(bucket.as_str(), self.names.own_prefix(), after.map(own));
-        let (core, bucket) = (self.clone(), bucket.to_string());
+        let after = after.map(own);
+        let listing = self.listing(bucket.as_str(), self.names.own_prefix(), after.clone());
+        let (core, name) = (self.clone(), bucket.to_string());
         let found = listing.map(move |listed| {
-            let (core, bucket) = (core.clone(), bucket.clone());
+            let (core, bucket) = (core.clone(), name.clone());
             async move { core.found_own(bucket, listed?).await }
         });
-        found.buffered(LOOKS_AT_ONCE).try_filter_map(|found| std::future::ready(Ok(found))).boxed()
+        let found = found.buffered(LOOKS_AT_ONCE).try_filter_map(|found| std::future::ready(Ok(found))).boxed();
+        // What is carried from now on is listed by both.
+        self.with_waiting(bucket, after.as_deref(), found)
     }
 
     /// What is at an own name; `None` where it is none of ours, or went meanwhile.

@@ -2,11 +2,13 @@
 //!
 //! A write's bytes are sent once, to a name of its own, with a mark that tells whose they are. Versions stay there; what has
 //! no versions is copied to the key's plain name afterwards, so that others find it. What a crash leaves is garbage at most.
+//! While the service takes nothing a write may wait on a local disk ([`buffer`]), as if it were there.
 //!
 //! [`Store`] is the backend; a [`Service`] makes single calls and knows nothing of places, bindings, retries or dead peers.
 
 mod body;
 mod buckets;
+pub mod buffer;
 mod calls;
 mod common;
 mod copy;
@@ -20,6 +22,7 @@ mod list;
 mod mark;
 mod names;
 mod notes;
+mod pace;
 mod pending;
 mod probe;
 mod put;

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 
+use super::buffer::{Settings, When};
 use super::mark::{Mark, binding_of};
 use super::names::is_misplaced;
 use super::store::Core;
@@ -17,6 +18,8 @@ const IN_ORDER: [&str; 3] = ["a-b", "a/b", "a0"];
 const WIDE: [&str; 2] = ["\u{FF5E}", "\u{1F600}"];
 /// Where names are files, none is below another.
 const BELOW: &str = "a0/b";
+/// Pages of a listing of them that are read. A service may put as few on one as it likes.
+const PROBE_PAGES_MAX: u32 = 16;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,12 +131,17 @@ impl<S: Service> Core<S> {
     }
 
     async fn probes(&self) -> Result<Vec<String>> {
-        let prefix = self.names.probe_prefix();
-        let call = || self.service.page(&self.home, &prefix, &Cursor::Start);
-        let page = self.quick("trying out a listing", 0, || Box::pin(call())).await?;
-        let names = page.listed.iter().filter_map(|listed| listed.name.strip_prefix(&prefix));
+        let (prefix, mut from, mut names) = (self.names.probe_prefix(), Cursor::Start, Vec::new());
+        for _ in 0..PROBE_PAGES_MAX {
+            let call = || self.service.page(&self.home, &prefix, &from);
+            let page = self.quick("trying out a listing", 0, || Box::pin(call())).await?;
+            names.extend(page.listed.iter().filter_map(|listed| listed.name.strip_prefix(&prefix)).map(str::to_owned));
+            let Some(next) = page.next else { break };
+            from = Cursor::Next(next);
+        }
         // A start that ended half-way may have left that.
-        Ok(names.filter(|name| *name != BELOW).map(str::to_owned).collect())
+        names.retain(|name| name != BELOW);
+        Ok(names)
     }
 
     /// Whether there can be no name below one that is there.
@@ -187,6 +195,7 @@ impl<S: Service> Core<S> {
             line("multipart", Support::Native, "parts go where the whole will be"),
         ];
         lines.extend(self.service.capabilities());
+        lines.extend(self.buffering.as_ref().map(buffering));
         lines.push(line(
             "names",
             Support::Emulated,
@@ -194,6 +203,17 @@ impl<S: Service> Core<S> {
         ));
         Capabilities { kind: self.service.kind(), lines }
     }
+}
+
+fn buffering(settings: &Settings) -> Capability {
+    let Settings { path, when, slow, bytes_max, .. } = settings;
+    let what = match when {
+        When::Down => format!("writes wait there while the store is down, or calls take more than {slow:?}"),
+        When::Always => "every write is answered from there".to_owned(),
+        When::Never => "no new writes; what waits there is carried to the store".to_owned(),
+    };
+    let detail = format!("{}: {what}; {bytes_max} bytes at the most", path.display());
+    Capability { name: "buffered upload", support: Support::Emulated, detail }
 }
 
 /// Whether a call was refused by its condition. A fault of another kind tells nothing, but that the service does not know such a call.

@@ -38,7 +38,8 @@ impl<S: Service> Core<S> {
         Kept { location, binding: binding_of(write), size }
     }
 
-    pub(super) async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
+    /// Stores a body in the service.
+    pub(super) async fn put_there(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
         let target = self.target(to, &put);
         let size = match put.size.or(body.size) {
             Some(size) if size <= HELD_BYTES_MAX => {
@@ -87,14 +88,23 @@ impl<S: Service> Core<S> {
 
     /// Gives up what nothing names, as far as that can be done now.
     pub(super) async fn release(&self, at: &Place, write: WriteId) {
-        if let Err(fault) = self.remove_own(&at.object, write).await {
-            let error = Error::from(fault);
+        if let Err(error) = self.remove_own(&at.object, write).await {
             tracing::warn!(object = %at.object, %write, %error, "bytes that nothing names any more stay in the store");
         }
     }
 
-    /// Removes what is under a write's own name.
-    pub(super) async fn remove_own(&self, object: &ObjectId, write: WriteId) -> Answer<()> {
+    /// Removes what is under a write's own name, wherever it is.
+    pub(super) async fn remove_own(&self, object: &ObjectId, write: WriteId) -> Result<()> {
+        let claim = self.forget_here(object, write).await?;
+        self.remove_there(object, write).await?;
+        if let Some(mut claim) = claim {
+            claim.end();
+        }
+        Ok(())
+    }
+
+    /// Removes it from the service.
+    pub(super) async fn remove_there(&self, object: &ObjectId, write: WriteId) -> Answer<()> {
         gone(self.remove_any("removing bytes", &self.own(object, write)).await)
     }
 }

@@ -1,22 +1,24 @@
 //! A service as a backend.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use super::buffer::{self, Buffer, Carrier};
 use super::calls::Calls;
 use super::names::Names;
 use super::pending::Pending;
 use super::probe::Nature;
 use super::{Common, Service, Spot};
 use crate::backend::{
-    Backend, Body, Capabilities, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions, Result,
-    StoreUpload, Traffic,
+    Backend, Body, Buffered, Capabilities, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
+    Result, StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
+use crate::tasks::Worker;
 
 /// Buckets of a service.
 #[derive(Debug)]
@@ -31,14 +33,21 @@ pub(super) struct Core<S> {
     pub home: String,
     pub pending: Pending,
     pub nature: Nature,
+    /// What to keep on a local disk while the service takes nothing; `None`: nothing.
+    pub buffering: Option<buffer::Settings>,
+    /// Opened with the recovery: who only tries out the service must not touch it.
+    pub buffer: OnceLock<Arc<Buffer>>,
 }
 
 impl<S: Service> Store<S> {
     /// Makes the home bucket if it is missing, and tries out what the service can.
     pub(in crate::backend) async fn open(service: S, common: &Common) -> Result<Self> {
         let (names, home, pending) = (Names::new(&common.reserved), common.home.clone(), Pending::default());
-        let calls = Calls::new(service, usize::try_from(common.calls_max.get()).unwrap_or(usize::MAX));
-        let mut core = Core { calls, names, home, pending, nature: Nature::default() };
+        let buffering = common.buffer.clone();
+        let slow = buffering.as_ref().map(|buffering| buffering.slow);
+        let calls = Calls::new(service, usize::try_from(common.calls_max.get()).unwrap_or(usize::MAX), slow);
+        let (nature, buffer) = Default::default();
+        let mut core = Core { calls, names, home, pending, nature, buffering, buffer };
         core.open_home().await?;
         core.nature = core.probe().await?;
         Ok(Self(Arc::new(core)))
@@ -52,6 +61,17 @@ impl<S: Service> Store<S> {
 }
 
 impl<S: Service> Core<S> {
+    pub fn buffer(&self) -> Option<&Arc<Buffer>> {
+        self.buffer.get()
+    }
+
+    async fn open_buffer(&self) -> Result<()> {
+        let Some(settings) = self.buffering.clone().filter(|_| self.buffer.get().is_none()) else { return Ok(()) };
+        let buffer = Buffer::open(settings, format!("{} {}", self.service.kind(), self.home)).await?;
+        self.buffer.get_or_init(|| Arc::new(buffer));
+        Ok(())
+    }
+
     /// Whether the bytes of a key may be brought to its plain name.
     pub fn has_plain(&self, key: &Key) -> bool {
         self.names.has_plain(key, |name| self.calls.service.is_odd(name) || self.nature.misplaces(name))
@@ -87,6 +107,19 @@ impl<S: Service> Backend for Store<S> {
         self.0.tally.read()
     }
 
+    fn buffers(&self) -> Vec<Buffered> {
+        self.0.buffer().map(|buffer| buffer.numbers()).into_iter().collect()
+    }
+
+    fn is_buffered(&self, at: &Place) -> bool {
+        self.0.is_buffered(at)
+    }
+
+    fn workers(&self) -> Vec<Box<dyn Worker>> {
+        let carrier = |buffer: &Arc<Buffer>| Box::new(Carrier::new(self.0.clone(), buffer.clone())) as Box<dyn Worker>;
+        self.0.buffer().map(carrier).into_iter().collect()
+    }
+
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
         self.0.put(to, body, put).await
     }
@@ -113,6 +146,9 @@ impl<S: Service> Backend for Store<S> {
 
     /// What the service acknowledged is durable.
     async fn harden(&self, moved: &[Place]) -> Result<()> {
+        if let Some(buffer) = self.0.buffer() {
+            buffer.harden().await?;
+        }
         self.0.check_settled(moved)
     }
 
@@ -125,7 +161,7 @@ impl<S: Service> Backend for Store<S> {
     /// What nothing names is not looked for before the first request: that would be a listing of everything.
     async fn recover(&self, keep: &[Place]) -> Result<()> {
         self.0.note_what_may_be_under_way(keep);
-        Ok(())
+        self.0.open_buffer().await
     }
 
     async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
@@ -181,6 +217,6 @@ impl<S: Service> Backend for Store<S> {
     }
 
     async fn check(&self) -> Result<()> {
-        Ok(self.0.look_at_bucket(&self.0.home).await?)
+        self.0.check().await
     }
 }

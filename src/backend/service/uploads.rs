@@ -78,7 +78,7 @@ impl<S: Service> Core<S> {
     /// Gives up an upload and what became of it. None there is success.
     pub(super) async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {
         self.abort(&self.upload_at(upload, None)).await?;
-        Ok(self.remove_own(&upload.object, upload.write).await?)
+        self.remove_own(&upload.object, upload.write).await
     }
 
     async fn abort(&self, at: &UploadAt) -> Answer<()> {

@@ -1,0 +1,46 @@
+//! What a person sets of a buffer.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of a buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The directory of its files, for one store alone.
+    pub path: PathBuf,
+    /// What settings call the store, for people.
+    pub store: String,
+    pub when: When,
+    /// The store is slow when half of its latest small calls took longer.
+    pub slow: Duration,
+    /// What bodies may take on the disk.
+    pub bytes_max: u64,
+    /// What they leave free there.
+    pub free_bytes_min: u64,
+}
+
+/// Which writes are acknowledged from the local disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Those that come while the store is down or slow.
+    #[default]
+    Down,
+    /// All of them, as far as there is room.
+    Always,
+    /// No new one: what is there is served and carried on.
+    Never,
+}
+
+impl Settings {
+    /// The defaults, in a directory.
+    pub fn at(path: impl Into<PathBuf>, store: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            store: store.into(),
+            when: When::default(),
+            slow: Duration::from_secs(2),
+            bytes_max: 10 << 30,
+            free_bytes_min: 1 << 30,
+        }
+    }
+}
