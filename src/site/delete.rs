@@ -194,7 +194,8 @@ impl Site {
     /// Removes a file that others had changed before its object was deleted: it is what the object was, though no row says so,
     /// and left alone it would be taken for a new one when the grave has gone.
     async fn remove_changed(&self, object: &ObjectId, slot: Slot, deleted: Stamp) {
-        if slot != Slot::Null || !self.adopts(&object.bucket) {
+        // In a shared bucket the file was looked at under the lock: what is there now is a write of others.
+        if slot != Slot::Null || !self.adopts(&object.bucket) || self.is_shared(&object.bucket) {
             return;
         }
         if let Ok(found) = self.inner.backend.head(&plain(object)).await {

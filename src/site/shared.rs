@@ -1,9 +1,9 @@
 //! Buckets that others write to as well (`ownership = "shared"`): what the store has is looked at before anything is answered.
 //!
 //! Whoever locks a key there looks at its file first ([`Site::lock_key`]), and so does whoever reads one; a listing looks at the
-//! files of its page. A new file becomes an object and a changed one a new write, both unread until somebody asks for them. A
-//! file that others removed was deleted by them where there is no other site. Where there are others absence says nothing:
-//! they have the object, and it comes back from there.
+//! files of its page. A new file becomes an object and a changed one a new write, both unread until somebody asks for them. The
+//! row of a file that others removed goes where there is no other site. Nothing here removes a file, or leaves a grave: what is
+//! not there now may only be away.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -13,11 +13,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use lru::LruCache;
 
 use super::custody::Ownership;
-use super::delete::Gone;
-use super::error::Result;
+use super::error::{Error, Result};
+use super::land::without_part_map;
 use super::{Site, plain};
 use crate::backend::{self, Found};
-use crate::model::{Binding, BucketName, Bypass, Here, Key, Location, ObjectId, Record, Slot};
+use crate::model::{Binding, BucketName, Here, Identity, Key, Location, ObjectId, Record, Registers, Slot, State};
 use crate::status::tables::Buckets;
 use crate::status::{Commit, ListEntry, ListQuery, Stored};
 
@@ -119,17 +119,20 @@ impl Site {
         self.found_anew(object, now, found).await.map(drop)
     }
 
+    /// The row goes without a grave: a folder that was away for a moment comes back as it was, and nobody else hears of it. What a
+    /// file cannot bring back keeps its row, and so does what other sites may have: its bytes count as lost.
     async fn removed_by_others(&self, object: &ObjectId, now: &Stored<Record>) -> Result<()> {
-        let is_protected = now.row.registers.protect(self.inner.clock.wall_ms(), Bypass::No);
-        if !self.inner.neighbours.is_empty() || is_protected {
+        let is_untold = now.row.state == State::Unread && now.row.base.is_none();
+        let is_alone = self.inner.neighbours.is_empty() && now.row.has_bytes();
+        if !(is_untold || is_alone) || says_more_than_its_file(&now.row) {
             return self.heal_locked(object, now).await.map(drop);
         }
-        tracing::info!(stamp = %now.row.vector.data, %object, "others removed it from the store: it is deleted");
+        tracing::info!(stamp = %now.row.vector.data, %object, "others removed it from the store");
         let bucket = self.bucket_row(&object.bucket).await?;
-        let guarded = Commit::new().frees().expect::<Buckets>(&object.bucket, Some(bucket.revision));
-        let guarded = guarded.expect_unit(object, Slot::Null, Some(now.revision));
-        let gone = Gone { slot: Slot::Null, unit: Some(now.clone().into()), bypass: Bypass::No, stamp: None };
-        self.bury(object, gone, guarded).await.map(drop)
+        let commit = Commit::new().frees().expect::<Buckets>(&object.bucket, Some(bucket.revision));
+        let commit = commit.expect_unit(object, Slot::Null, Some(now.revision)).delete_unit(object, Slot::Null);
+        self.inner.status.commit(without_part_map(commit, object, &now.row, 0)).await?;
+        Ok(())
     }
 
     /// Makes the rows along a stretch of the store's listing say what its files are. `query` begins where the stretch does.
@@ -166,7 +169,11 @@ impl Site {
     }
 
     async fn look_at(&self, object: &ObjectId, found: &Found) -> Result<()> {
-        self.imported(object).await?;
+        match self.imported(object).await {
+            // One file that others keep closed does not close the others.
+            Err(Error::StoreReadOnly(_)) => return Ok(()),
+            looked => looked?,
+        }
         let row = self.inner.status.unit(object, Slot::Null).await?;
         if let Some(now) = row.filter(|now| found.binding == Binding::None && now.row.identity.size == found.size) {
             self.inner.looked.note(object, Glimpse::of(found), now.row.binding.clone());
@@ -174,20 +181,17 @@ impl Site {
         Ok(())
     }
 
-    /// Rows whose file a stretch does not show.
+    /// Rows whose file a stretch does not show, as far as a page of the query needs them.
     async fn look_for_rows(&self, mut query: ListQuery, stretch: &Stretch<'_>) -> Result<()> {
+        let mut needed = query.entries_max + 1;
         query.entries_max = ROWS;
         loop {
             let page = self.inner.status.list(query.clone()).await?;
             for entry in &page.entries {
-                match entry {
-                    entry if !stretch.reaches(entry.text()) => return Ok(()),
-                    ListEntry::Object { key, .. } if !stretch.has(key) => self.look_up(&query.bucket, key).await?,
-                    ListEntry::CommonPrefix(prefix) if !stretch.prefixes.contains(prefix) => {
-                        self.look_under(&query.bucket, prefix).await?;
-                    }
-                    _ => {}
+                if needed == 0 || !stretch.reaches(entry.text()) {
+                    return Ok(());
                 }
+                needed -= usize::from(self.stays(&query.bucket, entry, stretch).await?);
             }
             match page.entries.last().filter(|_| page.more) {
                 Some(last) => query.after = Some(last.text().to_owned()),
@@ -196,12 +200,21 @@ impl Site {
         }
     }
 
-    async fn look_up(&self, bucket: &BucketName, key: &str) -> Result<()> {
-        self.imported(&ObjectId { bucket: bucket.clone(), key: Key::new(key)? }).await
+    /// Whether there is still something to show, after a look where a stretch does not show it.
+    async fn stays(&self, bucket: &BucketName, entry: &ListEntry, stretch: &Stretch<'_>) -> Result<bool> {
+        match entry {
+            ListEntry::Object { key, record } if is_at_its_name(&record.row) && !stretch.has(key) => {
+                let object = ObjectId { bucket: bucket.clone(), key: Key::new(key)? };
+                self.imported(&object).await?;
+                Ok(self.inner.status.object(&object).await?.is_some())
+            }
+            ListEntry::CommonPrefix(prefix) if !stretch.prefixes.contains(prefix) => self.look_under(bucket, prefix).await,
+            _ => Ok(true),
+        }
     }
 
-    /// Looks at what has a common prefix until one file is there.
-    async fn look_under(&self, bucket: &BucketName, prefix: &str) -> Result<()> {
+    /// Looks at what has a common prefix until one object is there. Answers whether one is.
+    async fn look_under(&self, bucket: &BucketName, prefix: &str) -> Result<bool> {
         let (bucket, prefix) = (bucket.clone(), prefix.to_owned());
         let mut query = ListQuery { bucket, prefix, delimiter: None, after: None, entries_max: ROWS };
         loop {
@@ -210,15 +223,21 @@ impl Site {
                 let object = ObjectId { bucket: query.bucket.clone(), key: Key::new(entry.text())? };
                 self.imported(&object).await?;
                 if self.inner.status.object(&object).await?.is_some() {
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             match page.entries.last().filter(|_| page.more) {
                 Some(last) => query.after = Some(last.text().to_owned()),
-                None => return Ok(()),
+                None => return Ok(false),
             }
         }
     }
+}
+
+/// Whether a record has what no look at its file would tell again.
+fn says_more_than_its_file(record: &Record) -> bool {
+    let Identity { metadata, tags, .. } = &record.identity;
+    !metadata.is_empty() || !tags.is_empty() || record.registers != Registers::default()
 }
 
 /// Whether the key's own name is where the bytes are, or were: others see nothing else.

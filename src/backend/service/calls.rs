@@ -69,7 +69,9 @@ impl<S: Service> Calls<S> {
 
     /// A small call that began then, had no answer yet and is waited for no longer.
     pub fn gave_up(&self, begun: Instant) {
-        self.pulse.stalls(begun);
+        if begun.elapsed() >= STALL {
+            self.pulse.stalls(begun);
+        }
         self.pace.count(Duration::MAX, Duration::ZERO);
     }
 

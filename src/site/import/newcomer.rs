@@ -66,7 +66,14 @@ impl Site {
         if self.is_on_its_way_out(object).await? {
             return Ok(Newcomer::Busy);
         }
-        if let Some(deleted) = deleted.filter(|deleted| found.changed_ms.is_none_or(|changed_ms| changed_ms <= deleted.ms())) {
+        // What was deleted there went, and others put this one since.
+        let is_shared = self.is_shared(&object.bucket);
+        if is_shared && deleted.is_some() && found.binding.is_marked() {
+            return Ok(Newcomer::Left);
+        }
+        if let Some(deleted) =
+            deleted.filter(|_| !is_shared).filter(|deleted| found.changed_ms.is_none_or(|changed_ms| changed_ms <= deleted.ms()))
+        {
             self.remove_older(object, found, deleted).await;
             return Ok(Newcomer::Left);
         }

@@ -112,7 +112,7 @@ async fn what_others_change_is_another_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_others_remove_is_deleted_where_nobody_else_has_it() {
+async fn what_others_remove_is_gone_where_nobody_else_has_it() {
     for mut world in worlds().await {
         let store = world.store.clone();
         for key in ["a", "b/1", "b/2", "c"] {
@@ -142,13 +142,42 @@ async fn what_is_on_its_way_to_its_name_is_not_missed_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_object_does_not_come_back_because_its_file_is_still_there() {
+async fn what_was_away_for_a_moment_comes_back() {
     for mut world in worlds().await {
+        let store = world.store.clone();
         world.put("a", "mine").await;
-        world.site.delete(&object("a"), WriteConditions::default()).await.unwrap();
+        remove(&store, "a").await;
         assert!(keys(&world.site).await.is_empty());
-        assert!(matches!(get(&world.site, "a").await, Err(Error::NoSuchKey)));
+        file(&store, "a", "mine").await;
+        assert_eq!(keys(&world.site).await, ["a"]);
+        assert_eq!(get(&world.site, "a").await.unwrap(), "mine");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_put_where_something_was_deleted_is_new() {
+    let mut world = worlds().await.swap_remove(0);
+    world.put("a", "mine").await;
+    world.site.delete(&object("a"), WriteConditions::default()).await.unwrap();
+    for worker in &mut world.workers {
+        while worker.step().await == Ok(crate::tasks::Step::Worked) {}
+    }
+    assert!(keys(&world.site).await.is_empty());
+    // Written long before the delete, by its own account.
+    file(&world.store, "a", "theirs").await;
+    assert_eq!(keys(&world.site).await, ["a"]);
+    assert_eq!(get(&world.site, "a").await.unwrap(), "theirs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_file_brings_back_stays_and_counts_as_lost() {
+    let mut world = worlds().await.swap_remove(0);
+    world.put("a", "mine").await;
+    let tags = crate::site::Register::Tags([("k".to_owned(), "v".to_owned())].into_iter().collect());
+    world.site.set_register(&object("a"), None, tags).await.unwrap();
+    remove(&world.store, "a").await;
+    assert_eq!(keys(&world.site).await, ["a"]);
+    assert_eq!(world.row("a").await.state, State::Wanted);
 }
 
 #[tokio::test(start_paused = true)]
