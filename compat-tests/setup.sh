@@ -127,6 +127,7 @@ make_s3proxy() { "$venv/bin/python" "$here/java-client/fetch.py" "$here/s3proxy/
 make_rust() {
     cargo build --quiet --locked --manifest-path "$here/rust-clients/Cargo.toml" --target-dir "$tools/rust"
     cp "$tools/rust/debug/rust-clients" "$tools/bin/rust-clients"
+    rm -rf "$tools/rust"
 }
 
 # Made with its own log; named when it fails, and then not stamped. In the background, because `if` would switch `set -e` off inside.

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use tracing::{error, warn};
 
@@ -22,7 +22,8 @@ use crate::model::SiteId;
 /// Every store, as one. Those that cannot be reached are tried again for as long as it takes; the room is for whoever has to wait
 /// for the one with the notes of the site `id`.
 pub async fn open_all(config: &Config, id: &SiteId, room: &mut WaitingRoom<'_>) -> Result<Arc<dyn Backend>> {
-    refuse_abandoned_buffers(config)?;
+    let buffered = config.backends.iter().filter(|(_, backend)| backend.buffer().is_some()).map(|(name, _)| name.as_str());
+    buffer::refuse_abandoned(&config::buffers_dir(&config.data), &buffered.collect::<Vec<_>>())?;
     let stores = try_join_all(config.backends.iter().map(|(name, settings)| open_or_await(name, settings))).await?;
     let led = config.routes.iter().filter_map(|route| stores.iter().position(|opened| opened.name == route.backend));
     let home = home::find(&stores, &led.collect::<Vec<_>>(), id, room).await?;
@@ -72,22 +73,6 @@ fn fault_of(err: &anyhow::Error) -> String {
 
 fn is_for_good(err: &anyhow::Error) -> bool {
     told(err).is_none_or(|told| matches!(told, backend::Error::Name(_)))
-}
-
-/// Writes that were acknowledged and are at no store yet are not forgotten with a setting.
-fn refuse_abandoned_buffers(config: &Config) -> Result<()> {
-    let Ok(dirs) = std::fs::read_dir(config::buffers_dir(&config.data)) else { return Ok(()) };
-    let known: Vec<_> = config.backends.iter().filter_map(|(_, backend)| Some(&backend.buffer()?.path)).collect();
-    for dir in dirs.filter_map(|dir| Some(dir.ok()?.path())) {
-        if !known.contains(&&dir) && buffer::holds_writes(&dir).unwrap_or(true) {
-            let dir = dir.display();
-            bail!(
-                "acknowledged writes wait in {dir} for a store whose settings have no buffer any more: give it back as \
-                 [backend.NAME.buffer] with path = \"{dir}\" and when = \"never\" until it is empty"
-            );
-        }
-    }
-    Ok(())
 }
 
 /// The store that settings describe.
@@ -183,28 +168,5 @@ fn secrets(backend: &config::Backend) -> Vec<(&'static str, &Secret)> {
             AzureLogin::Managed(_) | AzureLogin::Workload => Vec::new(),
         },
         config::Backend::Fs(_) | config::Backend::Gcs(..) | config::Backend::Memory => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Incarnation, WriteId};
-
-    #[test]
-    fn writes_that_wait_are_not_forgotten_with_their_setting() {
-        let data = tempfile::tempdir().unwrap();
-        let dir = config::buffers_dir(data.path()).join("main");
-        std::fs::create_dir_all(&dir).unwrap();
-        let config = Config { data: data.path().to_owned(), ..Config::default() };
-        refuse_abandoned_buffers(&config).unwrap();
-        std::fs::write(dir.join(format!("{}-0123456789abcdef", WriteId::new(Incarnation(1), 1, 1))), "bytes").unwrap();
-        let refused = refuse_abandoned_buffers(&config).unwrap_err().to_string();
-        assert!(refused.contains("when = \"never\""), "{refused}");
-        let mut settings = s3::Settings::at(None, "home");
-        settings.common.buffer = Some(buffer::Settings::at(&dir, "main"));
-        let (access_key, secret_key) = (Secret::Literal("A".into()), Secret::Literal("B".into()));
-        let store = config::Backend::S3(S3Store { settings, access_key, secret_key });
-        refuse_abandoned_buffers(&Config { backends: vec![("main".to_owned(), store)], ..config }).unwrap();
     }
 }

@@ -63,13 +63,13 @@ pub(super) struct Named<'a> {
     pub data: &'a Data,
 }
 
-/// The folder of buffers in the data directory.
+/// The folder of buffers in the data directory, and of what is remembered of them.
 pub fn buffers_dir(data: &Path) -> PathBuf {
     data.join("buffer")
 }
 
 fn read_buffer(section: &mut Section<'_>, of: Named<'_>) -> buffer::Settings {
-    let default = buffer::Settings::at(buffers_dir(&of.data.path).join(of.name), of.name);
+    let default = buffer::Settings::at(&buffers_dir(&of.data.path), of.name);
     buffer::Settings {
         path: section.value("path", default.path),
         when: section.value("when", default.when),
@@ -77,6 +77,7 @@ fn read_buffer(section: &mut Section<'_>, of: Named<'_>) -> buffer::Settings {
         bytes_max: section.value("bytes_max", ByteSize(default.bytes_max)).0,
         free_bytes_min: section.value("free_bytes_min", ByteSize(default.free_bytes_min)).0,
         store: default.store,
+        remembered: default.remembered,
     }
 }
 

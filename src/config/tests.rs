@@ -1,6 +1,7 @@
 //! What is accepted, what is refused, and with what words.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use toml::{Table, Value};
@@ -472,7 +473,7 @@ fn what_is_wrong_of_an_s3_store_is_named() {
 fn a_buffer_is_there_when_it_is_said_and_each_store_has_its_own() {
     let buffer = |more: &str| only_store(&good(&s3_section(more))).buffer().cloned();
     assert_eq!(buffer(""), None);
-    let default = buffer::Settings::at("./anybucket-data/buffer/main", "main");
+    let default = buffer::Settings::at(Path::new("./anybucket-data/buffer"), "main");
     assert_eq!(buffer("buffer = {}"), Some(default.clone()));
     let said = "buffer = { when = 'always', path = '/b', slow = '5s', bytes_max = '1MiB', free_bytes_min = '2MiB' }";
     let (when, path, slow) = (buffer::When::Always, "/b".into(), Duration::from_secs(5));

@@ -64,7 +64,7 @@ impl Site {
             // Nobody was told what they are, and nobody can be spoiled.
             Ok(found) if now.row.state == State::Unread => self.found_anew(object, &now, &found).await,
             // What has the key's own name is what whoever edits a file sees; a version never changes.
-            Ok(found) if self.adopts(&object.bucket) && now.row.location.settled() == Location::Plain => {
+            Ok(found) if self.adopts(&object.bucket) && where_lost(&now.row) == Location::Plain => {
                 self.adopt(object, &now, found).await
             }
             Ok(found) => {
@@ -147,7 +147,7 @@ impl Site {
         if now.row.state == State::Present {
             tracing::error!(stamp = %now.row.vector.data, %object, "the bytes of an object are gone from the store");
             self.inner.counters.lost.fetch_add(1, Ordering::Relaxed);
-            let record = Record { state: State::Wanted, location: now.row.location.settled(), ..now.row.clone() };
+            let record = Record { state: State::Wanted, location: where_lost(&now.row), ..now.row.clone() };
             let commit = match self.inner.neighbours.numbers() {
                 nobody if nobody.is_empty() => Commit::new(),
                 others => {
@@ -173,6 +173,15 @@ impl Site {
 /// Where the bytes of a record are once they have come to their name.
 pub(super) fn settled_place(object: &ObjectId, record: &Record) -> Place {
     Place { object: object.clone(), location: record.location.settled() }
+}
+
+/// Where bytes would be that are not where they were. Those that had a name of their own until the store copies them are looked
+/// for there: what has the key's name is older.
+fn where_lost(record: &Record) -> Location {
+    match record.location {
+        Location::Moving(own) => Location::Own(own),
+        ref location => location.settled(),
+    }
 }
 
 pub(super) fn adopted_identity(before: &Identity, digests: &Digests) -> Identity {

@@ -95,6 +95,7 @@ impl S3 {
     async fn listed_part(&self, upload: &UploadAt, number: u16) -> Answer<String> {
         let (doing, spot) = ("listing parts", &upload.target.spot);
         let request = self.caller.client().list_parts().bucket(&spot.bucket).key(&spot.name).upload_id(&upload.id);
+        let request = request.part_number_marker((number - 1).to_string()).max_parts(1);
         let listed = ask(doing, request.send()).await?;
         let part = listed.parts().iter().find(|part| part.part_number() == Some(number.into()));
         let part = part.ok_or_else(|| Fault::nonsense(doing, "the service does not say what it copied"))?;

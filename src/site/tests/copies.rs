@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures::stream::TryStreamExt;
 
 use super::{get, keys, settle};
-use crate::backend::Backend;
 use crate::backend::memory::Memory;
+use crate::backend::{Backend, Place};
 use crate::model::Location;
 use crate::planted::{self, Fault};
 use crate::site::testing::{object, open, put, status, with_bucket};
-use crate::site::{Site, WriteConditions};
+use crate::site::{Error, Site, WriteConditions};
 use crate::status::Options;
 use crate::tasks::Worker;
 
@@ -103,4 +103,19 @@ async fn bytes_whose_name_the_store_does_not_take_stay_where_they_are() {
     world.delete("a").await;
     settle(&mut world.workers).await;
     assert_eq!((world.site.unsettled(), world.names().await), (0, (vec![], 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_on_its_way_to_its_name_is_not_what_had_the_name_before() {
+    let mut world = world().await;
+    put(&world.site, "a", "1").await;
+    world = world.in_a_copy(async |_| {}).await;
+    put(&world.site, "a", "2").await;
+    let record = world.site.status().unit(&object("a"), crate::model::Slot::Null).await.unwrap().unwrap().row.clone();
+    let place = Place { object: object("a"), location: record.location };
+    world.store.delete(&place, &record.binding).await.unwrap();
+    for _ in 0..2 {
+        assert!(matches!(get(&world.site, "a").await, Err(Error::Lost)));
+        settle(&mut world.workers).await;
+    }
 }

@@ -50,8 +50,7 @@ struct Entry {
     next_try: Instant,
     tries: u32,
     refused: Option<Refused>,
-    /// `None` once its file is gone.
-    room: Option<Taken>,
+    room: Taken,
 }
 
 /// What a service does not take as it is.
@@ -93,7 +92,7 @@ impl Index {
             next_try: Instant::now(),
             tries: 0,
             refused: None,
-            room: Some(room),
+            room,
             slip,
         };
         self.waiting().writes.insert(entry.slip.name(), entry);
@@ -211,7 +210,7 @@ impl Index {
     /// Its file is gone.
     pub fn free(&self, name: &Name) {
         if let Some(entry) = self.waiting().writes.get_mut(name) {
-            entry.room = None;
+            entry.room.give_back_bytes();
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod carry;
 mod claim;
+mod directory;
 mod file;
 mod index;
 mod keep;
@@ -31,6 +32,7 @@ use crate::backend::body::check_size;
 use crate::backend::{Body, Buffered, Error, Result};
 pub(in crate::backend::service) use carry::Carrier;
 pub(in crate::backend::service) use claim::Claim;
+pub use directory::refuse_abandoned;
 pub use settings::{Settings, When};
 
 /// Bytes that are handed to the disk at once.
@@ -67,7 +69,7 @@ impl Buffer {
     fn open_now(settings: Settings, store: String) -> Result<Self> {
         let path = settings.path.clone();
         let shown = |context: &str| format!("the buffer {}: {context}", path.display());
-        let dir = open_dir(&settings.path).map_err(|source| Error::Io { context: shown("cannot be opened"), source })?;
+        let dir = directory::open(&settings)?;
         let room = dir.try_clone().map_err(|source| Error::Io { context: shown("cannot be opened"), source })?;
         let room = Arc::new(Room::new(&settings, room));
         let buffer = Self {
@@ -246,31 +248,12 @@ impl Buffer {
     }
 }
 
-fn open_dir(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::DirBuilderExt;
-
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // What is durable in it is lost with its own name.
-    for above in path.canonicalize()?.ancestors().skip(1).take(ANCESTORS) {
-        // One that may not be opened was not made here.
-        if let Ok(above) = File::open(above) {
-            above.sync_all()?;
-        }
-    }
-    let dir = File::open(path)?;
-    match rustix::fs::flock(&dir, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(dir),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::other("another process has it")),
-        Err(err) => Err(err.into()),
-    }
-}
-
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect()
 }
 
 /// Whether writes wait in such a directory, or lie there torn.
-pub fn holds_writes(path: &Path) -> io::Result<bool> {
+fn holds_writes(path: &Path) -> io::Result<bool> {
     match files(path) {
         Ok(files) => Ok(files.iter().any(|file| file::is_write(file))),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -78,6 +78,11 @@ impl Room {
 }
 
 impl Taken {
+    /// The file is gone. That somebody knows of the write still counts.
+    pub fn give_back_bytes(&mut self) {
+        self.room.taken.fetch_sub(std::mem::take(&mut self.bytes), Ordering::SeqCst);
+    }
+
     /// Takes room for more bytes of the same write.
     pub fn more(&mut self, size: u64) -> Result<()> {
         self.room.taken.fetch_add(size, Ordering::SeqCst);
@@ -108,8 +113,11 @@ mod tests {
         assert!(room.take(50_000).unwrap_err().to_string().contains("bytes_max is 100000"));
         one.more(40_000).unwrap();
         assert!(one.more(10_000).is_err());
+        let counts = || (room.taken.load(Ordering::SeqCst), room.writes.load(Ordering::SeqCst));
+        one.give_back_bytes();
+        assert_eq!(counts(), (0, 1));
         drop(one);
-        assert_eq!((room.taken.load(Ordering::SeqCst), room.writes.load(Ordering::SeqCst)), (0, 0));
+        assert_eq!(counts(), (0, 0));
         room.take(90_000).unwrap();
         drop(room.found(1_000_000));
     }

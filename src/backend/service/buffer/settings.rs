@@ -1,7 +1,9 @@
 //! What a person sets of a buffer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use super::directory::remembered_at;
 
 /// Settings of a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +12,8 @@ pub struct Settings {
     pub path: PathBuf,
     /// What settings call the store, for people.
     pub store: String,
+    /// The file in which this site remembers that directory.
+    pub remembered: PathBuf,
     pub when: When,
     /// The store is slow when half of its latest small calls took longer.
     pub slow: Duration,
@@ -32,11 +36,12 @@ pub enum When {
 }
 
 impl Settings {
-    /// The defaults, in a directory.
-    pub fn at(path: impl Into<PathBuf>, store: impl Into<String>) -> Self {
+    /// The defaults, for the buffer of a store in a folder of buffers.
+    pub fn at(folder: &Path, store: &str) -> Self {
         Self {
-            path: path.into(),
-            store: store.into(),
+            path: folder.join(store),
+            store: store.to_owned(),
+            remembered: remembered_at(folder, store),
             when: When::default(),
             slow: Duration::from_secs(2),
             bytes_max: 10 << 30,

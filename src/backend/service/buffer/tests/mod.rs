@@ -62,8 +62,15 @@ impl World {
         (other.open().await, other)
     }
 
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("main")
+    }
+
+    /// But for its mark.
     fn files(&self) -> Vec<PathBuf> {
-        super::files(self.dir.path()).unwrap()
+        let mut files = super::files(&self.path()).unwrap();
+        files.retain(|file| !file.ends_with("mark"));
+        files
     }
 }
 
@@ -325,7 +332,7 @@ async fn a_crash_after_the_store_has_it_repeats_what_is_harmless() {
     carry_all(&store).await;
     drop(store);
     files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
-    std::fs::write(world.dir.path().join(format!("{}.part", name("a", 7).file())), "torn by a crash").unwrap();
+    std::fs::write(world.path().join(format!("{}.part", name("a", 7).file())), "torn by a crash").unwrap();
     let store = world.open().await;
     assert_eq!((waiting(&store).objects, world.files().len()), (2, 2));
     assert_eq!(own_names(&store).await, [("a".to_owned(), write_id(1)), ("a".to_owned(), write_id(2))]);
@@ -368,7 +375,7 @@ async fn bytes_that_changed_on_the_disk_are_never_served_as_whole_nor_carried_no
     put(&store, "torn", 2, &bytes(600_000)).await.unwrap();
     put(&store, "sound", 3, &bytes(10)).await.unwrap();
     drop(store);
-    let path = |key, n| world.dir.path().join(name(key, n).file());
+    let path = |key, n| world.path().join(name(key, n).file());
     let mut rotten = std::fs::read(path("rotten", 1)).unwrap();
     rotten[500_000] ^= 1;
     std::fs::write(path("rotten", 1), rotten).unwrap();
@@ -433,14 +440,14 @@ async fn a_buffer_that_is_given_up_is_emptied_and_another_stores_is_refused() {
     let refused = other.recover(&[]).await.unwrap_err().to_string();
     assert!(refused.contains("holds writes for the store \"shelf home\""), "{refused}");
     drop(other);
-    assert!(super::holds_writes(world.dir.path()).unwrap());
+    assert!(super::holds_writes(&world.path()).unwrap());
     world.when = When::Never;
     let store = world.open().await;
     put(&store, "b", 2, &bytes(10)).await.unwrap();
     assert!(!store.is_buffered(&at("b", 2)));
     assert_eq!(read(&store, "a", 1).await.unwrap(), bytes(10));
     carry_all(&store).await;
-    assert!(!super::holds_writes(world.dir.path()).unwrap() && world.shelf.owned().len() == 2);
+    assert!(!super::holds_writes(&world.path()).unwrap() && world.shelf.owned().len() == 2);
     known_down(&world, &store).await;
     assert!(matches!(put(&store, "c", 3, &bytes(10)).await, Err(Error::Unavailable(_))));
 }
