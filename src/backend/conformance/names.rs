@@ -3,9 +3,10 @@
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::{
-    Store, agrees, at, bucket, expecting, is_plain, keys, pattern, plain, publish, read, settled, stage, with_bucket, write,
+    Store, agrees, at, bucket, expecting, is_plain, keys, object, pattern, plain, publish, read, settled, stage, with_bucket,
+    write,
 };
-use crate::backend::{Error, Found, GetOptions, Published};
+use crate::backend::{Error, Found, GetOptions, Published, PutOptions};
 use crate::model::{BucketName, Key};
 
 /// Keys that a careless mapping onto names confuses with each other or cannot hold.
@@ -198,6 +199,24 @@ pub(crate) async fn a_listing_goes_on_after_any_key(store: Store) {
         let found: Vec<_> = found.iter().map(|found| found.key.as_str()).collect();
         let want: Vec<_> = all.iter().map(String::as_str).filter(|key| *key > after.as_str()).collect();
         assert_eq!(found, want, "after {after:?}");
+    }
+}
+
+pub(crate) async fn a_name_is_never_taken_for_another(store: Store) {
+    let store = with_bucket(store).await;
+    let bytes = pattern(1, 10);
+    let kept = [write(&store, "k", &bytes).await, write(&store, "f/k", &bytes).await];
+    for odd in ["k/", "k//", "./k", "/k", "f/../k", "f//k", "f/./k", "f/k/", "f/k/."] {
+        assert!(store.head(&plain(odd)).await.is_err(), "{odd}");
+        assert!(store.get(&plain(odd), GetOptions::default()).await.is_err(), "{odd}");
+        for kept in &kept {
+            let copied = store.copy(&plain(odd), expecting(&kept.binding), &object("copy"), PutOptions::any()).await;
+            assert!(copied.is_err(), "{odd}");
+            store.delete(&plain(odd), &kept.binding).await.unwrap();
+        }
+    }
+    for (key, kept) in ["k", "f/k"].iter().zip(&kept) {
+        assert_eq!(read(&store, &plain(key), expecting(&kept.binding)).await.unwrap(), bytes);
     }
 }
 

@@ -159,6 +159,7 @@ impl<S: Service> Core<S> {
         if let Some(fetched) = self.get_here(from, &get).await? {
             return self.put(to, fetched.body, put).await;
         }
+        self.check_name(from).await?;
         let turns = self.pending.turns(&from.object);
         let (spot, told) = self.look_for(from, get.expect.as_ref()).await?;
         let range = get.range.clone().unwrap_or(0..told.size);
@@ -223,7 +224,11 @@ impl<S: Service> Core<S> {
                 Some(told) if told.binding == *only => Ok(self.remove_there(&at.object, write).await?),
                 _ => Ok(()),
             },
-            Location::Plain if !self.names.is_reserved(at.object.key.as_str()) => self.delete_plain(&at.object, only).await,
+            Location::Plain if !self.names.is_reserved(at.object.key.as_str()) => match self.check_name(at).await {
+                Ok(()) => self.delete_plain(&at.object, only).await,
+                Err(Error::NotFound | Error::NoSuchBucket) => Ok(()),
+                Err(unknown) => Err(unknown),
+            },
             _ => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::timeout;
 
 use super::store::Core;
-use super::{Answer, Opened, Service, Spot, Told};
+use super::{Answer, Cursor, Opened, Service, Spot, Told};
 use crate::backend::{Body, BodyError, Error, Fetched, Found, GetOptions, Place, Result};
 use crate::model::{Binding, Location, ObjectId};
 
@@ -51,10 +51,27 @@ impl<S: Service> Core<S> {
         }
     }
 
+    /// Fails where a name would lead to something else: services over directories take `a/` and `a/./b` for `a` and `a/b`. There
+    /// something has such a name only if it is listed under it.
+    pub(super) async fn check_name(&self, at: &Place) -> Result<()> {
+        if at.location != Location::Plain || !self.nature.is_tree || self.has_plain(&at.object.key) {
+            return Ok(());
+        }
+        let name = at.object.key.as_str();
+        match self.page(at.object.bucket.as_str(), name, &Cursor::Start).await {
+            Ok(page) if page.listed.iter().any(|listed| listed.name == name) => Ok(()),
+            Ok(_) => Err(Error::NotFound),
+            // Not even the beginning of a name there.
+            Err(fault) if fault.status == Some(400) => Err(Error::NotFound),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
     pub(super) async fn head(&self, at: &Place) -> Result<Found> {
         if let Some(found) = self.look_here(at) {
             return Ok(found);
         }
+        self.check_name(at).await?;
         let spot = self.spot(at).ok_or(Error::NotFound)?;
         Ok(self.look(&spot).await?.found(&at.object.key))
     }
@@ -63,6 +80,7 @@ impl<S: Service> Core<S> {
         if let Some(fetched) = self.get_here(at, &get).await? {
             return Ok(fetched);
         }
+        self.check_name(at).await?;
         if get.range.as_ref().is_some_and(Range::is_empty) {
             let (_, told) = self.look_for(at, get.expect.as_ref()).await?;
             return Ok(Fetched { found: told.found(&at.object.key), body: Body::empty() });
