@@ -87,7 +87,8 @@ fn read_common(store: &mut Section<'_>, of: Named<'_>, home: &str) -> Option<Com
     let home: Option<String> = store.required("home", home);
     let default = Common::at("");
     let (reserved, calls_max) = (store.value("reserved", default.reserved), store.value("calls_max", default.calls_max));
-    Some(Common { home: home?, reserved, calls_max, buffer })
+    let bytes_per_second_max = store.optional("bytes_per_second_max").map(|ByteSize(bytes)| bytes);
+    Some(Common { home: home?, reserved, calls_max, bytes_per_second_max, buffer })
 }
 
 const HOME: &str = "a bucket there for this site's own notes";

@@ -24,9 +24,9 @@ use super::final_chunk::Tail;
 use super::form::{self, Forms};
 use super::held::{Holding, Share};
 use super::idle::{Patience, Patient};
-use super::pace::{Brake, Waiting};
 use super::request_id::{RequestId, RequestIds};
 use super::{convert, encryption, error, gate, uri};
+use crate::tasks::{Brake, Waiting};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");

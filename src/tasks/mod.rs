@@ -1,8 +1,10 @@
-//! Background work: what a worker is, who runs it, how it waits after a failure and how it is told to stop.
+//! Background work: what a worker is, who runs it, how it waits after a failure and how it is told to stop; and how
+//! whatever goes on may be slowed down.
 //!
 //! It knows nothing of what the workers do.
 
 mod backoff;
+mod brake;
 mod runner;
 mod shutdown;
 
@@ -11,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use backoff::Backoff;
+pub use brake::{Brake, Due, Waiting};
 pub use runner::{LastError, Phase, Runner, Snapshot, Workers};
 pub use shutdown::{Shutdown, Trigger};
 

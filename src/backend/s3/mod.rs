@@ -14,6 +14,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod versions;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use super::service::{
 use super::{Backend, Capability, Result, Support};
 use client::Caller;
 use sum::{Sum, Summed};
+use versions::Versioned;
 
 /// The most that one request stores: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
 const REQUEST_BYTES_MAX: u64 = 5 << 30;
@@ -42,7 +44,7 @@ pub async fn open(settings: Settings, keys: ReadKeys<Keys>) -> Result<Arc<dyn Ba
 async fn connect(settings: Settings, keys: ReadKeys<Keys>) -> Result<Store<S3>> {
     let common = settings.common.clone();
     let caller = Caller::new(&settings, keys)?;
-    Store::open(S3 { settings, caller }, &common).await
+    Store::open(S3 { settings, caller, versioned: Versioned::default() }, &common).await
 }
 
 /// An S3 service.
@@ -50,6 +52,7 @@ async fn connect(settings: Settings, keys: ReadKeys<Keys>) -> Result<Store<S3>> 
 struct S3 {
     settings: Settings,
     caller: Caller,
+    versioned: Versioned,
 }
 
 #[async_trait]
@@ -82,7 +85,8 @@ impl Service for S3 {
             Checksums::Crc32 => (Support::Native, "a CRC-32 goes with every body"),
             Checksums::None => (Support::Refused, "checksums = \"none\": what breaks on the way in is found when it is read"),
         };
-        vec![Capability { name: "checksums", support, detail: detail.to_owned() }]
+        let checksums = Capability { name: "checksums", support, detail: detail.to_owned() };
+        [Some(checksums), self.versioned_home()].into_iter().flatten().collect()
     }
 
     fn forget_keys(&self) {

@@ -61,7 +61,8 @@ impl S3 {
 
     pub(super) async fn delete_object(&self, at: &Spot, only: Only<'_>) -> Answer<()> {
         let request = self.caller.client().delete_object().bucket(&at.bucket).key(&at.name);
-        ask("removing an object", request.set_if_match(only.etag()).send()).await.map(drop)
+        let removed = ask("removing an object", request.set_if_match(only.etag()).send()).await?;
+        self.remove_for_good(at, &removed).await
     }
 }
 

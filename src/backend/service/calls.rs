@@ -6,11 +6,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument;
 
 use super::body::Sending;
+use super::line::Line;
 use super::pace::Pace;
-use super::tally::Tally;
-use super::{Answer, Fault, Service};
+use super::tally::{Tally, outcome_of};
+use super::{Answer, Common, Fault, Service};
 use crate::backend::Error;
 use crate::tasks::Backoff;
 
@@ -36,25 +38,45 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For a call to be allowed, where as many are under way as may be.
 const SLOT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// A call that is made now.
+#[derive(Clone, Copy)]
+struct Attempt {
+    doing: &'static str,
+    /// From 1 on.
+    number: u32,
+}
+
+impl Attempt {
+    fn first(doing: &'static str) -> Self {
+        Self { doing, number: 1 }
+    }
+}
+
 /// A service, and whether it lives.
 #[derive(Debug)]
 pub(super) struct Calls<S> {
     pub service: S,
+    /// For people: its kind and its bucket of notes.
+    store: String,
     /// Calls that may be under way at once.
     slots: Semaphore,
     /// Bodies that may be on their way at once: they take as long as their senders take, and hold up no other call.
     streams: Semaphore,
     pulse: Pulse,
     pace: Pace,
+    pub line: Line,
     pub tally: Tally,
 }
 
 impl<S: Service> Calls<S> {
-    /// `slow`: what small calls may take before the service is taken for slow, where anybody asks.
-    pub fn new(service: S, calls_max: usize, slow: Option<Duration>) -> Self {
+    pub fn new(service: S, common: &Common) -> Self {
+        let calls_max = usize::try_from(common.calls_max.get()).unwrap_or(usize::MAX);
         let slots = || Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS));
+        let pace = Pace::new(common.buffer.as_ref().map(|buffer| buffer.slow));
+        let line = Line::new(common.bytes_per_second_max);
+        let store = format!("{} {}", service.kind(), common.home);
         let (pulse, tally) = Default::default();
-        Self { service, slots: slots(), streams: slots(), pulse, pace: Pace::new(slow), tally }
+        Self { service, store, slots: slots(), streams: slots(), pulse, pace, line, tally }
     }
 
     /// Whether the service is not known to be dead.
@@ -67,6 +89,13 @@ impl<S: Service> Calls<S> {
         self.is_alive() && !self.pace.is_slow()
     }
 
+    /// Until bytes in memory may go to the service, if it lives. Before a call and its deadlines: who has to wait holds up nobody.
+    pub async fn turn(&self, bytes: usize) {
+        if self.is_alive() {
+            self.line.pass(bytes).await;
+        }
+    }
+
     /// A small call that began then, had no answer yet and is waited for no longer.
     pub fn gave_up(&self, begun: Instant) {
         if begun.elapsed() >= STALL {
@@ -76,18 +105,25 @@ impl<S: Service> Calls<S> {
     }
 
     /// Makes a call, if one may be made now, and counts it.
-    async fn made<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
-        self.made_in(&self.slots, doing, call).await
+    async fn made<T>(&self, attempt: Attempt, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        self.made_in(&self.slots, attempt, call).await
     }
 
-    async fn made_in<T>(&self, slots: &Semaphore, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
-        let begun = Instant::now();
-        let answer = match self.slot(slots, doing).await {
-            Ok(_slot) => call.await,
-            Err(fault) => Err(fault),
+    async fn made_in<T>(&self, slots: &Semaphore, attempt: Attempt, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        let Attempt { doing, number } = attempt;
+        let made = async {
+            let begun = Instant::now();
+            let answer = match self.slot(slots, doing).await {
+                Ok(_slot) => call.await,
+                Err(fault) => Err(fault),
+            };
+            let took = begun.elapsed();
+            self.tally.count(doing, &answer, took);
+            tracing::debug!(outcome = outcome_of(&answer), ?took, "called the store");
+            answer
         };
-        self.tally.count(doing, &answer, begun.elapsed());
-        answer
+        // At the level of what it says: who does not look pays nothing.
+        made.instrument(tracing::debug_span!("call", store = self.store, doing, attempt = number)).await
     }
 
     async fn slot<'a>(&self, slots: &'a Semaphore, doing: &'static str) -> Answer<SemaphorePermit<'a>> {
@@ -98,7 +134,7 @@ impl<S: Service> Calls<S> {
         Ok(slot.expect("nobody closes the slots"))
     }
 
-    /// Makes a call as often as it may help, for what may be done twice. `bytes` go with it.
+    /// Makes a call as often as it may help, for what may be done twice. `bytes` go with it, whose [turn](Self::turn) it is.
     pub async fn quick<'a, T>(
         &'a self,
         doing: &'static str,
@@ -107,13 +143,17 @@ impl<S: Service> Calls<S> {
     ) -> Answer<T> {
         let patience = ATTEMPT_PATIENCE + Duration::from_secs(bytes as u64 / SLOW_BYTES_PER_S);
         let mut pauses = Backoff::new(PAUSE, PAUSE_MAX, self.pulse.seed());
-        let mut was_denied = false;
+        let (mut attempt, mut was_denied) = (Attempt::first(doing), false);
         loop {
-            let answer = self.made(doing, self.attempt(doing, patience, call())).await;
+            let answer = self.made(attempt, self.attempt(doing, patience, call())).await;
             let pause = pauses.next_pause();
+            attempt.number += 1;
             match &answer {
                 Err(fault) if fault.is_not_tried() => return answer,
-                Err(fault) if fault.is_passing() && pauses.tries() < ATTEMPTS_MAX => sleep(pause).await,
+                Err(fault) if fault.is_passing() && pauses.tries() < ATTEMPTS_MAX => {
+                    sleep(pause).await;
+                    self.turn(bytes).await;
+                }
                 // With credentials that were read anew.
                 Err(fault) if fault.is_denied() && !was_denied => was_denied = true,
                 _ => return answer,
@@ -123,7 +163,7 @@ impl<S: Service> Calls<S> {
 
     /// Makes a small call once, for what must not come late a second time.
     pub async fn once<T>(&self, doing: &'static str, call: impl Future<Output = Answer<T>>) -> Answer<T> {
-        self.made(doing, self.attempt(doing, ATTEMPT_PATIENCE, call)).await
+        self.made(Attempt::first(doing), self.attempt(doing, ATTEMPT_PATIENCE, call)).await
     }
 
     /// Makes a call for which the service may have to move so many bytes within itself.
@@ -134,7 +174,7 @@ impl<S: Service> Calls<S> {
             self.listen(&answer);
             answer
         };
-        self.made(doing, heard).await
+        self.made(Attempt::first(doing), heard).await
     }
 
     /// Makes a call with a body that streams. The outer error is the sender's, who is no reason to think ill of the service.
@@ -150,7 +190,7 @@ impl<S: Service> Calls<S> {
                 () = sending.stands_still(STREAM_PATIENCE) => Err(Fault::late(doing)),
             }
         };
-        let answer = self.made_in(&self.streams, doing, sent).await;
+        let answer = self.made_in(&self.streams, Attempt::first(doing), sent).await;
         if let Some(fault) = sending.take_fault() {
             return Err(Error::Body(fault));
         }

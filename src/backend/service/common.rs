@@ -5,6 +5,9 @@ use std::num::NonZeroU32;
 use super::buffer;
 use crate::model::BucketName;
 
+/// Below this, bodies would stand still at a service for longer than it waits for them.
+const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
 /// Settings that all stores over services have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Common {
@@ -14,6 +17,8 @@ pub struct Common {
     pub reserved: String,
     /// Calls that may be under way at once.
     pub calls_max: NonZeroU32,
+    /// Of bodies, both ways together; `None`: as fast as they go.
+    pub bytes_per_second_max: Option<u64>,
     /// `None`: what the service does not take is refused.
     pub buffer: Option<buffer::Settings>,
 }
@@ -35,7 +40,8 @@ impl Common {
     /// The defaults, with notes in this bucket.
     pub fn at(home: impl Into<String>) -> Self {
         let calls_max = NonZeroU32::new(256).expect("256 is not zero");
-        Self { home: home.into(), reserved: ".anybucket".to_owned(), calls_max, buffer: None }
+        let (bytes_per_second_max, buffer) = (None, None);
+        Self { home: home.into(), reserved: ".anybucket".to_owned(), calls_max, bytes_per_second_max, buffer }
     }
 
     /// What is wrong with the bucket of notes, where buckets have S3's names.
@@ -54,6 +60,10 @@ impl Common {
                 "allowed: 1 to 63 characters of a-z, A-Z, 0-9, '-', '_' and '.', not at its end, such as \".anybucket\"";
             return Some(("reserved", format!("found {reserved:?}; {allowed}")));
         }
+        if let Some(rate) = self.bytes_per_second_max.filter(|rate| *rate < BYTES_PER_SECOND_MIN) {
+            let text = format!("found {rate} bytes; allowed: \"1MiB\" or more, since slower bodies are given up by the service");
+            return Some(("bytes_per_second_max", text));
+        }
         None
     }
 }
@@ -69,6 +79,14 @@ mod tests {
         {
             let common = Common { reserved: reserved.to_owned(), ..Common::at("home") };
             assert_eq!(common.refusal().is_none(), is_good, "{reserved}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_narrow_for_a_body_is_refused() {
+        for (rate, is_good) in [(None, true), (Some(1 << 20), true), (Some((1 << 20) - 1), false), (Some(0), false)] {
+            let common = Common { bytes_per_second_max: rate, ..Common::at("home") };
+            assert_eq!(common.refusal().is_none(), is_good, "{rate:?}");
         }
     }
 }

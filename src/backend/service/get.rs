@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::timeout;
+use tracing::{Instrument, Span};
 
 use super::store::Core;
 use super::{Answer, Cursor, Opened, Service, Spot, Told};
@@ -85,11 +86,12 @@ impl<S: Service> Core<S> {
             let (_, told) = self.look_for(at, get.expect.as_ref()).await?;
             return Ok(Fetched { found: told.found(&at.object.key), body: Body::empty() });
         }
+        self.line.settled().await;
         let opened = self.open(at, get.range.clone(), get.expect.as_ref()).await?;
         let range = get.range.unwrap_or(0..opened.told.size);
         let found = opened.told.found(&at.object.key);
         let (core, binding, size) = (self.clone(), found.binding.clone(), range.end - range.start);
-        let reading = Reading { core, at: at.clone(), binding, range, stream: opened.stream, resumes: 0 };
+        let reading = Reading { core, at: at.clone(), binding, range, stream: opened.stream, resumes: 0, span: Span::current() };
         Ok(Fetched { found, body: Body::new(Some(size), stream::try_unfold(reading, Reading::next)) })
     }
 
@@ -158,6 +160,8 @@ struct Reading<S> {
     range: Range<u64>,
     stream: BoxStream<'static, Result<Bytes, String>>,
     resumes: u32,
+    /// Who asked: whoever sends the body on is somebody else.
+    span: Span,
 }
 
 impl<S: Service> Reading<S> {
@@ -172,12 +176,14 @@ impl<S: Service> Reading<S> {
                         return Err(BodyError::Read("the store sent more than was asked for".to_owned()));
                     }
                     self.range.start += chunk.len() as u64;
+                    self.core.line.pass(chunk.len()).await;
                     return Ok(Some((chunk, self)));
                 }
                 Ok(Some(Err(reason))) => reason,
                 Ok(None) => "it ended early".to_owned(),
             };
-            self.resume(reason).await?;
+            let span = self.span.clone();
+            self.resume(reason).instrument(span).await?;
         }
         Ok(None)
     }

@@ -22,6 +22,8 @@ const LATE_MAX: Duration = Duration::from_secs(14 * 60);
 /// Names on a page: fewer than a bucket of this world may have, more than the probe wants on one.
 const PAGE: usize = 8;
 
+pub(super) const HOME: &str = "anybucket-home";
+
 /// Outlives whoever makes calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Late(Arc<Mutex<State>>);
@@ -78,16 +80,17 @@ impl Late {
 
     /// A store over it, as a new process opens it.
     pub async fn open(&self) -> Arc<dyn Backend> {
-        self.open_with(None).await
+        self.open_with(Common::at(HOME)).await
     }
 
     /// The same with a buffer in this directory.
     pub async fn open_buffered(&self, dir: &Path) -> Arc<dyn Backend> {
-        self.open_with(Some(buffer::Settings { free_bytes_min: 0, ..buffer::Settings::at(dir, "main") })).await
+        let buffer = Some(buffer::Settings { free_bytes_min: 0, ..buffer::Settings::at(dir, "main") });
+        self.open_with(Common { buffer, ..Common::at(HOME) }).await
     }
 
-    async fn open_with(&self, buffer: Option<buffer::Settings>) -> Arc<dyn Backend> {
-        let common = Common { buffer, ..Common::at("anybucket-home") };
+    /// The same with these settings.
+    pub async fn open_with(&self, common: Common) -> Arc<dyn Backend> {
         Arc::new(Store::open(self.clone(), &common).await.expect("a service that does what it is told"))
     }
 

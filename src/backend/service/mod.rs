@@ -18,6 +18,7 @@ mod held;
 mod http;
 #[cfg(test)]
 mod late;
+mod line;
 mod list;
 mod mark;
 mod names;

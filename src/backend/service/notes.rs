@@ -31,7 +31,10 @@ impl<S: Service> Core<S> {
         for _ in 0..READS_MAX {
             match timeout(NOTE_PATIENCE, self.read_note_once(name)).await {
                 Ok(Err(err @ Error::Body(_))) => seen = err,
-                Ok(read) => return read,
+                Ok(read) => {
+                    self.turn(read.as_ref().map_or(0, Bytes::len)).await;
+                    return read;
+                }
                 Err(_) => return Err(Fault::late("reading a note").into()),
             }
         }

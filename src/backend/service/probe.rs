@@ -196,6 +196,7 @@ impl<S: Service> Core<S> {
         ];
         lines.extend(self.service.capabilities());
         lines.extend(self.buffering.as_ref().map(buffering));
+        lines.extend(self.line.bytes_per_second_max().map(bandwidth));
         lines.push(line(
             "names",
             Support::Emulated,
@@ -214,6 +215,11 @@ fn buffering(settings: &Settings) -> Capability {
     };
     let detail = format!("{}: {what}; {bytes_max} bytes at the most", path.display());
     Capability { name: "buffered upload", support: Support::Emulated, detail }
+}
+
+fn bandwidth(bytes_per_second_max: u64) -> Capability {
+    let detail = format!("bodies wait, so that no more than {bytes_per_second_max} bytes a second go there and come from there");
+    Capability { name: "bandwidth limit", support: Support::Emulated, detail }
 }
 
 /// Whether a call was refused by its condition. A fault of another kind tells nothing, but that the service does not know such a call.

@@ -48,7 +48,7 @@ impl<S: Service> Core<S> {
                 size
             }
             Some(size) if size <= self.service.limits().put_bytes_max => {
-                let (outgoing, sending) = Outgoing::new(body, size);
+                let (outgoing, sending) = Outgoing::new(self.line.slowed(body), size);
                 let call = self.service.put_streamed(&target, outgoing);
                 self.streamed("storing a body", &sending, call).await??;
                 size
@@ -59,8 +59,14 @@ impl<S: Service> Core<S> {
         Ok(self.kept(&to.key, put.write, size))
     }
 
-    /// Bytes that are in memory, sent again where that may help.
+    /// Bytes that are in memory, sent when it is their turn, and again where that may help.
     pub(super) async fn put_held(&self, target: &Target, bytes: Bytes) -> Answer<()> {
+        self.turn(bytes.len()).await;
+        self.put_now(target, bytes).await
+    }
+
+    /// The same once it is their turn.
+    pub(super) async fn put_now(&self, target: &Target, bytes: Bytes) -> Answer<()> {
         self.quick("storing bytes", bytes.len(), || self.service.put(target, bytes.clone())).await
     }
 

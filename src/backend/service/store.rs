@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use tracing::{Instrument, Span, debug_span};
 
 use super::buffer::{self, Buffer, Carrier};
 use super::calls::Calls;
@@ -44,8 +45,7 @@ impl<S: Service> Store<S> {
     pub(in crate::backend) async fn open(service: S, common: &Common) -> Result<Self> {
         let (names, home, pending) = (Names::new(&common.reserved), common.home.clone(), Pending::default());
         let buffering = common.buffer.clone();
-        let slow = buffering.as_ref().map(|buffering| buffering.slow);
-        let calls = Calls::new(service, usize::try_from(common.calls_max.get()).unwrap_or(usize::MAX), slow);
+        let calls = Calls::new(service, common);
         let (nature, buffer) = Default::default();
         let mut core = Core { calls, names, home, pending, nature, buffering, buffer };
         core.open_home().await?;
@@ -97,6 +97,11 @@ impl<S> Deref for Core<S> {
     }
 }
 
+/// What the calls are about that are made within.
+fn about(object: &ObjectId) -> Span {
+    debug_span!("object", name = %object)
+}
+
 #[async_trait]
 impl<S: Service> Backend for Store<S> {
     fn capabilities(&self) -> Capabilities {
@@ -121,27 +126,27 @@ impl<S: Service> Backend for Store<S> {
     }
 
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {
-        self.0.put(to, body, put).await
+        self.0.put(to, body, put).instrument(about(to)).await
     }
 
     async fn get(&self, at: &Place, get: GetOptions) -> Result<Fetched> {
-        self.0.get(at, get).await
+        self.0.get(at, get).instrument(about(&at.object)).await
     }
 
     async fn head(&self, at: &Place) -> Result<Found> {
-        self.0.head(at).await
+        self.0.head(at).instrument(about(&at.object)).await
     }
 
     async fn copy(&self, from: &Place, get: GetOptions, to: &ObjectId, put: PutOptions) -> Result<Kept> {
-        self.0.copy(from, get, to, put).await
+        self.0.copy(from, get, to, put).instrument(about(to)).await
     }
 
     async fn publish(&self, from: &Place, binding: &Binding) -> Result<Published> {
-        self.0.publish(from, binding).await
+        self.0.publish(from, binding).instrument(about(&from.object)).await
     }
 
     async fn delete(&self, at: &Place, only: &Binding) -> Result<()> {
-        self.0.delete(at, only).await
+        self.0.delete(at, only).instrument(about(&at.object)).await
     }
 
     /// What the service acknowledged is durable.
@@ -154,7 +159,7 @@ impl<S: Service> Backend for Store<S> {
 
     async fn release(&self, staged: &Place) {
         if let Location::Moving(write) = staged.location {
-            self.0.release(staged, write).await;
+            self.0.release(staged, write).instrument(about(&staged.object)).await;
         }
     }
 
@@ -165,19 +170,19 @@ impl<S: Service> Backend for Store<S> {
     }
 
     async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
-        self.0.start_upload(to, write, label).await
+        self.0.start_upload(to, write, label).instrument(about(to)).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
-        self.0.put_part(upload, number, body, put).await
+        self.0.put_part(upload, number, body, put).instrument(about(&upload.object)).await
     }
 
     async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
-        self.0.assemble(upload, parts, put.label).await
+        self.0.assemble(upload, parts, put.label).instrument(about(&upload.object)).await
     }
 
     async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {
-        self.0.end_upload(upload).await
+        self.0.end_upload(upload).instrument(about(&upload.object)).await
     }
 
     fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {

@@ -23,9 +23,8 @@ impl Tally {
     }
 
     pub fn count<T>(&self, doing: &'static str, answer: &Answer<T>, took: Duration) {
-        let outcome = answer.as_ref().map_or_else(outcome, |_| "ok");
         let mut sums = self.sums();
-        let sum = sums.entry((doing, outcome)).or_default();
+        let sum = sums.entry((doing, outcome_of(answer))).or_default();
         sum.count += 1;
         sum.took += took;
     }
@@ -40,6 +39,11 @@ impl Tally {
         };
         self.sums().iter().map(traffic).collect()
     }
+}
+
+/// In a word.
+pub(super) fn outcome_of<T>(answer: &Answer<T>) -> &'static str {
+    answer.as_ref().map_or_else(outcome, |_| "ok")
 }
 
 fn outcome(fault: &Fault) -> &'static str {

@@ -42,11 +42,12 @@ impl<S: Service> Core<S> {
     }
 
     async fn send_part(&self, at: &UploadAt, number: u16, bytes: Bytes) -> Answer<String> {
+        self.turn(bytes.len()).await;
         self.quick("storing a part", bytes.len(), || self.service.put_part(at, number, bytes.clone())).await
     }
 
     async fn send_streamed_part(&self, at: &UploadAt, number: u16, body: Body, size: u64) -> Result<Answer<String>> {
-        let (outgoing, sending) = Outgoing::new(body, size);
+        let (outgoing, sending) = Outgoing::new(self.line.slowed(body), size);
         self.streamed("storing a part", &sending, self.service.put_part_streamed(at, number, outgoing)).await
     }
 

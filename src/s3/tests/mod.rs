@@ -12,3 +12,4 @@ mod reads;
 mod shape;
 mod signatures;
 mod strangers;
+mod traces;

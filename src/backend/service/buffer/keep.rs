@@ -69,10 +69,11 @@ impl<S: Service> Core<S> {
 
     /// A call that was given up may be done yet: it brings the same bytes to a name that no others ever have.
     async fn put_or_keep(&self, buffer: &Arc<Buffer>, to: &ObjectId, bytes: Bytes, put: PutOptions) -> Result<Kept> {
-        let (begun, size) = (Instant::now(), bytes.len() as u64);
-        let target = self.target(to, &put);
+        let (target, size) = (self.target(to, &put), bytes.len() as u64);
+        self.turn(bytes.len()).await;
+        let begun = Instant::now();
         let patience = buffer.settings().slow + Duration::from_secs(size / SLOW_BYTES_PER_S);
-        let reason = match timeout(patience, self.put_held(&target, bytes.clone())).await {
+        let reason = match timeout(patience, self.put_now(&target, bytes.clone())).await {
             Ok(Ok(())) => return Ok(self.kept(&to.key, put.write, size)),
             Ok(Err(fault)) if fault.is_passing() || fault.is_not_tried() => Error::from(fault).to_string(),
             Ok(Err(fault)) => return Err(fault.into()),
