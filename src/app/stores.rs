@@ -1,6 +1,7 @@
 //! Stores as settings describe them. What proves this site to those that are somewhere else is read when it is needed, so that
 //! it may change.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,7 @@ use tracing::{error, warn};
 use super::home::{self, Opened, Store};
 use super::waiting::WaitingRoom;
 
+use crate::backend::alias::Aliases;
 use crate::backend::awaited::{Awaited, Opener};
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
@@ -17,7 +19,8 @@ use crate::backend::route::{self, Routes};
 use crate::backend::service::{ReadKeys, buffer};
 use crate::backend::{self, Backend, azure, gcs, s3};
 use crate::config::{self, AzureLogin, AzureStore, Config, S3Store, Secret};
-use crate::model::SiteId;
+use crate::model::{BucketName, SiteId};
+use crate::site::Site;
 
 /// Every store, as one. Those that cannot be reached are tried again for as long as it takes; the room is for whoever has to wait
 /// for the one with the notes of the site `id`.
@@ -31,15 +34,43 @@ pub async fn open_all(config: &Config, id: &SiteId, room: &mut WaitingRoom<'_>) 
     {
         return Ok(only.backend());
     }
-    let named = |opened: &Opened| route::Named { name: opened.name.clone(), store: opened.backend() };
-    let routes = config.routes.iter().cloned().map(|config::Route { buckets, location, backend }| route::Route {
+    let named = stores.iter().map(|opened| named(opened, &config.routes)).collect::<Result<_>>()?;
+    let routes = config.routes.iter().cloned().map(|config::Route { buckets, location, backend, .. }| route::Route {
         buckets,
         location,
         store: backend,
     });
     let routes = routes.collect();
-    let opened = Routes::open(stores.iter().map(named).collect(), routes, &stores[home].name).await;
+    let opened = Routes::open(named, routes, &stores[home].name).await;
     Ok(Arc::new(opened.context("cannot tell which store has which bucket")?))
+}
+
+/// A store, under the names that routes give to its buckets.
+fn named(opened: &Opened, routes: &[config::Route]) -> Result<route::Named> {
+    let (name, store) = (opened.name.clone(), opened.backend());
+    let alias = |route: &config::Route| Some((BucketName::new(&route.buckets).ok()?, route.bucket.clone()?));
+    let there: HashMap<_, _> = routes.iter().filter(|route| route.backend == name).filter_map(alias).collect();
+    if there.is_empty() {
+        return Ok(route::Named { name, store, taken: Vec::new() });
+    }
+    let taken = there.values().cloned().collect();
+    let store = Aliases::new(store, there).with_context(|| format!("the routes to the store {name} cannot be used"))?;
+    Ok(route::Named { name, store: Arc::new(store), taken })
+}
+
+/// What this site knows of a bucket is known by its name: under another one its versions would be nobody's, and be cleared away.
+pub async fn refuse_names_in_use(config: &Config, site: &Site) -> Result<()> {
+    if config.routes.iter().all(|route| route.bucket.is_none()) {
+        return Ok(());
+    }
+    let buckets = site.buckets().await.context("cannot read which buckets there are")?;
+    let given = |route: &&config::Route| buckets.iter().any(|bucket| Some(&bucket.name) == route.bucket.as_ref());
+    if let Some(config::Route { buckets, bucket: Some(name), .. }) = config.routes.iter().find(given) {
+        bail!(
+            "the bucket {name} is one of this site's, so it cannot be what {buckets} is called in its store: take `bucket` out of that route"
+        );
+    }
+    Ok(())
 }
 
 /// Settings that no store will ever take are refused at once.

@@ -2,6 +2,7 @@
 //!
 //! A backend knows buckets, keys, places and bindings. It knows nothing of stamps, sites, versions or S3 errors.
 
+pub mod alias;
 pub mod awaited;
 pub mod azure;
 mod body;

@@ -24,6 +24,7 @@ pub use stores::{AzureLogin, AzureStore, S3Store, buffers_dir};
 pub use value::{ByteSize, Period};
 
 use crate::backend::{fs, gcs};
+use crate::model::BucketName;
 use crate::site::Rule;
 use crate::telemetry;
 use crate::tls::ListenerFiles;
@@ -160,6 +161,8 @@ pub struct Route {
     /// Only those that are asked for with this LocationConstraint; none is for those without one.
     pub location: Option<String>,
     pub backend: String,
+    /// What the bucket is called in the store, where that is something else.
+    pub bucket: Option<BucketName>,
 }
 
 /// How events travel.

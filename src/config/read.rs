@@ -214,6 +214,7 @@ impl Route {
             buckets: route.value("buckets", default.buckets),
             location: route.optional("location"),
             backend: route.value("backend", default.backend),
+            bucket: route.optional("bucket"),
         }
     }
 }
@@ -232,7 +233,7 @@ fn read_bucket(bucket: &mut Section<'_>) -> Option<Rule> {
 
 impl Default for Route {
     fn default() -> Self {
-        Self { buckets: "*".into(), location: None, backend: "main".into() }
+        Self { buckets: "*".into(), location: None, backend: "main".into(), bucket: None }
     }
 }
 

@@ -8,7 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::section::{Problem, Report};
 use super::{Backend, Config, Route, sites, stores};
 use crate::backend::fs;
-use crate::model::glob;
+use crate::model::{BucketName, glob};
 
 /// Adds what is wrong to `report`.
 pub fn check(config: &Config, report: &mut Report) {
@@ -98,6 +98,7 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
             refuse(&format!("{path}.buckets"), format!("found {:?}; {allowed}", route.buckets));
         }
         check_location(config, &path, route, refuse);
+        check_alias(&config.routes, at, refuse);
         let takes_all = |before: &Route| before.location == route.location && glob(&before.buckets, &route.buckets);
         if let Some(before) = config.routes[..at].iter().position(takes_all) {
             refuse(&path, format!("is never reached: route[{before}] leads every such bucket elsewhere; put this one before it"));
@@ -121,6 +122,30 @@ fn check_location(config: &Config, path: &str, route: &Route, refuse: &mut Refus
     if *location == config.s3.region {
         let remedy = "leave the setting out: routes without it take what is made in the site's region";
         refuse(&format!("{path}.location"), format!("found {location:?}, which is s3.region; {remedy}"));
+    }
+}
+
+/// One bucket here is one there, whichever route leads to it.
+fn check_alias(routes: &[Route], at: usize, refuse: &mut Refuse<'_>) {
+    let (route, path) = (&routes[at], format!("route[{at}].bucket"));
+    let beside = || routes[..at].iter().filter(|other| other.backend == route.backend);
+    if beside().any(|other| other.buckets == route.buckets && other.bucket != route.bucket) {
+        refuse(&path, format!("another route calls the bucket {} otherwise in the same store; say it alike", route.buckets));
+    }
+    let Some(name) = &route.bucket else { return };
+    let found = format!("found {:?}", name.as_str());
+    if BucketName::new(&route.buckets).is_err() {
+        refuse(&path, format!("{found}, a name for one bucket: give that one's in `buckets`, without '*'"));
+    }
+    if let Some(other) = beside().find(|other| other.bucket.as_ref() == Some(name) && other.buckets != route.buckets) {
+        refuse(
+            &path,
+            format!("{found}, which is what the bucket {} is called there; give each a bucket of its own", other.buckets),
+        );
+    }
+    if let Some(other) = routes.iter().position(|other| other.buckets == name.as_str()) {
+        let remedy = "a bucket's name here cannot be another's in its store; take out one of the two";
+        refuse(&path, format!("{found}, and route[{other}] leads a bucket of that name somewhere; {remedy}"));
     }
 }
 

@@ -135,7 +135,20 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
             "[[route]]\nlocation = 'eu'\n[[route]]\n[[route]]\nlocation = 'eu'\nbuckets = 'logs-*'",
             &["route[2]: is never reached: route[0] leads"],
         ),
-        ("[[route]]\nbucket = '*'", &["route[0].bucket: unknown key; did you mean `buckets`?"]),
+        ("[[route]]\nbucket = '*'", &["route[0].bucket: found \"*\"", "3 to 63 characters"]),
+        ("[[route]]\nbucket = 'corp'", &["route[0].bucket: found \"corp\"", "without '*'"]),
+        (
+            "[[route]]\nbuckets = 'one'\nbucket = 'corp'\n[[route]]\nbuckets = 'two'\nbucket = 'corp'\n[[route]]",
+            &["route[1].bucket: found \"corp\", which is what the bucket one is called there"],
+        ),
+        (
+            "[[route]]\nbuckets = 'one'\nlocation = 'eu'\nbucket = 'corp'\n[[route]]\nbuckets = 'one'\n[[route]]",
+            &["route[1].bucket: another route calls the bucket one otherwise"],
+        ),
+        (
+            "[[route]]\nbuckets = 'one'\nbucket = 'two'\n[[route]]\nbuckets = 'two'\nbucket = 'three'\n[[route]]",
+            &["route[0].bucket: found \"two\", and route[1] leads a bucket of that name somewhere"],
+        ),
         ("[log]\nformat = 'xml'", &["log.format: found \"xml\"", "\"json\""]),
         ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),
         ("[log]\nlevel = 'verbose'", &["log.level: found \"verbose\"", "error, warn, info"]),
