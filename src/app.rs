@@ -222,7 +222,10 @@ async fn open_site(config: &Config, neighbours: Neighbours, room: &mut WaitingRo
     let facts = status.facts();
     let clock = Clock::new(wall, id.number, facts.incarnation, facts.clock_ms);
     let custody = Custody { region: config.s3.region.clone(), rules: config.buckets.clone() };
-    Site::open(site::Parts { id, backend, status, clock, neighbours, custody }).await.context("cannot recover the site")
+    let opened = Site::open(site::Parts { id, backend, status, clock, neighbours, custody }).await;
+    let (site, workers) = opened.context("cannot recover the site")?;
+    stores::refuse_names_in_use(config, &site).await?;
+    Ok((site, workers))
 }
 
 fn status_options(config: &Config, now_ms: u64) -> status::Options {

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::App;
 use super::keys::FirstKey;
-use crate::config::{Backend, Config, Secret, Sites};
+use crate::config::{Backend, Config, Route, Secret, Sites};
 use crate::telemetry::Format;
 
 /// What the lines say.
@@ -98,11 +98,17 @@ fn write_stores(text: &mut String, config: &Config) -> std::fmt::Result {
     }
     for (at, (name, backend)) in config.backends.iter().enumerate() {
         let routes = config.routes.iter().filter(|route| route.backend == *name);
-        let buckets: Vec<_> = routes.map(|route| route.buckets.as_str()).collect();
+        let buckets: Vec<_> = routes.map(buckets).collect();
         let title = if at == 0 { "objects" } else { "" };
         writeln!(text, "  {title:<8} {name}: {} (buckets {})", objects(backend), buckets.join(", "))?;
     }
     Ok(())
+}
+
+/// Which buckets a route leads to its store, and what they are called there.
+fn buckets(route: &Route) -> String {
+    let there = route.rule().map(|rule| format!(" in {}", rule.place()));
+    format!("{}{}", route.buckets, there.unwrap_or_default())
 }
 
 fn objects(backend: &Backend) -> String {

@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
 use tracing::{error, warn};
 
 use super::home::{self, Opened, Store};
 use super::waiting::WaitingRoom;
 
+use crate::backend::alias::{self, Aliases};
 use crate::backend::awaited::{Awaited, Opener};
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
@@ -18,13 +19,15 @@ use crate::backend::service::{ReadKeys, buffer};
 use crate::backend::{self, Backend, azure, gcs, s3};
 use crate::config::{self, AzureLogin, AzureStore, Config, S3Store, Secret};
 use crate::model::SiteId;
+use crate::site::Site;
 
 /// Every store, as one. Those that cannot be reached are tried again for as long as it takes; the room is for whoever has to wait
 /// for the one with the notes of the site `id`.
 pub async fn open_all(config: &Config, id: &SiteId, room: &mut WaitingRoom<'_>) -> Result<Arc<dyn Backend>> {
     let buffered = config.backends.iter().filter(|(_, backend)| backend.buffer().is_some()).map(|(name, _)| name.as_str());
     buffer::refuse_abandoned(&config::buffers_dir(&config.data), &buffered.collect::<Vec<_>>())?;
-    let stores = try_join_all(config.backends.iter().map(|(name, settings)| open_or_await(name, settings))).await?;
+    let stores =
+        try_join_all(config.backends.iter().map(|(name, settings)| open_or_await(name, settings, &config.routes))).await?;
     let led = config.routes.iter().filter_map(|route| stores.iter().position(|opened| opened.name == route.backend));
     let home = home::find(&stores, &led.collect::<Vec<_>>(), id, room).await?;
     if let ([only], [all]) = (stores.as_slice(), config.routes.as_slice())
@@ -32,20 +35,48 @@ pub async fn open_all(config: &Config, id: &SiteId, room: &mut WaitingRoom<'_>) 
     {
         return Ok(only.backend());
     }
-    let named = |opened: &Opened| route::Named { name: opened.name.clone(), store: opened.backend() };
-    let routes = config.routes.iter().cloned().map(|config::Route { buckets, location, backend }| route::Route {
+    let named = stores.iter().map(|opened| named(opened, &config.routes)).collect::<Result<_>>()?;
+    let routes = config.routes.iter().cloned().map(|config::Route { buckets, location, backend, .. }| route::Route {
         buckets,
         location,
         store: backend,
     });
     let routes = routes.collect();
-    let opened = Routes::open(stores.iter().map(named).collect(), routes, &stores[home].name).await;
+    let opened = Routes::open(named, routes, &stores[home].name).await;
     Ok(Arc::new(opened.context("cannot tell which store has which bucket")?))
 }
 
+/// A store, with buckets where routes say that they are.
+fn named(opened: &Opened, routes: &[config::Route]) -> Result<route::Named> {
+    let (name, store) = (opened.name.clone(), opened.backend());
+    let rules: Vec<_> = routes.iter().filter(|route| route.backend == name).filter_map(config::Route::rule).collect();
+    if rules.is_empty() {
+        return Ok(route::Named { name, store, taken: Vec::new() });
+    }
+    let taken = rules.iter().map(|rule| rule.bucket.clone()).collect();
+    let store = Aliases::new(store, rules).with_context(|| format!("the routes to the store {name} cannot be used"))?;
+    Ok(route::Named { name, store: Arc::new(store), taken })
+}
+
+/// What this site knows of a bucket is known by its name: under another one its versions would be nobody's, and be cleared away.
+pub async fn refuse_names_in_use(config: &Config, site: &Site) -> Result<()> {
+    if config.routes.iter().all(|route| route.bucket.is_none()) {
+        return Ok(());
+    }
+    let buckets = site.buckets().await.context("cannot read which buckets there are")?;
+    let given = |route: &&config::Route| buckets.iter().any(|bucket| Some(&bucket.name) == route.bucket.as_ref());
+    if let Some(config::Route { buckets, bucket: Some(name), .. }) = config.routes.iter().find(given) {
+        bail!(
+            "the bucket {name} is one of this site's, so it cannot be what {buckets} is called in its store: take `bucket` out of that route"
+        );
+    }
+    Ok(())
+}
+
 /// Settings that no store will ever take are refused at once.
-async fn open_or_await(name: &str, settings: &config::Backend) -> Result<Opened> {
-    let store = match open(settings).await {
+async fn open_or_await(name: &str, settings: &config::Backend, routes: &[config::Route]) -> Result<Opened> {
+    let has_prefixes = routes.iter().any(|route| route.backend == name && route.prefix.is_some());
+    let store = match open_led(settings, has_prefixes).await {
         Ok(store) => Store::There(store),
         Err(err) if is_for_good(&err) => return Err(err.context(format!("the store {name} cannot be used"))),
         Err(err) => {
@@ -54,12 +85,22 @@ async fn open_or_await(name: &str, settings: &config::Backend) -> Result<Opened>
             let settings = settings.clone();
             let again: Opener = Arc::new(move || {
                 let settings = settings.clone();
-                Box::pin(async move { open(&settings).await.map_err(|err| fault_of(&err)) })
+                Box::pin(async move { open_led(&settings, has_prefixes).await.map_err(|err| fault_of(&err)) })
             });
             Store::Away(Arc::new(Awaited::new(name.to_owned(), fault, again, super::seed()?)))
         }
     };
     Ok(Opened { name: name.to_owned(), is_directory: matches!(settings, config::Backend::Fs(_)), store })
+}
+
+/// Buckets below prefixes of which no route says anything are not forgotten with it: what holds them would be one bucket, and
+/// their versions nobody's.
+async fn open_led(settings: &config::Backend, has_prefixes: bool) -> Result<Arc<dyn Backend>> {
+    let store = open(settings).await?;
+    if !has_prefixes {
+        alias::refuse_any(&*store).await.context("cannot tell which buckets lie in others")?;
+    }
+    Ok(store)
 }
 
 /// What the store itself said.

@@ -30,6 +30,9 @@ const CHECK_PATIENCE: Duration = Duration::from_millis(1_500);
 pub struct Named {
     pub name: String,
     pub store: Arc<dyn Backend>,
+    /// What buckets with another name here are called there: no bucket is made under such a name anywhere, and one that had it
+    /// is not missing.
+    pub taken: Vec<BucketName>,
 }
 
 /// New buckets of such names are made there.
@@ -92,6 +95,10 @@ impl Routes {
         let home = at(home).ok_or_else(|| no_store("the home is", home))?;
         let all = Self { places: Places::unknown(stores.len()), stores, ways, home };
         for (at, err) in all.hear(&all.places.unheard()).await?.silent {
+            // No wait mends what it is called there.
+            if matches!(err, Error::Name(_)) {
+                return Err(err);
+            }
             let store = &all.stores[at].name;
             tracing::warn!(store, error = %err, "a store is away: its buckets cannot be used, and none can be made, until it is there");
         }
@@ -171,14 +178,26 @@ impl Routes {
         let unheard = self.places.unheard();
         match self.places.of(bucket) {
             None if !unheard.is_empty() => {}
+            None => return self.nowhere(bucket),
             known => return Ok(known),
         }
         let heard = self.hear(&unheard).await.map_err(|err| Error::Unavailable(err.to_string()))?;
         match (self.places.of(bucket), heard.silent.first()) {
-            (known, None) | (known @ Some(_), _) => Ok(known),
+            (Some(at), _) => Ok(Some(at)),
+            (None, None) => self.nowhere(bucket),
             (None, Some((at, err))) => {
                 let store = &self.stores[*at].name;
                 Err(Error::Unavailable(format!("nobody knows whether the bucket {bucket} is in {store}: {err}")))
+            }
+        }
+    }
+
+    /// No store has it. What had it before a route gave its name to another must not be taken for lost.
+    fn nowhere(&self, bucket: &BucketName) -> Result<Option<usize>> {
+        match self.stores.iter().find(|named| named.taken.contains(bucket)) {
+            None => Ok(None),
+            Some(named) => {
+                Err(Error::Name(format!("a route gives the name {bucket} to another bucket, in the store {}", named.name)))
             }
         }
     }
@@ -206,7 +225,7 @@ impl Routes {
     fn may_have(&self, at: usize, bucket: &BucketName) -> bool {
         match self.places.of(bucket) {
             Some(known) => known == at,
-            None => !self.places.is_heard(at) || self.leads(bucket, at),
+            None => !self.places.is_heard(at) || self.leads(bucket, at) || self.stores[at].taken.contains(bucket),
         }
     }
 }
@@ -321,20 +340,22 @@ impl Backend for Routes {
         }
     }
 
-    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+    fn list<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<Found>> {
+        let (bucket, after) = (bucket.clone(), after.cloned());
         let listing = async move {
-            match self.of(bucket).await {
-                Ok(store) => store.list(bucket, after),
+            match self.of(&bucket).await {
+                Ok(store) => store.list(&bucket, after.as_ref()),
                 Err(err) => stream::iter([Err(err)]).boxed(),
             }
         };
         stream::once(listing).flatten().boxed()
     }
 
-    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+    fn list_own<'a>(&'a self, bucket: &BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+        let bucket = bucket.clone();
         let listing = async move {
-            match self.of(bucket).await {
-                Ok(store) => store.list_own(bucket, after),
+            match self.of(&bucket).await {
+                Ok(store) => store.list_own(&bucket, after),
                 Err(err) => stream::iter([Err(err)]).boxed(),
             }
         };
@@ -411,6 +432,7 @@ impl Backend for Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::alias::{Aliases, Rule};
     use crate::backend::awaited::tests::Switch;
     use crate::backend::memory::Memory;
     use crate::model::Location;
@@ -428,7 +450,7 @@ mod tests {
     }
 
     fn named(name: &str, store: &Arc<Memory>) -> Named {
-        Named { name: name.to_owned(), store: store.clone() }
+        Named { name: name.to_owned(), store: store.clone(), taken: Vec::new() }
     }
 
     fn route(buckets: &str, store: &str) -> Route {
@@ -550,7 +572,7 @@ mod tests {
     /// A disk, and a cloud that is away.
     async fn under_rain(world: &World) -> (Routes, Switch) {
         let switch = Switch::off(world.cloud.clone());
-        let cloud = Named { name: "cloud".to_owned(), store: Arc::new(switch.awaited()) };
+        let cloud = Named { name: "cloud".to_owned(), store: Arc::new(switch.awaited()), taken: Vec::new() };
         let routes = vec![route("cloud-*", "cloud"), route("*", "disk")];
         (Routes::open(vec![named("disk", &world.disk), cloud], routes, "disk").await.unwrap(), switch)
     }
@@ -641,5 +663,28 @@ mod tests {
         until_there(&routes).await;
         routes.create_bucket(&bucket("cloud-new")).await.unwrap();
         assert_eq!(routes.place(&bucket("both")).await.unwrap(), Some(0));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_a_route_gives_away_is_no_buckets_name_and_what_had_it_is_not_missing() {
+        let world = World::new();
+        world.cloud.create_bucket(&bucket("corp")).await.unwrap();
+        let open = async || {
+            let rule = Rule { buckets: "photos".to_owned(), bucket: bucket("corp"), prefix: String::new() };
+            let cloud = Arc::new(Aliases::new(world.cloud.clone(), vec![rule]).unwrap());
+            let cloud = Named { name: "cloud".to_owned(), store: cloud, taken: vec![bucket("corp")] };
+            Routes::open(vec![named("disk", &world.disk), cloud], vec![route("*", "disk")], "disk").await
+        };
+        let routes = open().await.unwrap();
+        assert_eq!(routes.list_buckets().await.unwrap(), [bucket("photos")]);
+        let refused = [
+            routes.create_bucket(&bucket("corp")).await.err(),
+            routes.head(&plain(object("corp", "a"))).await.err(),
+            routes.list(&bucket("corp"), None).next().await.and_then(Result::err),
+        ];
+        assert!(refused.iter().all(|err| matches!(err, Some(Error::Name(_)))), "{refused:?}");
+        world.cloud.create_bucket(&bucket("photos")).await.unwrap();
+        let refused = open().await.unwrap_err().to_string();
+        assert!(refused.contains("has a bucket photos beside corp"), "{refused}");
     }
 }

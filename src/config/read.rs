@@ -214,6 +214,8 @@ impl Route {
             buckets: route.value("buckets", default.buckets),
             location: route.optional("location"),
             backend: route.value("backend", default.backend),
+            bucket: route.optional("bucket"),
+            prefix: route.optional("prefix"),
         }
     }
 }
@@ -232,7 +234,7 @@ fn read_bucket(bucket: &mut Section<'_>) -> Option<Rule> {
 
 impl Default for Route {
     fn default() -> Self {
-        Self { buckets: "*".into(), location: None, backend: "main".into() }
+        Self { buckets: "*".into(), location: None, backend: "main".into(), bucket: None, prefix: None }
     }
 }
 

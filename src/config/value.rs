@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use toml::Value;
 
+use crate::model::BucketName;
+
 /// A type that a setting can have.
 pub trait Setting: Sized {
     /// What is allowed, to follow "allowed:".
@@ -51,6 +53,14 @@ impl Setting for String {
 
     fn read(value: &Value) -> Option<Self> {
         value.as_str().filter(|text| !text.trim().is_empty()).map(ToOwned::to_owned)
+    }
+}
+
+impl Setting for BucketName {
+    const ALLOWED: &'static str = "3 to 63 characters of a-z, 0-9, '.' and '-', as S3 has the names of buckets";
+
+    fn read(value: &Value) -> Option<Self> {
+        Self::new(value.as_str()?).ok()
     }
 }
 
