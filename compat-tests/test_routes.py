@@ -1,4 +1,4 @@
-"""A site with two stores of which one has a bucket under an older name: clients see the new one, whoever works at the store the old one."""
+"""A site with two stores of which one has buckets elsewhere: under an older name, or several in one. Clients see none of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import stores
 CLOUD = "ANYBUCKET__BACKEND__CLOUD__"
 ROUTE = "ANYBUCKET__ROUTE__"
 PHOTOS, OLD = "photos", "corp-photos-2019"
+ONE, TWO, ALL = "team-one", "team-two", "corp-all"
 PATIENCE_S = 60
 pytestmark = pytest.mark.timeout(120)
 
@@ -40,7 +41,8 @@ def start(tmp_path, store):
         cloud |= {CLOUD + name: value for name, value in more.items()}
         routes = {
             ROUTE + "0__BUCKETS": PHOTOS, ROUTE + "0__BACKEND": "cloud", ROUTE + "0__BUCKET": OLD,
-            ROUTE + "1__BUCKETS": "*", ROUTE + "1__BACKEND": "main",
+            ROUTE + "1__BUCKETS": "team-*", ROUTE + "1__BACKEND": "cloud", ROUTE + "1__BUCKET": ALL, ROUTE + "1__PREFIX": "teams/{bucket}/",
+            ROUTE + "2__BUCKETS": "*", ROUTE + "2__BACKEND": "main",
         }
         sites.append(server.Anybucket(tmp_path, env=cloud | routes | {stores.MAIN + "KIND": "fs"}))
         sites[-1].up()
@@ -142,3 +144,33 @@ def test_what_waits_for_the_store_comes_to_the_old_name(start, store):
     assert read(s3, PHOTOS, "a") == b"waits"
     until(lambda: keys(direct, OLD) == ["a"], "what waits never comes to the store")
     assert read(direct, OLD, "a") == read(s3, PHOTOS, "a") == b"waits"
+
+
+def test_several_buckets_lie_in_one(start, store):
+    direct = at_store(store)
+    direct.create_bucket(Bucket=ALL)
+    direct.put_object(Bucket=ALL, Key=f"teams/{ONE}/old", Body=b"from before")
+    direct.put_object(Bucket=ALL, Key="others", Body=b"nobody's here")
+    site = start()
+    s3 = at_site(site)
+    assert buckets(s3) == []
+    for bucket in (ONE, TWO):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key="new", Body=bucket.encode())
+    s3.put_bucket_versioning(Bucket=TWO, VersioningConfiguration={"Status": "Enabled"})
+    versions = [s3.put_object(Bucket=TWO, Key="v", Body=body)["VersionId"] for body in (b"1", b"22")]
+    assert (buckets(s3), keys(s3, ONE), keys(s3, TWO)) == ([ONE, TWO], ["new", "old"], ["new", "v"])
+    assert read(s3, ONE, "old") == b"from before" and read(s3, ONE, "new") == ONE.encode()
+    assert s3.get_object(Bucket=TWO, Key="v", VersionId=versions[0])["Body"].read() == b"1"
+    until(lambda: {f"teams/{ONE}/new", f"teams/{TWO}/new"} <= {*keys(direct, ALL)}, "whoever works at the store never sees what was written")
+    assert refusal(s3.put_object, Bucket=ONE, Key="x" * 1020, Body=b"") == 400
+    assert refusal(s3.create_bucket, Bucket=ALL) == 400
+    assert refusal(s3.delete_bucket, Bucket=ONE) == 409
+    for key in keys(s3, ONE):
+        s3.delete_object(Bucket=ONE, Key=key)
+    until(lambda: is_removed(s3, ONE), "the bucket is never empty in the store")
+    site.kill()
+    site.up()
+    assert (buckets(s3), keys(s3, TWO), read(s3, TWO, "new")) == ([TWO], ["new", "v"], TWO.encode())
+    assert s3.get_object(Bucket=TWO, Key="v", VersionId=versions[1])["Body"].read() == b"22"
+    assert read(direct, ALL, "others") == b"nobody's here"

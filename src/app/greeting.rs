@@ -107,7 +107,7 @@ fn write_stores(text: &mut String, config: &Config) -> std::fmt::Result {
 
 /// Which buckets a route leads to its store, and what they are called there.
 fn buckets(route: &Route) -> String {
-    let there = route.bucket.as_ref().map(|name| format!(", {name} there"));
+    let there = route.rule().map(|rule| format!(" in {}", rule.place()));
     format!("{}{}", route.buckets, there.unwrap_or_default())
 }
 

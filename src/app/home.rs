@@ -113,8 +113,9 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::alias::{Aliases, Rule};
     use crate::backend::memory::Memory;
-    use crate::model::SiteNumber;
+    use crate::model::{BucketName, SiteNumber};
 
     fn paris() -> SiteId {
         SiteId { name: "paris".into(), number: SiteNumber(1) }
@@ -172,6 +173,17 @@ mod tests {
     async fn no_second_notes_are_begun_while_a_store_is_away() {
         assert_eq!(home(&[there("disk", &Arc::default()), away("cloud")], &[0, 1]).await, None);
         assert_eq!(home(&[there("disk", &noted(5).await), away("cloud")], &[1, 0]).await, Some(0));
+    }
+
+    #[tokio::test]
+    async fn what_is_noted_of_buckets_in_others_makes_no_home() {
+        let cloud = Arc::new(Memory::new());
+        let (buckets, bucket) = ("*".to_owned(), BucketName::new("corp").unwrap());
+        let rules = vec![Rule { buckets, bucket, prefix: "{bucket}/".to_owned() }];
+        let aliases = Aliases::new(cloud.clone(), rules).unwrap();
+        aliases.create_bucket(&BucketName::new("one").unwrap()).await.unwrap();
+        assert_eq!(cloud.list_notes().await.unwrap().len(), 1);
+        assert_eq!(home(&[away("disk"), there("cloud", &cloud)], &[0, 1]).await, None);
     }
 
     #[tokio::test]

@@ -1,7 +1,6 @@
 //! Stores as settings describe them. What proves this site to those that are somewhere else is read when it is needed, so that
 //! it may change.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +10,7 @@ use tracing::{error, warn};
 use super::home::{self, Opened, Store};
 use super::waiting::WaitingRoom;
 
-use crate::backend::alias::Aliases;
+use crate::backend::alias::{self, Aliases};
 use crate::backend::awaited::{Awaited, Opener};
 use crate::backend::fs::Fs;
 use crate::backend::memory::Memory;
@@ -19,14 +18,15 @@ use crate::backend::route::{self, Routes};
 use crate::backend::service::{ReadKeys, buffer};
 use crate::backend::{self, Backend, azure, gcs, s3};
 use crate::config::{self, AzureLogin, AzureStore, Config, S3Store, Secret};
-use crate::model::{BucketName, SiteId};
+use crate::model::SiteId;
 use crate::site::Site;
 
 /// Every store, as one. Those that cannot be reached are tried again for as long as it takes; the room is for whoever has to wait
 /// for the one with the notes of the site `id`.
 pub async fn open_all(config: &Config, id: &SiteId, room: &mut WaitingRoom<'_>) -> Result<Arc<dyn Backend>> {
     refuse_abandoned_buffers(config)?;
-    let stores = try_join_all(config.backends.iter().map(|(name, settings)| open_or_await(name, settings))).await?;
+    let stores =
+        try_join_all(config.backends.iter().map(|(name, settings)| open_or_await(name, settings, &config.routes))).await?;
     let led = config.routes.iter().filter_map(|route| stores.iter().position(|opened| opened.name == route.backend));
     let home = home::find(&stores, &led.collect::<Vec<_>>(), id, room).await?;
     if let ([only], [all]) = (stores.as_slice(), config.routes.as_slice())
@@ -45,16 +45,15 @@ pub async fn open_all(config: &Config, id: &SiteId, room: &mut WaitingRoom<'_>) 
     Ok(Arc::new(opened.context("cannot tell which store has which bucket")?))
 }
 
-/// A store, under the names that routes give to its buckets.
+/// A store, with buckets where routes say that they are.
 fn named(opened: &Opened, routes: &[config::Route]) -> Result<route::Named> {
     let (name, store) = (opened.name.clone(), opened.backend());
-    let alias = |route: &config::Route| Some((BucketName::new(&route.buckets).ok()?, route.bucket.clone()?));
-    let there: HashMap<_, _> = routes.iter().filter(|route| route.backend == name).filter_map(alias).collect();
-    if there.is_empty() {
+    let rules: Vec<_> = routes.iter().filter(|route| route.backend == name).filter_map(config::Route::rule).collect();
+    if rules.is_empty() {
         return Ok(route::Named { name, store, taken: Vec::new() });
     }
-    let taken = there.values().cloned().collect();
-    let store = Aliases::new(store, there).with_context(|| format!("the routes to the store {name} cannot be used"))?;
+    let taken = rules.iter().map(|rule| rule.bucket.clone()).collect();
+    let store = Aliases::new(store, rules).with_context(|| format!("the routes to the store {name} cannot be used"))?;
     Ok(route::Named { name, store: Arc::new(store), taken })
 }
 
@@ -74,8 +73,9 @@ pub async fn refuse_names_in_use(config: &Config, site: &Site) -> Result<()> {
 }
 
 /// Settings that no store will ever take are refused at once.
-async fn open_or_await(name: &str, settings: &config::Backend) -> Result<Opened> {
-    let store = match open(settings).await {
+async fn open_or_await(name: &str, settings: &config::Backend, routes: &[config::Route]) -> Result<Opened> {
+    let has_prefixes = routes.iter().any(|route| route.backend == name && route.prefix.is_some());
+    let store = match open_led(settings, has_prefixes).await {
         Ok(store) => Store::There(store),
         Err(err) if is_for_good(&err) => return Err(err.context(format!("the store {name} cannot be used"))),
         Err(err) => {
@@ -84,12 +84,22 @@ async fn open_or_await(name: &str, settings: &config::Backend) -> Result<Opened>
             let settings = settings.clone();
             let again: Opener = Arc::new(move || {
                 let settings = settings.clone();
-                Box::pin(async move { open(&settings).await.map_err(|err| fault_of(&err)) })
+                Box::pin(async move { open_led(&settings, has_prefixes).await.map_err(|err| fault_of(&err)) })
             });
             Store::Away(Arc::new(Awaited::new(name.to_owned(), fault, again, super::seed()?)))
         }
     };
     Ok(Opened { name: name.to_owned(), is_directory: matches!(settings, config::Backend::Fs(_)), store })
+}
+
+/// Buckets below prefixes of which no route says anything are not forgotten with it: what holds them would be one bucket, and
+/// their versions nobody's.
+async fn open_led(settings: &config::Backend, has_prefixes: bool) -> Result<Arc<dyn Backend>> {
+    let store = open(settings).await?;
+    if !has_prefixes {
+        alias::refuse_any(&*store).await.context("cannot tell which buckets lie in others")?;
+    }
+    Ok(store)
 }
 
 /// What the store itself said.

@@ -446,6 +446,42 @@ async fn a_bucket_keeps_the_name_that_it_has_in_its_store() {
 }
 
 #[tokio::test]
+async fn buckets_that_lie_in_one_outlive_the_status_store_and_need_their_route() {
+    use crate::model::ObjectId;
+    use crate::site::testing::{get_at, put_at};
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = two_directories(&dir);
+    let place = [("route.0.bucket", "corp-all"), ("route.0.prefix", "teams/{bucket}/")];
+    settings.extend(place.map(|(path, value)| (path.to_owned(), value.to_owned())));
+    let there = dir.path().join("other/corp-all/teams");
+    std::fs::create_dir_all(there.join("other-a")).unwrap();
+    std::fs::write(there.join("other-a/old"), "before").unwrap();
+    let [old, one, two] =
+        [("other-a", "old"), ("other-a", "key"), ("other-b", "key")].map(|(b, k)| ObjectId::parse(b, k).unwrap());
+    let app = App::start(&config(&dir, &pairs(&settings))).await.unwrap();
+    for (object, text) in [(&one, "one"), (&two, "two")] {
+        app.parts.site.create_bucket(&object.bucket, "me", "us-east-1").await.unwrap();
+        put_at(&app.parts.site, object, text).await;
+    }
+    assert_eq!(within_seconds(|| async { get_at(&app.parts.site, &old).await.ok() }).await, "before");
+    app.stop().await;
+    assert_eq!(std::fs::read_to_string(there.join("other-b/key")).unwrap(), "two");
+
+    std::fs::remove_file(config(&dir, &[]).data.join("status.redb")).unwrap();
+    let app = App::start(&config(&dir, &pairs(&settings))).await.unwrap();
+    for (object, text) in [(&old, "before"), (&one, "one"), (&two, "two")] {
+        assert_eq!(within_seconds(|| async { get_at(&app.parts.site, object).await.ok() }).await, text);
+    }
+    let buckets = app.parts.site.buckets().await.unwrap();
+    assert_eq!(buckets.iter().map(|bucket| bucket.name.as_str()).collect::<Vec<_>>(), ["other-a", "other-b"]);
+    app.stop().await;
+
+    settings.truncate(settings.len() - 2);
+    let refused = format!("{:#}", App::start(&config(&dir, &pairs(&settings))).await.unwrap_err());
+    assert!(refused.contains("lies in corp-all below teams/other-"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_site_whose_only_store_is_away_says_so_and_waits() {
     let (dir, s3, admin) = (tempfile::tempdir().unwrap(), free_address(), free_address());
     let nobody = format!("http://{}", free_address());

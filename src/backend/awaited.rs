@@ -251,16 +251,28 @@ impl Backend for Awaited {
         self.store()?.end_upload(upload).await
     }
 
-    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+    fn list<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<Found>> {
         match self.store() {
             Ok(store) => store.list(bucket, after),
             Err(err) => stream::iter([Err(err)]).boxed(),
         }
     }
 
-    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+    fn list_own<'a>(&'a self, bucket: &BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
         match self.store() {
             Ok(store) => store.list_own(bucket, after),
+            Err(err) => stream::iter([Err(err)]).boxed(),
+        }
+    }
+
+    fn list_own_below<'a>(
+        &'a self,
+        bucket: &BucketName,
+        prefix: &str,
+        after: Option<(Key, WriteId)>,
+    ) -> BoxStream<'a, Result<FoundOwn>> {
+        match self.store() {
+            Ok(store) => store.list_own_below(bucket, prefix, after),
             Err(err) => stream::iter([Err(err)]).boxed(),
         }
     }

@@ -436,7 +436,7 @@ impl Backend for Memory {
         Ok(self.stage(all.freeze(), &put))
     }
 
-    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+    fn list<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<Found>> {
         let from = after.map_or(Unbounded, |key| Excluded(key.clone()));
         let found: Vec<_> = match self.held().bucket(bucket) {
             Ok(names) => names.plain.range((from, Unbounded)).map(|(key, blob)| Ok(blob.found(key))).collect(),
@@ -445,7 +445,7 @@ impl Backend for Memory {
         stream::iter(found).boxed()
     }
 
-    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+    fn list_own<'a>(&'a self, bucket: &BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
         let from = after.map_or(Unbounded, Excluded);
         let own = |((key, write), blob): (&(Key, WriteId), &Blob)| Ok(FoundOwn { found: blob.found(key), write: *write });
         let found: Vec<_> = match self.held().bucket(bucket) {

@@ -17,11 +17,12 @@ pub mod s3;
 pub mod service;
 
 use std::fmt::Debug;
+use std::future::ready;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 pub use body::{Body, BodyError};
 pub use error::{Error, Result};
@@ -311,10 +312,22 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Everything at plain names in a bucket after the key `after`, in the byte order of keys. A store whose listings know
     /// neither bindings nor what writers say of times leaves them out: [`Backend::head`] tells them.
-    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>>;
+    fn list<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<Found>>;
 
     /// Everything at own names in a bucket behind that one, each once, in an order of the store's own.
-    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>>;
+    fn list_own<'a>(&'a self, bucket: &BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>>;
+
+    /// The same of the keys that begin with a prefix. A store that can reads nothing else.
+    fn list_own_below<'a>(
+        &'a self,
+        bucket: &BucketName,
+        prefix: &str,
+        after: Option<(Key, WriteId)>,
+    ) -> BoxStream<'a, Result<FoundOwn>> {
+        let prefix = prefix.to_owned();
+        let is_below = move |own: &FoundOwn| own.found.key.as_str().starts_with(&prefix);
+        self.list_own(bucket, after).try_filter(move |own| ready(is_below(own))).boxed()
+    }
 
     /// Makes a bucket; one that exists is success.
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()>;

@@ -340,20 +340,22 @@ impl Backend for Routes {
         }
     }
 
-    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+    fn list<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<Found>> {
+        let (bucket, after) = (bucket.clone(), after.cloned());
         let listing = async move {
-            match self.of(bucket).await {
-                Ok(store) => store.list(bucket, after),
+            match self.of(&bucket).await {
+                Ok(store) => store.list(&bucket, after.as_ref()),
                 Err(err) => stream::iter([Err(err)]).boxed(),
             }
         };
         stream::once(listing).flatten().boxed()
     }
 
-    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+    fn list_own<'a>(&'a self, bucket: &BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+        let bucket = bucket.clone();
         let listing = async move {
-            match self.of(bucket).await {
-                Ok(store) => store.list_own(bucket, after),
+            match self.of(&bucket).await {
+                Ok(store) => store.list_own(&bucket, after),
                 Err(err) => stream::iter([Err(err)]).boxed(),
             }
         };
@@ -430,7 +432,7 @@ impl Backend for Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::alias::Aliases;
+    use crate::backend::alias::{Aliases, Rule};
     use crate::backend::awaited::tests::Switch;
     use crate::backend::memory::Memory;
     use crate::model::Location;
@@ -665,10 +667,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_a_route_gives_away_is_no_buckets_name_and_what_had_it_is_not_missing() {
-        let (world, there) = (World::new(), [(bucket("photos"), bucket("corp"))]);
+        let world = World::new();
         world.cloud.create_bucket(&bucket("corp")).await.unwrap();
         let open = async || {
-            let cloud = Arc::new(Aliases::new(world.cloud.clone(), there.clone().into()).unwrap());
+            let rule = Rule { buckets: "photos".to_owned(), bucket: bucket("corp"), prefix: String::new() };
+            let cloud = Arc::new(Aliases::new(world.cloud.clone(), vec![rule]).unwrap());
             let cloud = Named { name: "cloud".to_owned(), store: cloud, taken: vec![bucket("corp")] };
             Routes::open(vec![named("disk", &world.disk), cloud], vec![route("*", "disk")], "disk").await
         };

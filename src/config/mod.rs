@@ -23,7 +23,7 @@ pub use sites::{Bus, Feed, JetStream, Peer, PeerTls, Sites};
 pub use stores::{AzureLogin, AzureStore, S3Store, buffers_dir};
 pub use value::{ByteSize, Period};
 
-use crate::backend::{fs, gcs};
+use crate::backend::{alias, fs, gcs};
 use crate::model::BucketName;
 use crate::site::Rule;
 use crate::telemetry;
@@ -163,6 +163,16 @@ pub struct Route {
     pub backend: String,
     /// What the bucket is called in the store, where that is something else.
     pub bucket: Option<BucketName>,
+    /// What keys begin with there, where several buckets lie in that one.
+    pub prefix: Option<String>,
+}
+
+impl Route {
+    /// Where its buckets are in their store, if they are not simply called so there.
+    pub fn rule(&self) -> Option<alias::Rule> {
+        let (bucket, prefix) = (self.bucket.clone()?, self.prefix.clone().unwrap_or_default());
+        Some(alias::Rule { buckets: self.buckets.clone(), bucket, prefix })
+    }
 }
 
 /// How events travel.

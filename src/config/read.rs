@@ -215,6 +215,7 @@ impl Route {
             location: route.optional("location"),
             backend: route.value("backend", default.backend),
             bucket: route.optional("bucket"),
+            prefix: route.optional("prefix"),
         }
     }
 }
@@ -233,7 +234,7 @@ fn read_bucket(bucket: &mut Section<'_>) -> Option<Rule> {
 
 impl Default for Route {
     fn default() -> Self {
-        Self { buckets: "*".into(), location: None, backend: "main".into(), bucket: None }
+        Self { buckets: "*".into(), location: None, backend: "main".into(), bucket: None, prefix: None }
     }
 }
 

@@ -8,7 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::section::{Problem, Report};
 use super::{Backend, Config, Route, sites, stores};
 use crate::backend::fs;
-use crate::model::{BucketName, glob};
+use crate::model::glob;
 
 /// Adds what is wrong to `report`.
 pub fn check(config: &Config, report: &mut Report) {
@@ -98,7 +98,7 @@ fn check_routes(config: &Config, refuse: &mut Refuse<'_>) {
             refuse(&format!("{path}.buckets"), format!("found {:?}; {allowed}", route.buckets));
         }
         check_location(config, &path, route, refuse);
-        check_alias(&config.routes, at, refuse);
+        check_place(&config.routes, at, refuse);
         let takes_all = |before: &Route| before.location == route.location && glob(&before.buckets, &route.buckets);
         if let Some(before) = config.routes[..at].iter().position(takes_all) {
             refuse(&path, format!("is never reached: route[{before}] leads every such bucket elsewhere; put this one before it"));
@@ -125,27 +125,37 @@ fn check_location(config: &Config, path: &str, route: &Route, refuse: &mut Refus
     }
 }
 
-/// One bucket here is one there, whichever route leads to it.
-fn check_alias(routes: &[Route], at: usize, refuse: &mut Refuse<'_>) {
-    let (route, path) = (&routes[at], format!("route[{at}].bucket"));
+/// Each bucket has one place in a store, whichever route leads to it, and no other bucket of ours lies there.
+fn check_place(routes: &[Route], at: usize, refuse: &mut Refuse<'_>) {
+    let (route, path) = (&routes[at], format!("route[{at}]"));
     let beside = || routes[..at].iter().filter(|other| other.backend == route.backend);
-    if beside().any(|other| other.buckets == route.buckets && other.bucket != route.bucket) {
-        refuse(&path, format!("another route calls the bucket {} otherwise in the same store; say it alike", route.buckets));
+    if beside().any(|other| other.buckets == route.buckets && other.rule() != route.rule()) {
+        let text = format!("another route has {} elsewhere in the same store; say it alike in both", route.buckets);
+        refuse(&format!("{path}.bucket"), text);
+        return;
     }
-    let Some(name) = &route.bucket else { return };
-    let found = format!("found {:?}", name.as_str());
-    if BucketName::new(&route.buckets).is_err() {
-        refuse(&path, format!("{found}, a name for one bucket: give that one's in `buckets`, without '*'"));
-    }
-    if let Some(other) = beside().find(|other| other.bucket.as_ref() == Some(name) && other.buckets != route.buckets) {
+    let Some(rule) = route.rule() else {
+        if route.prefix.is_some() {
+            refuse(&format!("{path}.prefix"), "is a part of a bucket; say of which, with `bucket`".into());
+        }
+        return;
+    };
+    let path = format!("{path}.{}", if rule.prefix.is_empty() { "bucket" } else { "prefix" });
+    if let Some(refusal) = rule.refusal() {
+        refuse(&path, refusal);
+    } else if let Some(met) = beside().filter_map(Route::rule).find(|other| *other != rule && other.meets(&rule)) {
+        let remedy = "one would be in the other; give each a place of its own";
         refuse(
             &path,
-            format!("{found}, which is what the bucket {} is called there; give each a bucket of its own", other.buckets),
+            format!("leads {} to {}, and {} are at {}: {remedy}", rule.buckets, rule.place(), met.buckets, met.place()),
         );
     }
-    if let Some(other) = routes.iter().position(|other| other.buckets == name.as_str()) {
-        let remedy = "a bucket's name here cannot be another's in its store; take out one of the two";
-        refuse(&path, format!("{found}, and route[{other}] leads a bucket of that name somewhere; {remedy}"));
+    if let Some(other) = routes.iter().position(|other| other.buckets == rule.bucket.as_str()) {
+        let remedy = "what holds other buckets can be none itself; take one of the two out";
+        refuse(
+            &path,
+            format!("found {:?} as `bucket`, and route[{other}] leads a bucket of that name; {remedy}", rule.bucket.as_str()),
+        );
     }
 }
 

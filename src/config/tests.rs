@@ -139,15 +139,22 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
         ("[[route]]\nbucket = 'corp'", &["route[0].bucket: found \"corp\"", "without '*'"]),
         (
             "[[route]]\nbuckets = 'one'\nbucket = 'corp'\n[[route]]\nbuckets = 'two'\nbucket = 'corp'\n[[route]]",
-            &["route[1].bucket: found \"corp\", which is what the bucket one is called there"],
+            &["route[1].bucket: leads two to corp, and one are at corp"],
         ),
         (
             "[[route]]\nbuckets = 'one'\nlocation = 'eu'\nbucket = 'corp'\n[[route]]\nbuckets = 'one'\n[[route]]",
-            &["route[1].bucket: another route calls the bucket one otherwise"],
+            &["route[1].bucket: another route has one elsewhere"],
         ),
         (
             "[[route]]\nbuckets = 'one'\nbucket = 'two'\n[[route]]\nbuckets = 'two'\nbucket = 'three'\n[[route]]",
-            &["route[0].bucket: found \"two\", and route[1] leads a bucket of that name somewhere"],
+            &["route[0].bucket: found \"two\" as `bucket`, and route[1] leads a bucket of that name"],
+        ),
+        ("[[route]]\nprefix = 'a/'", &["route[0].prefix: is a part of a bucket"]),
+        ("[[route]]\nbucket = 'corp'\nprefix = 'a'", &["route[0].prefix: found \"a\"", "each ended by '/'"]),
+        ("[[route]]\nbucket = 'corp'\nprefix = 'a/'", &["route[0].prefix: found \"a/\"", "such as \"a/{bucket}/\""]),
+        (
+            "[[route]]\nbuckets = 'one'\nbucket = 'corp'\nprefix = 't-1/x/'\n[[route]]\nbuckets = 't-*'\nbucket = 'corp'\nprefix = '{bucket}/'\n[[route]]",
+            &["route[1].prefix: leads t-* to corp below {bucket}/, and one are at corp below t-1/x/"],
         ),
         ("[log]\nformat = 'xml'", &["log.format: found \"xml\"", "\"json\""]),
         ("[log]\nlevel = 'a=b=c'", &["log.level: found \"a=b=c\"", "error, warn, info"]),
@@ -166,6 +173,15 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
             assert!(said.contains(word), "{text:?}: {word:?} is not in {said:?}");
         }
     }
+}
+
+#[test]
+fn several_buckets_may_lie_in_one_there() {
+    let config = good(
+        "[[route]]\nbuckets = 't-*'\nbucket = 'corp'\nprefix = '{bucket}/'\n[[route]]\nbuckets = 'one'\nbucket = 'corp'\nprefix = 'a/'\n[[route]]",
+    );
+    let places: Vec<_> = config.routes.iter().filter_map(|route| Some(route.rule()?.place())).collect();
+    assert_eq!(places, ["corp below {bucket}/", "corp below a/"]);
 }
 
 #[test]

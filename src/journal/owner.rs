@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{self, Backend};
+use crate::backend::{self, Backend, alias};
 use crate::model::{Incarnation, Seq, SiteId};
 use crate::site::{self, Archived, Rebuild};
 use crate::status::tables::Checkpoints;
@@ -77,8 +77,8 @@ pub async fn age_of_notes(backend: &dyn Backend, id: &SiteId) -> Result<Option<A
     if let Some(Owner { incarnation, revision, .. }) = read_owner(backend, id).await? {
         return Ok(Some(Age { incarnation, revision }));
     }
-    // Of a start that did not come to its end.
-    let has_any = !backend.list_notes().await?.is_empty();
+    // Of a start that did not come to its end. Where buckets lie is noted in whatever store has them.
+    let has_any = backend.list_notes().await?.iter().any(|note| !alias::is_note(note));
     Ok(has_any.then(Age::default))
 }
 

@@ -26,20 +26,25 @@ const NAMES_MAX: usize = if cfg!(test) { 7 } else { 16_384 };
 /// Objects handed over at a time.
 const PAGE_MAX: usize = if cfg!(test) { 5 } else { 512 };
 
-pub(super) fn list<'a>(core: &Arc<Core>, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+pub(super) fn list(core: &Arc<Core>, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'static, Result<Found>> {
     let after = Sort { text: after.map_or_else(String::new, Key::to_string), write: None };
     walk(core, Stage::Start { bucket: bucket.clone(), names: Names::Plain, after }).map_ok(|seen| seen.found).boxed()
 }
 
-pub(super) fn list_own<'a>(
+/// Of the keys that begin with `prefix`: they stand together.
+pub(super) fn list_own(
     core: &Arc<Core>,
-    bucket: &'a BucketName,
+    bucket: &BucketName,
+    prefix: &str,
     after: Option<(Key, WriteId)>,
-) -> BoxStream<'a, Result<FoundOwn>> {
-    let after = after.map_or_else(Sort::default, |(key, write)| Sort { text: key.to_string(), write: Some(write) });
+) -> BoxStream<'static, Result<FoundOwn>> {
+    let before = Sort { text: prefix.to_owned(), write: None };
+    let after = after.map_or(before, |(key, write)| Sort { text: key.to_string(), write: Some(write) });
     let seen = walk(core, Stage::Start { bucket: bucket.clone(), names: Names::Own, after });
+    let prefix = prefix.to_owned();
+    let is_below = move |seen: &Seen| seen.found.key.as_str().starts_with(&prefix);
     let own = |Seen { found, write }| write.map(|write| FoundOwn { found, write });
-    seen.try_filter_map(move |seen| ready(Ok(own(seen)))).boxed()
+    seen.try_take_while(move |seen| ready(Ok(is_below(seen)))).try_filter_map(move |seen| ready(Ok(own(seen)))).boxed()
 }
 
 fn walk(core: &Arc<Core>, start: Stage) -> impl Stream<Item = Result<Seen>> + Send + use<> {

@@ -328,12 +328,21 @@ impl Backend for Fs {
         copy::assemble(&self.core, &upload.object, parts, put).await
     }
 
-    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+    fn list<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<Found>> {
         list::list(&self.core, bucket, after)
     }
 
-    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
-        list::list_own(&self.core, bucket, after)
+    fn list_own<'a>(&'a self, bucket: &BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+        list::list_own(&self.core, bucket, "", after)
+    }
+
+    fn list_own_below<'a>(
+        &'a self,
+        bucket: &BucketName,
+        prefix: &str,
+        after: Option<(Key, WriteId)>,
+    ) -> BoxStream<'a, Result<FoundOwn>> {
+        list::list_own(&self.core, bucket, prefix, after)
     }
 
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {

@@ -11,6 +11,21 @@ mod conformance {
     }
 
     crate::backend::conformance::passes_naming_conformance!(store().await);
+
+    /// Where several buckets lie in one.
+    mod parted {
+        use crate::backend::alias::{Aliases, Rule};
+        use crate::model::BucketName;
+
+        async fn store() -> (super::Arc<Aliases>, super::Fake) {
+            let (store, fake) = super::store().await;
+            let (buckets, bucket) = ("*".to_owned(), BucketName::new("corp-all").unwrap());
+            let rules = vec![Rule { buckets, bucket, prefix: "{bucket}/".to_owned() }];
+            (super::Arc::new(Aliases::new(store, rules).unwrap()), fake)
+        }
+
+        crate::backend::conformance::passes_short_conformance!([] store().await);
+    }
 }
 mod emulator;
 mod uploads;

@@ -102,22 +102,43 @@ impl<S: Service> Core<S> {
         listing.try_filter_map(found).boxed()
     }
 
+    /// Of the keys that begin with `prefix`.
     pub(super) fn list_own(
         self: &Arc<Self>,
         bucket: &BucketName,
+        prefix: &str,
         after: Option<(Key, WriteId)>,
     ) -> BoxStream<'static, Result<FoundOwn>> {
         let own = |(key, write)| self.names.own(&key, write, |name| self.service.is_odd(name));
         let after = after.map(own);
-        let listing = self.listing(bucket.as_str(), self.names.own_prefix(), after.clone());
+        let listing = self.own_listing(bucket, prefix, after.clone());
         let (core, name) = (self.clone(), bucket.to_string());
         let found = listing.map(move |listed| {
             let (core, bucket) = (core.clone(), name.clone());
             async move { core.found_own(bucket, listed?).await }
         });
         let found = found.buffered(LOOKS_AT_ONCE).try_filter_map(|found| std::future::ready(Ok(found))).boxed();
+        let prefix = prefix.to_owned();
+        let is_below = move |own: &FoundOwn| own.found.key.as_str().starts_with(&prefix);
         // What is carried from now on is listed by both.
-        self.with_waiting(bucket, after.as_deref(), found)
+        let all = self.with_waiting(bucket, after.as_deref(), found);
+        all.try_filter(move |own| std::future::ready(is_below(own))).boxed()
+    }
+
+    /// Own names that may be of keys with that prefix: those that hide their keys, which come first, and those that show it.
+    fn own_listing(
+        self: &Arc<Self>,
+        bucket: &BucketName,
+        prefix: &str,
+        after: Option<String>,
+    ) -> BoxStream<'static, Result<Listed>> {
+        let (bucket, showing) = (bucket.as_str(), format!("{}{prefix}", self.names.own_prefix()));
+        let is_behind_hidden = after.as_ref().is_some_and(|after| !self.names.hides_key(after));
+        if prefix.is_empty() || is_behind_hidden {
+            return self.listing(bucket, showing, after);
+        }
+        let hiding = self.listing(bucket, self.names.hidden_prefix(), after);
+        hiding.chain(self.listing(bucket, showing, None)).boxed()
     }
 
     /// What is at an own name; `None` where it is none of ours, or went meanwhile.

@@ -72,6 +72,11 @@ impl Names {
         format!("{}v/", self.reserved)
     }
 
+    /// What begins those that hide their keys. They come before those of keys that begin with a letter, a digit, '-' or '_'.
+    pub fn hidden_prefix(&self) -> String {
+        format!("{}{HASHED}", self.own_prefix())
+    }
+
     /// What an own name is made of; `None` where it is none of ours.
     pub fn parse_own(&self, name: &str) -> Option<OwnName> {
         let (key, write) = name.strip_prefix(&self.own_prefix())?.rsplit_once('@')?;

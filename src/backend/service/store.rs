@@ -180,12 +180,21 @@ impl<S: Service> Backend for Store<S> {
         self.0.end_upload(upload).await
     }
 
-    fn list<'a>(&'a self, bucket: &'a BucketName, after: Option<&'a Key>) -> BoxStream<'a, Result<Found>> {
+    fn list<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<Found>> {
         self.0.list(bucket, after)
     }
 
-    fn list_own<'a>(&'a self, bucket: &'a BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
-        self.0.list_own(bucket, after)
+    fn list_own<'a>(&'a self, bucket: &BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
+        self.0.list_own(bucket, "", after)
+    }
+
+    fn list_own_below<'a>(
+        &'a self,
+        bucket: &BucketName,
+        prefix: &str,
+        after: Option<(Key, WriteId)>,
+    ) -> BoxStream<'a, Result<FoundOwn>> {
+        self.0.list_own(bucket, prefix, after)
     }
 
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {
