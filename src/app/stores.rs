@@ -75,8 +75,8 @@ pub async fn refuse_names_in_use(config: &Config, site: &Site) -> Result<()> {
 
 /// Settings that no store will ever take are refused at once.
 async fn open_or_await(name: &str, settings: &config::Backend, routes: &[config::Route]) -> Result<Opened> {
-    let has_prefixes = routes.iter().any(|route| route.backend == name && route.prefix.is_some());
-    let store = match open_led(settings, has_prefixes).await {
+    let has_rules = routes.iter().any(|route| route.backend == name && route.bucket.is_some());
+    let store = match open_led(settings, has_rules).await {
         Ok(store) => Store::There(store),
         Err(err) if is_for_good(&err) => return Err(err.context(format!("the store {name} cannot be used"))),
         Err(err) => {
@@ -85,7 +85,7 @@ async fn open_or_await(name: &str, settings: &config::Backend, routes: &[config:
             let settings = settings.clone();
             let again: Opener = Arc::new(move || {
                 let settings = settings.clone();
-                Box::pin(async move { open_led(&settings, has_prefixes).await.map_err(|err| fault_of(&err)) })
+                Box::pin(async move { open_led(&settings, has_rules).await.map_err(|err| fault_of(&err)) })
             });
             Store::Away(Arc::new(Awaited::new(name.to_owned(), fault, again, super::seed()?)))
         }
@@ -93,11 +93,11 @@ async fn open_or_await(name: &str, settings: &config::Backend, routes: &[config:
     Ok(Opened { name: name.to_owned(), is_directory: matches!(settings, config::Backend::Fs(_)), store })
 }
 
-/// Buckets below prefixes of which no route says anything are not forgotten with it: what holds them would be one bucket, and
-/// their versions nobody's.
-async fn open_led(settings: &config::Backend, has_prefixes: bool) -> Result<Arc<dyn Backend>> {
+/// Buckets that lie elsewhere are not forgotten with their routes: what holds them would be another bucket, and their versions
+/// nobody's.
+async fn open_led(settings: &config::Backend, has_rules: bool) -> Result<Arc<dyn Backend>> {
     let store = open(settings).await?;
-    if !has_prefixes {
+    if !has_rules {
         alias::refuse_any(&*store).await.context("cannot tell which buckets lie in others")?;
     }
     Ok(store)
@@ -113,7 +113,7 @@ fn fault_of(err: &anyhow::Error) -> String {
 }
 
 fn is_for_good(err: &anyhow::Error) -> bool {
-    told(err).is_none_or(|told| matches!(told, backend::Error::Name(_)))
+    told(err).is_none_or(|told| matches!(told, backend::Error::Name(_) | backend::Error::Setup(_)))
 }
 
 /// The store that settings describe.

@@ -22,6 +22,9 @@ pub enum Error {
     /// The store cannot hold such a name.
     #[error("the store cannot hold this name: {0}")]
     Name(String),
+    /// It is no store for this site, or not with these settings: a person has to mend it.
+    #[error("{0}")]
+    Setup(String),
     /// No room: nothing was stored.
     #[error("the store is full: {0}")]
     Full(#[source] std::io::Error),

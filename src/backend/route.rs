@@ -86,7 +86,7 @@ impl Routes {
     /// `home` is the name of the store with the notes.
     pub async fn open(stores: Vec<Named>, routes: Vec<Route>, home: &str) -> Result<Self> {
         let at = |name: &str| stores.iter().position(|store| store.name == name);
-        let no_store = |what: &str, name: &str| Error::Name(format!("{what} {name:?}, which is no store"));
+        let no_store = |what: &str, name: &str| Error::Setup(format!("{what} {name:?}, which is no store"));
         let leads = |Route { buckets, location, store }: Route| {
             let to = at(&store).ok_or_else(|| no_store("a route leads to", &store))?;
             Ok(Way { buckets, location, to })
@@ -96,7 +96,7 @@ impl Routes {
         let all = Self { places: Places::unknown(stores.len()), stores, ways, home };
         for (at, err) in all.hear(&all.places.unheard()).await?.silent {
             // No wait mends what it is called there.
-            if matches!(err, Error::Name(_)) {
+            if matches!(err, Error::Setup(_)) {
                 return Err(err);
             }
             let store = &all.stores[at].name;
@@ -194,8 +194,13 @@ impl Routes {
 
     /// No store has it. What had it before a route gave its name to another must not be taken for lost.
     fn nowhere(&self, bucket: &BucketName) -> Result<Option<usize>> {
+        self.refuse_taken(bucket).map(|()| None)
+    }
+
+    /// A name that a route gives away is no bucket's here, in no store.
+    fn refuse_taken(&self, bucket: &BucketName) -> Result<()> {
         match self.stores.iter().find(|named| named.taken.contains(bucket)) {
-            None => Ok(None),
+            None => Ok(()),
             Some(named) => {
                 Err(Error::Name(format!("a route gives the name {bucket} to another bucket, in the store {}", named.name)))
             }
@@ -368,6 +373,7 @@ impl Backend for Routes {
 
     /// One that a store has stays there, whatever its location.
     async fn create_bucket_at(&self, bucket: &BucketName, location: &str) -> Result<()> {
+        self.refuse_taken(bucket)?;
         let Some(at) = self.known(bucket).await?.or_else(|| self.routed(bucket, Some(location))) else {
             return Err(Error::Name(format!("no [[route]] leads the bucket {bucket}, of the location {location:?}, to a store")));
         };
@@ -388,7 +394,10 @@ impl Backend for Routes {
         let all: Vec<_> = (0..self.stores.len()).collect();
         let heard = self.hear(&all).await?;
         match heard.silent.first() {
-            None => Ok(heard.buckets.into_iter().collect()),
+            None => {
+                heard.buckets.iter().try_for_each(|bucket| self.refuse_taken(bucket))?;
+                Ok(heard.buckets.into_iter().collect())
+            }
             Some((at, err)) => Err(Error::Unavailable(format!("the buckets of {}: {err}", self.stores[*at].name))),
         }
     }
@@ -534,7 +543,7 @@ mod tests {
         assert!(refused.contains("no [[route]] leads the bucket other, of"), "{refused}");
         let put = routes.put(&object("other", "a"), Body::empty(), PutOptions::any()).await;
         assert!(matches!(put, Err(Error::NoSuchBucket)), "{put:?}");
-        assert!(matches!(world.routes(vec![route("*", "nowhere")]).await, Err(Error::Name(_))));
+        assert!(matches!(world.routes(vec![route("*", "nowhere")]).await, Err(Error::Setup(_))));
     }
 
     #[tokio::test]
@@ -686,5 +695,10 @@ mod tests {
         world.cloud.create_bucket(&bucket("photos")).await.unwrap();
         let refused = open().await.unwrap_err().to_string();
         assert!(refused.contains("has a bucket photos beside corp"), "{refused}");
+        world.cloud.delete_bucket(&bucket("photos")).await.unwrap();
+        world.disk.create_bucket(&bucket("corp")).await.unwrap();
+        let routes = open().await.unwrap();
+        let refused = [routes.list_buckets().await.err(), routes.create_bucket(&bucket("corp")).await.err()];
+        assert!(refused.iter().all(|err| matches!(err, Some(Error::Name(_)))), "{refused:?}");
     }
 }

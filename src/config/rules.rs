@@ -141,6 +141,11 @@ fn check_place(routes: &[Route], at: usize, refuse: &mut Refuse<'_>) {
         return;
     };
     let path = format!("{path}.{}", if rule.prefix.is_empty() { "bucket" } else { "prefix" });
+    if let Some(other) = beside().find(|other| other.rule().is_none() && may_share(&other.buckets, &route.buckets)) {
+        let remedy = "put the route that says where they lie before the other, or give the other a store of its own";
+        refuse(&path, format!("{} of the same store are led by an earlier route: {remedy}", other.buckets));
+        return;
+    }
     if let Some(refusal) = rule.refusal() {
         refuse(&path, refusal);
     } else if let Some(met) = beside().filter_map(Route::rule).find(|other| *other != rule && other.meets(&rule)) {
@@ -156,6 +161,16 @@ fn check_place(routes: &[Route], at: usize, refuse: &mut Refuse<'_>) {
             &path,
             format!("found {:?} as `bucket`, and route[{other}] leads a bucket of that name; {remedy}", rule.bucket.as_str()),
         );
+    }
+}
+
+/// Whether some bucket may have a name of both patterns.
+fn may_share(one: &str, other: &str) -> bool {
+    let wild = |c: char| matches!(c, '*' | '?');
+    match (one.find(wild), other.find(wild)) {
+        (None, _) => glob(other, one),
+        (_, None) => glob(one, other),
+        (Some(end), Some(others)) => one[..end].starts_with(&other[..others]) || other[..others].starts_with(&one[..end]),
     }
 }
 

@@ -150,6 +150,14 @@ fn what_is_wrong_is_named_with_its_path_and_remedy() {
             "[[route]]\nbuckets = 'one'\nbucket = 'two'\n[[route]]\nbuckets = 'two'\nbucket = 'three'\n[[route]]",
             &["route[0].bucket: found \"two\" as `bucket`, and route[1] leads a bucket of that name"],
         ),
+        (
+            "[[route]]\nbuckets = 'logs-*'\n[[route]]\nbucket = 'corp'\nprefix = '{bucket}/'",
+            &["route[1].prefix: logs-* of the same store are led by an earlier route"],
+        ),
+        (
+            "[[route]]\nbuckets = 'a?-*'\n[[route]]\nbuckets = 'ab-1'\nbucket = 'corp'\n[[route]]",
+            &["route[1].bucket: a?-* of the same store are led by an earlier route"],
+        ),
         ("[[route]]\nprefix = 'a/'", &["route[0].prefix: is a part of a bucket"]),
         ("[[route]]\nbucket = 'corp'\nprefix = 'a'", &["route[0].prefix: found \"a\"", "each ended by '/'"]),
         ("[[route]]\nbucket = 'corp'\nprefix = 'a/'", &["route[0].prefix: found \"a/\"", "such as \"a/{bucket}/\""]),

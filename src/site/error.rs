@@ -122,7 +122,7 @@ impl From<backend::Error> for Error {
             Store::Body(BodyError::Refused) => Self::BodyRefused,
             Store::Body(BodyError::Read(why)) => Self::Internal(why),
             Store::Unavailable(reason) => Self::Unavailable { reason, retry_after: Duration::from_secs(1) },
-            err @ Store::Io { .. } => Self::Internal(err.to_string()),
+            err @ (Store::Setup(_) | Store::Io { .. }) => Self::Internal(err.to_string()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// What may be used ahead of its time.
@@ -12,7 +13,11 @@ const AHEAD: Duration = Duration::from_secs(1);
 
 /// When all that was taken would be due at the pace allowed.
 #[derive(Debug)]
-pub struct Due(Mutex<Instant>);
+pub struct Due {
+    moment: Mutex<Instant>,
+    /// Had by who waits next: one that gives up has used nothing.
+    turn: AsyncMutex<()>,
+}
 
 /// Slows bytes down; clones go over the same line.
 #[derive(Clone, Debug)]
@@ -27,13 +32,13 @@ pub struct Waiting(Option<Pin<Box<Sleep>>>);
 
 impl Default for Due {
     fn default() -> Self {
-        Self(Mutex::new(Instant::now()))
+        Self { moment: Mutex::new(Instant::now()), turn: AsyncMutex::default() }
     }
 }
 
 impl Due {
     fn due(&self) -> MutexGuard<'_, Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.moment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what costs so much, unless more than allowed is taken ahead already: then how long to stay away.
@@ -73,17 +78,27 @@ impl Brake {
 
     /// Until what went by before is paid for: bodies of one piece would never wait otherwise.
     pub async fn settled(&self) {
+        let _turn = self.due.turn.lock().await;
         pause(self.due.wait()).await;
     }
 
-    /// Until these bytes may go, behind all that came before them.
+    /// Until these bytes may go, behind all that came before them and did not give up.
     pub async fn pass(&self, bytes: usize) {
-        pause(self.charge(bytes)).await;
+        let _turn = self.due.turn.lock().await;
+        let before = (*self.due.due()).max(Instant::now());
+        let now = before + self.cost(bytes);
+        pause(now.saturating_duration_since(Instant::now()).saturating_sub(AHEAD)).await;
+        let mut due = self.due.due();
+        *due = now.max(*due);
     }
 
     /// Bytes went by: how long the next ones are to wait.
     fn charge(&self, bytes: usize) -> Duration {
-        self.due.take(Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64))
+        self.due.take(self.cost(bytes))
+    }
+
+    fn cost(&self, bytes: usize) -> Duration {
+        Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64)
     }
 }
 
@@ -144,6 +159,17 @@ mod tests {
             began.elapsed().as_secs()
         };
         assert_eq!(futures::future::join_all((0..5).map(gone)).await, [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_has_used_nothing() {
+        let (brake, began) = (brake(1000), Instant::now());
+        let gone = async |n: u64| {
+            let patience = Duration::from_secs(if n % 2 == 0 { 1 } else { 100 });
+            tokio::time::timeout(patience, brake.pass(2000)).await.is_ok().then(|| began.elapsed().as_secs())
+        };
+        let gone = futures::future::join_all((0..8).map(gone)).await;
+        assert_eq!(gone, [Some(1), Some(3), None, Some(5), None, Some(7), None, Some(9)]);
     }
 
     #[tokio::test]

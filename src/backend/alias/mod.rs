@@ -249,21 +249,25 @@ impl Backend for Aliases {
     /// What lies below its prefix already is taken over with it.
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {
         let spot = self.names.there(bucket)?;
-        if spot.is_whole() {
-            return self.store.create_bucket(&spot.bucket).await;
-        }
         let _change = self.prefixes.change.lock().await;
         self.store.create_bucket(&spot.bucket).await?;
-        self.prefixes.add(&*self.store, &self.names, bucket, &spot).await
+        match spot.bucket == *bucket {
+            true => Ok(()),
+            false => self.prefixes.add(&*self.store, &self.names, bucket, &spot).await,
+        }
     }
 
     /// What holds several stays: others may lie in it, and nobody of them says so there.
     async fn delete_bucket(&self, bucket: &BucketName) -> Result<()> {
         let spot = self.names.there(bucket)?;
-        if spot.is_whole() {
-            return self.store.delete_bucket(&spot.bucket).await;
-        }
         let _change = self.prefixes.change.lock().await;
+        if spot.is_whole() {
+            self.store.delete_bucket(&spot.bucket).await?;
+            return match spot.bucket == *bucket {
+                true => Ok(()),
+                false => self.prefixes.remove(&*self.store, &self.names, bucket).await,
+            };
+        }
         let Some(door) = self.prefixes.door(&*self.store, &self.names, bucket).await? else { return Ok(()) };
         let Ok(_closed) = door.try_write() else { return Err(Error::NotEmpty("something is being written to it".to_owned())) };
         match self.first_name(&spot).await? {
@@ -273,16 +277,23 @@ impl Backend for Aliases {
     }
 
     async fn list_buckets(&self) -> Result<Vec<BucketName>> {
-        let mut buckets = match self.names.has_prefixes() {
-            true => self.prefixes.all(&*self.store, &self.names).await?,
-            false => Vec::new(),
-        };
-        for name in self.store.list_buckets().await? {
+        let _change = self.prefixes.change.lock().await;
+        let (mut buckets, renamed) = self.prefixes.all(&*self.store, &self.names).await?;
+        let there = self.store.list_buckets().await?;
+        for bucket in renamed {
+            // A crash came between its removal and that of its note.
+            if !there.contains(&self.names.there(&bucket)?.bucket) {
+                self.prefixes.remove(&*self.store, &self.names, &bucket).await?;
+            }
+        }
+        for name in there {
             if self.names.is_taken(&name) {
-                buckets.extend(self.names.whole(&name));
+                let Some(bucket) = self.names.whole(&name) else { continue };
+                self.prefixes.add(&*self.store, &self.names, &bucket, &self.names.there(&bucket)?).await?;
+                buckets.push(bucket);
             } else if let Some(place) = self.names.elsewhere(&name) {
                 let remedy = "give that one another name there, or take it out of the route";
-                return Err(Error::Name(format!(
+                return Err(Error::Setup(format!(
                     "the store has a bucket {name} beside {place}, where {name} is to be; {remedy}"
                 )));
             } else {

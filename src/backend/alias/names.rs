@@ -134,7 +134,7 @@ impl Names {
                 Some(format!("{} would lie in {}, where {} lies in {}", rule.buckets, rule.place(), other.buckets, other.place()))
             });
             if let Some(refused) = refused {
-                return Err(Error::Name(refused));
+                return Err(Error::Setup(refused));
             }
         }
         Ok(Self(rules))
@@ -175,8 +175,9 @@ impl Names {
         BucketName::new(&rule.buckets).ok()
     }
 
-    pub fn has_prefixes(&self) -> bool {
-        self.0.iter().any(|rule| !rule.prefix.is_empty())
+    /// Whether a bucket of ours lies below a prefix.
+    pub fn is_parted(&self, bucket: &BucketName) -> bool {
+        self.rule(bucket).is_some_and(|rule| !rule.prefix.is_empty())
     }
 }
 
@@ -249,7 +250,7 @@ mod tests {
             let rules = rules.map(|(buckets, there, prefix)| rule(buckets, there, prefix));
             for rules in [[&rules[0], &rules[1]], [&rules[1], &rules[0]]] {
                 let refused = Names::new(rules.map(Clone::clone).to_vec());
-                assert!(matches!(refused, Err(Error::Name(_))), "{rules:?}");
+                assert!(matches!(refused, Err(Error::Setup(_))), "{rules:?}");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Which buckets there are below prefixes of others: no bucket of the store says so, but a note in it for each.
+//! Which buckets lie elsewhere than their names say. A note in the store for each: no bucket there says which are below prefixes,
+//! and routes that change must not lead a bucket to another's objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -43,7 +44,7 @@ fn note_of(bucket: &BucketName) -> String {
 pub(super) type Door = Arc<RwLock<()>>;
 type Doors = BTreeMap<BucketName, Door>;
 
-/// The buckets below prefixes, as far as they are known.
+/// The buckets with notes, as far as they are known.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
     /// Read from the store when it is first asked, which may be long after the start.
@@ -73,8 +74,10 @@ impl Prefixes {
         }
     }
 
-    pub async fn all(&self, store: &dyn Backend, names: &Names) -> Result<Vec<BucketName>> {
-        self.with(store, names, |doors| doors.keys().cloned().collect()).await
+    /// Those below prefixes, and those that only have another name there.
+    pub async fn all(&self, store: &dyn Backend, names: &Names) -> Result<(Vec<BucketName>, Vec<BucketName>)> {
+        let noted: Vec<_> = self.with(store, names, |doors| doors.keys().cloned().collect()).await?;
+        Ok(noted.into_iter().partition(|bucket| names.is_parted(bucket)))
     }
 
     pub async fn add(&self, store: &dyn Backend, names: &Names, bucket: &BucketName, at: &Spot) -> Result<()> {
@@ -106,7 +109,7 @@ async fn read(store: &dyn Backend, names: &Names, note: &str) -> Result<Option<B
         Err(Error::NotFound) => return Ok(None),
         read => read?,
     };
-    let unreadable = |why: String| Error::Name(format!("the note {note} in the store cannot be read ({why})"));
+    let unreadable = |why: String| Error::Setup(format!("the note {note} in the store cannot be read ({why})"));
     let said: Note = serde_json::from_slice(&bytes).map_err(|err| unreadable(err.to_string()))?;
     if said.version > VERSION {
         return Err(unreadable(format!("it has version {}, this program knows {VERSION}", said.version)));
@@ -114,15 +117,15 @@ async fn read(store: &dyn Backend, names: &Names, note: &str) -> Result<Option<B
     let bucket = BucketName::new(&said.name).map_err(|err| unreadable(err.to_string()))?;
     let there = names.there(&bucket)?;
     if (there.bucket.as_str(), &there.prefix) != (said.bucket.as_str(), &said.prefix) {
-        return Err(Error::Name(format!(
-            "the bucket {bucket} lies in {} below {}: its route has to say so, with `bucket` and `prefix`, as long as there is one",
+        return Err(Error::Setup(format!(
+            "the bucket {bucket} lies in {}, below {:?}: its route has to say so, with `bucket` and `prefix`, as long as there is one",
             said.bucket, said.prefix
         )));
     }
     Ok(Some(bucket))
 }
 
-/// Fails where a bucket lies below a prefix of which no rule says anything.
+/// Fails where a bucket lies elsewhere of which no rule says anything.
 pub async fn refuse_any(store: &dyn Backend) -> Result<()> {
     read_all(store, &Names::none()).await.map(drop)
 }

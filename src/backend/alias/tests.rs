@@ -127,6 +127,33 @@ async fn a_bucket_that_has_the_name_of_one_of_ours_there_is_refused() {
 }
 
 #[tokio::test]
+async fn a_bucket_with_another_name_keeps_it_as_long_as_it_is_there() {
+    for is_taken_over in [false, true] {
+        let store = Arc::new(Memory::new());
+        let under = |there: &str| Aliases::new(store.clone(), vec![rule("photos", there, "")]).unwrap();
+        if is_taken_over {
+            store.create_bucket(&bucket("corp-a")).await.unwrap();
+        } else {
+            under("corp-a").create_bucket(&bucket("photos")).await.unwrap();
+        }
+        assert_eq!(under("corp-a").list_buckets().await.unwrap(), [bucket("photos")]);
+        for refused in [under("corp-b").list_buckets().await.map(drop), refuse_any(&*store).await] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("photos lies in corp-a"), "{refused}");
+        }
+        under("corp-a").delete_bucket(&bucket("photos")).await.unwrap();
+        refuse_any(&*store).await.unwrap();
+    }
+    // A crash came between the bucket and its note.
+    let store = Arc::new(Memory::new());
+    let under = || Aliases::new(store.clone(), vec![rule("photos", "corp-a", "")]).unwrap();
+    under().create_bucket(&bucket("photos")).await.unwrap();
+    store.delete_bucket(&bucket("corp-a")).await.unwrap();
+    assert_eq!(under().list_buckets().await.unwrap(), []);
+    refuse_any(&*store).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_staged_under_a_name_that_is_taken_now_is_kept() {
     let (aliases, store) = renamed(Memory::new());
     let taken = object("corp-2019", "a");
@@ -218,7 +245,7 @@ async fn which_buckets_lie_below_prefixes_is_known_in_the_store() {
     let elsewhere = Aliases::new(store.clone(), vec![rule("*", "corp-all", "{bucket}/")]).unwrap();
     for refused in [elsewhere.list_buckets().await.map(drop), refuse_any(&*store).await] {
         let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("lies in corp-all below teams/a"), "{refused}");
+        assert!(refused.contains("lies in corp-all, below \"teams/a"), "{refused}");
     }
     for name in ["a.b", "a-b"] {
         again.delete_bucket(&bucket(name)).await.unwrap();

@@ -36,7 +36,7 @@ impl Nature {
         let file = staging.create(a).doing("making a probe file")?;
         staging.create(b).doing("making a probe file")?;
         if staging.stat_at("PROBE-A").is_ok() {
-            return Err(Error::Name(
+            return Err(Error::Setup(
                 "the file system takes upper and lower case for the same: keys would be confused".to_owned(),
             ));
         }

@@ -64,7 +64,7 @@ impl S3 {
         let page = ask("listing the versions of a name", request.send()).await?;
         // Longer names begin with it too, and come behind it.
         let is_it = |key: Option<&str>| key == Some(at.name.as_str());
-        let is_all = page.is_truncated() != Some(true) || !is_it(page.next_key_marker());
+        let is_all = page.is_truncated() != Some(true) || page.next_key_marker().is_some_and(|next| next != at.name);
         let versions = page.versions().iter().filter(|version| is_it(version.key())).filter_map(ObjectVersion::version_id);
         let markers = page.delete_markers().iter().filter(|marker| is_all && is_it(marker.key()));
         for version in versions.chain(markers.filter_map(DeleteMarkerEntry::version_id)) {

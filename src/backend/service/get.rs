@@ -58,13 +58,25 @@ impl<S: Service> Core<S> {
         if at.location != Location::Plain || !self.nature.is_tree || self.has_plain(&at.object.key) {
             return Ok(());
         }
-        let name = at.object.key.as_str();
-        match self.page(at.object.bucket.as_str(), name, &Cursor::Start).await {
-            Ok(page) if page.listed.iter().any(|listed| listed.name == name) => Ok(()),
-            Ok(_) => Err(Error::NotFound),
+        match self.is_listed(&self.plain(&at.object)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::NotFound),
             // Not even the beginning of a name there.
             Err(fault) if fault.status == Some(400) => Err(Error::NotFound),
             Err(fault) => Err(fault.into()),
+        }
+    }
+
+    async fn is_listed(&self, at: &Spot) -> Answer<bool> {
+        let mut from = Cursor::Start;
+        loop {
+            let page = self.page(&at.bucket, &at.name, &from).await?;
+            match page.next {
+                _ if page.listed.iter().any(|listed| listed.name == at.name) => return Ok(true),
+                // Longer names come behind it.
+                Some(next) if page.listed.is_empty() => from = Cursor::Next(next),
+                _ => return Ok(false),
+            }
         }
     }
 

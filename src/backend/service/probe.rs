@@ -237,7 +237,7 @@ fn probe_write(n: u64) -> WriteId {
 }
 
 fn refused(reason: &str) -> Error {
-    Error::Name(format!("this service cannot be a store: {reason}"))
+    Error::Setup(format!("this service cannot be a store: {reason}"))
 }
 
 #[cfg(test)]

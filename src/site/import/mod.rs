@@ -129,6 +129,9 @@ impl Site {
     /// served imports every folder.
     pub(super) async fn note_imports(&self) -> Result<()> {
         let mut buckets = self.noted_imports().await?;
+        for bucket in &buckets {
+            self.make_at_store(bucket).await?;
+        }
         if self.is_first_start().await? {
             buckets = self.inner.backend.list_buckets().await?;
             self.inner.backend.tell_strangers().await?;
@@ -168,6 +171,15 @@ impl Site {
         let note = Note { version: VERSION, buckets: buckets.iter().map(BucketName::to_string).collect() };
         let bytes = serde_json::to_vec_pretty(&note).expect("numbers and texts can be written as JSON");
         Ok(self.inner.backend.write_note(NOTE, bytes.into()).await?)
+    }
+
+    /// A crash may have come between the note and the making of a bucket that has no folder of its own.
+    async fn make_at_store(&self, bucket: &BucketName) -> Result<()> {
+        let is_known = self.inner.status.get::<Buckets>(bucket).await?.is_some();
+        if !is_known && !self.inner.backend.list_buckets().await?.contains(bucket) {
+            self.inner.backend.create_bucket(bucket).await?;
+        }
+        Ok(())
     }
 
     /// Makes the row of a bucket that never had one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{if_match, if_none_match, keys};
+use crate::backend::alias::{self, Aliases};
 use crate::backend::memory::Memory;
 use crate::backend::{self, Backend, Body, Place, PutOptions};
 use crate::model::{ETag, Location, ObjectId, Replica, Seq, SiteNumber, Slot, State, Unit};
@@ -510,4 +511,18 @@ async fn no_site_is_said_to_have_bytes_that_nobody_has_read() {
         let stands = site.replication(&unit, &row.row.vector, seq).await.unwrap();
         assert_eq!(stands, Some(vec![(SiteNumber(2), Replication::Pending)]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_below_a_prefix_whose_making_a_crash_cut_short_takes_writes() {
+    let store = Arc::new(Memory::new());
+    file(&store, &ObjectId::parse("corp-all", "bucket/a").unwrap(), "hello").await;
+    store.write_note("import", r#"{"version":1,"buckets":["bucket"]}"#.into()).await.unwrap();
+    let bucket = crate::model::BucketName::new("corp-all").unwrap();
+    let rule = alias::Rule { buckets: "*".to_owned(), bucket, prefix: "{bucket}/".to_owned() };
+    let aliases = Arc::new(Aliases::new(store, vec![rule]).unwrap());
+    let site = open(aliases, status(Options::default())).await.0;
+    assert_eq!(get(&site, "a").await.unwrap(), "hello");
+    put(&site, "b", "1").await;
+    assert_eq!(get(&site, "b").await.unwrap(), "1");
 }

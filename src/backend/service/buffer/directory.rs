@@ -75,14 +75,14 @@ impl Remembered {
         let path = self.path.display();
         let remedy = format!("[backend.{store}.buffer] with path = \"{path}\"");
         if read_mark(&self.path).map_err(|source| failed(&self.path, source))?.as_ref() != Some(&self.mark) {
-            return Err(Error::Name(format!(
+            return Err(Error::Setup(format!(
                 "the buffer {path} is not what it was, and acknowledged writes may wait in it: is its disk mounted? Give it back as \
                  {remedy}; if it is lost with all that waited in it, remove {}",
                 file.display()
             )));
         }
         if holds_writes(&self.path).map_err(|source| failed(&self.path, source))? {
-            return Err(Error::Name(format!(
+            return Err(Error::Setup(format!(
                 "acknowledged writes wait in the buffer {path}: give it back as {remedy} and when = \"never\" until it is empty"
             )));
         }

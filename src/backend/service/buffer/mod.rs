@@ -107,7 +107,7 @@ impl Buffer {
         match file::read_slip(path) {
             Ok((slip, _)) if slip.store != self.store => {
                 let (here, there) = (&self.store, &slip.store);
-                Err(Error::Name(format!(
+                Err(Error::Setup(format!(
                     "the buffer {} holds writes for the store {there:?}, this is {here:?}: give each store a directory of its own",
                     self.settings.path.display()
                 )))
