@@ -165,7 +165,7 @@ mod tests {
     async fn who_gives_up_has_used_nothing() {
         let (brake, began) = (brake(1000), Instant::now());
         let gone = async |n: u64| {
-            let patience = Duration::from_secs(if n % 2 == 0 { 1 } else { 100 });
+            let patience = Duration::from_secs(if n.is_multiple_of(2) { 1 } else { 100 });
             tokio::time::timeout(patience, brake.pass(2000)).await.is_ok().then(|| began.elapsed().as_secs())
         };
         let gone = futures::future::join_all((0..8).map(gone)).await;
