@@ -13,12 +13,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import server
 import stores
+from boto import at_site
 
 PLAIN, KEPT = "plain", "kept"
 VERSIONS_OF_A_KEY = 4
@@ -36,11 +35,8 @@ def arguments() -> argparse.Namespace:
 
 class World:
     def __init__(self, site: server.Anybucket, asked: argparse.Namespace) -> None:
-        config = Config(retries={"total_max_attempts": 8, "mode": "standard"}, max_pool_connections=asked.threads)
-        self.s3 = boto3.client(
-            "s3", endpoint_url=f"http://{site.host}:{site.port}", aws_access_key_id=site.credentials.access_key,
-            aws_secret_access_key=site.credentials.secret_key, region_name="us-east-1", config=config,
-        )
+        retries = {"total_max_attempts": 8, "mode": "standard"}
+        self.s3 = at_site(site, retries=retries, max_pool_connections=asked.threads)
         self.asked = asked
 
     def each(self, call, items) -> list:

@@ -6,13 +6,12 @@ import json
 import random
 import time
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import server
 import stores
+from boto import at_site, at_store
 from process import accepts
 
 BUCKET = "waits"
@@ -49,22 +48,6 @@ def start(tmp_path, store):
     for site in sites:
         if site.alive():
             site.kill()
-
-
-def client(port: int, access_key: str, secret_key: str):
-    config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-    return boto3.client(
-        "s3", endpoint_url=f"http://127.0.0.1:{port}", aws_access_key_id=access_key, aws_secret_access_key=secret_key,
-        region_name="us-east-1", config=config,
-    )
-
-
-def at_site(site):
-    return client(site.port, site.credentials.access_key, site.credentials.secret_key)
-
-
-def at_store(store):
-    return client(store.port, store.settings[stores.MAIN + "ACCESS_KEY"], store.settings[stores.MAIN + "SECRET_KEY"])
 
 
 def put(s3, key: str, body: bytes) -> bool:

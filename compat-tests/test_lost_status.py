@@ -6,13 +6,12 @@ import os
 import shutil
 import time
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import server
 import stores
+from boto import at_site
 
 BUCKET = "kept"
 PART = 5 << 20
@@ -30,14 +29,6 @@ def site(tmp_path):
         process.stop()
     if store:
         store.kill()
-
-
-def client(site):
-    url, who = f"http://{site.host}:{site.port}", site.credentials
-    config = Config(retries={"total_max_attempts": 1})
-    return boto3.client(
-        "s3", endpoint_url=url, aws_access_key_id=who.access_key, aws_secret_access_key=who.secret_key, region_name="us-east-1", config=config
-    )
 
 
 def fill(s3) -> None:
@@ -73,17 +64,17 @@ def seen(s3) -> dict:
 
 
 def test_a_removed_status_store_is_rebuilt_after_an_orderly_end(site):
-    fill(client(site))
-    before = seen(client(site))
+    fill(at_site(site))
+    before = seen(at_site(site))
     assert len(before) == 200
     site.stop()
     (site.data / "status.redb").unlink()
     site.up()
-    assert seen(client(site)) == before
+    assert seen(at_site(site)) == before
 
 
 def test_a_removed_status_store_costs_no_byte_after_a_kill(site):
-    s3 = client(site)
+    s3 = at_site(site)
     fill(s3)
     before = seen(s3)
     time.sleep(11)
@@ -91,7 +82,7 @@ def test_a_removed_status_store_costs_no_byte_after_a_kill(site):
     site.kill()
     (site.data / "status.redb").unlink()
     site.up()
-    after = seen(client(site))
+    after = seen(at_site(site))
     late = after.pop("late")
     assert late[5] == b"written last"
     assert after == before
@@ -99,7 +90,7 @@ def test_a_removed_status_store_costs_no_byte_after_a_kill(site):
 
 def test_what_was_acknowledged_just_before_a_kill_is_found_again(site):
     """Over services it lies under a name of its own then, and may have been copied to its key's or not."""
-    s3 = client(site)
+    s3 = at_site(site)
     fill(s3)
     before = seen(s3)
     time.sleep(11)
@@ -111,7 +102,7 @@ def test_what_was_acknowledged_just_before_a_kill_is_found_again(site):
     site.kill()
     (site.data / "status.redb").unlink()
     site.up()
-    after = seen(client(site))
+    after = seen(at_site(site))
     assert after.keys() == before.keys() | written.keys()
     assert {key: (after[key][0], after[key][5]) for key in written} == written
     assert {key: after[key] for key in before if key not in written} == {key: before[key] for key in before if key not in written}
@@ -120,13 +111,13 @@ def test_what_was_acknowledged_just_before_a_kill_is_found_again(site):
 
 
 def test_a_status_store_from_a_backup_catches_up(site):
-    s3 = client(site)
+    s3 = at_site(site)
     fill(s3)
     site.stop()
     backup = site.directory / "backup.redb"
     shutil.copy(site.data / "status.redb", backup)
     site.up()
-    s3 = client(site)
+    s3 = at_site(site)
     for n in range(20, 40):
         s3.put_object(Bucket=BUCKET, Key=f"dir-{n % 7}/{n:03}", Body=b"newer", Metadata={"newer": "yes"})
     s3.delete_object(Bucket=BUCKET, Key="dir-1/050")
@@ -134,4 +125,4 @@ def test_a_status_store_from_a_backup_catches_up(site):
     site.stop()
     shutil.copy(backup, site.data / "status.redb")
     site.up()
-    assert seen(client(site)) == before
+    assert seen(at_site(site)) == before
