@@ -54,16 +54,24 @@ impl Due {
 
     /// Takes what costs so much, and answers how long to wait for it.
     fn take(&self, cost: Duration) -> Duration {
-        let (mut due, now) = (self.due(), Instant::now());
-        let ahead = due.saturating_duration_since(now) + cost;
-        *due = now + ahead;
-        ahead.saturating_sub(AHEAD)
+        let mut due = self.due();
+        *due = behind(*due, cost);
+        wait_for(*due)
     }
 
     /// How long to wait for what was taken so far.
     fn wait(&self) -> Duration {
-        self.due().saturating_duration_since(Instant::now()).saturating_sub(AHEAD)
+        wait_for(*self.due())
     }
+}
+
+/// When what costs so much is due that comes behind what is due already.
+fn behind(due: Instant, cost: Duration) -> Instant {
+    due.max(Instant::now()) + cost
+}
+
+fn wait_for(due: Instant) -> Duration {
+    due.saturating_duration_since(Instant::now()).saturating_sub(AHEAD)
 }
 
 impl Brake {
@@ -85,9 +93,8 @@ impl Brake {
     /// Until these bytes may go, behind all that came before them and did not give up.
     pub async fn pass(&self, bytes: usize) {
         let _turn = self.due.turn.lock().await;
-        let before = (*self.due.due()).max(Instant::now());
-        let now = before + self.cost(bytes);
-        pause(now.saturating_duration_since(Instant::now()).saturating_sub(AHEAD)).await;
+        let now = behind(*self.due.due(), self.cost(bytes));
+        pause(wait_for(now)).await;
         let mut due = self.due.due();
         *due = now.max(*due);
     }
