@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 from process import Process, free_port
@@ -65,6 +68,19 @@ class Anybucket(Process):
         return subprocess.run(
             [self.argv[0], *argv, "--config", config], cwd=self.directory, env=self.env, capture_output=True, text=True, timeout=patience_s
         )
+
+    def status(self) -> dict:
+        """What the admin API says of the site."""
+        token = (self.data / "admin-token").read_text().strip()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.admin_port}/v1/status", headers={"Authorization": f"Bearer {token}"})
+        return json.load(urllib.request.urlopen(request, timeout=10))
+
+    def import_all(self, patience_s: float = 60) -> None:
+        """Waits until what was in the store before is imported."""
+        ends = time.monotonic() + patience_s
+        while left := self.status()["imports"]:
+            assert time.monotonic() < ends, left
+            time.sleep(0.05)
 
     def is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
-import urllib.request
 
 import boto3
 import pytest
@@ -76,19 +74,6 @@ def listed(s3, **more) -> dict[str, dict]:
     return {entry["Key"]: entry for page in pages for entry in page.get("Contents", [])}
 
 
-def status(site) -> dict:
-    token = (site.data / "admin-token").read_text().strip()
-    request = urllib.request.Request(f"http://127.0.0.1:{site.admin_port}/v1/status", headers={"Authorization": f"Bearer {token}"})
-    return json.load(urllib.request.urlopen(request, timeout=10))
-
-
-def imported(site, patience_s: float = 60) -> None:
-    ends = time.monotonic() + patience_s
-    while left := status(site)["imports"]:
-        assert time.monotonic() < ends, left
-        time.sleep(0.05)
-
-
 def check(s3, want: dict[str, bytes]) -> None:
     got = {key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in listed(s3)}
     assert got == want
@@ -103,7 +88,7 @@ def test_the_first_listing_is_whole_and_every_file_is_read(site):
     assert {key: entry["Size"] for key, entry in found.items()} == {key: len(body) for key, body in want.items()}
     assert {entry["LastModified"].timestamp() for entry in found.values()} == {WRITTEN}
     check(s3, want)
-    imported(site)
+    site.import_all()
     check(s3, want)
     md5s = {key: f'"{hashlib.md5(body).hexdigest()}"' for key, body in want.items()}
     assert {key: entry["ETag"] for key, entry in listed(s3).items()} == md5s
@@ -128,7 +113,7 @@ def test_an_etag_once_told_stays_good(site):
     assert told.endswith('-9"')
     body = (site.objects / BUCKET / "large.bin").read_bytes()
     half = s3.get_object(Bucket=BUCKET, Key="large.bin", Range=f"bytes=0-{LARGE // 2}", IfMatch=told)["Body"].read()
-    imported(site)
+    site.import_all()
     rest = s3.get_object(Bucket=BUCKET, Key="large.bin", Range=f"bytes={LARGE // 2 + 1}-", IfMatch=told)["Body"].read()
     assert half + rest == body
     s3.put_object(Bucket=BUCKET, Key="large.bin", Body=body)
@@ -153,7 +138,7 @@ def test_what_is_deleted_or_overwritten_at_once_stays_so_over_a_kill(site):
     site.up()
     s3 = client(site)
     check(s3, want)
-    imported(site)
+    site.import_all()
     check(s3, want)
     assert {name: body for name, body in files_of_folder(site).items() if name not in ("100%", "link")} == want
 
@@ -165,7 +150,7 @@ def test_an_import_that_is_killed_again_and_again_comes_to_its_end(site):
         time.sleep(0.05)
         site.kill()
     site.up()
-    imported(site)
+    site.import_all()
     check(client(site), want)
 
 
@@ -196,7 +181,7 @@ def test_rclone_finds_no_difference(site, tmp_path):
     for more in ([], ["--download"]):
         done = run_tool([tool("rclone"), "check", folder, f"any:{BUCKET}", "--exclude", "/100%", *more], env, None, False)
         assert b"0 differences found" in done.stderr
-        imported(site)
+        site.import_all()
     run_tool([tool("rclone"), "copy", f"any:{BUCKET}", str(tmp_path / "copy")], env, None, False)
     assert files_of(tmp_path / "copy") == want
 
@@ -204,7 +189,7 @@ def test_rclone_finds_no_difference(site, tmp_path):
 def test_what_others_put_there_later_comes_by_reconcile_and_new_folders_by_making_a_bucket(site):
     site.up()
     s3 = client(site)
-    imported(site)
+    site.import_all()
     file(site.objects / BUCKET / "new.txt", b"put there by others")
     file(site.objects / BUCKET / "empty", b"not empty any more")
     file(site.objects / "videos/a.mp4", b"a folder of its own")

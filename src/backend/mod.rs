@@ -27,7 +27,7 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 pub use body::{Body, BodyError};
 pub use error::{Error, Result};
 
-use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Described, ETag, Key, Location, ObjectId, WriteId};
 use crate::tasks::Worker;
 
 /// Largest note, in bytes.
@@ -127,6 +127,10 @@ pub struct Found {
     pub changed_ms: Option<u64>,
     /// What they were stored with. In a listing `None`, where the store's listings do not tell.
     pub label: Option<String>,
+    /// Of bytes that others stored, where the store keeps it: what they said of them. In a listing as `label`.
+    pub described: Option<Box<Described>>,
+    /// Of bytes that others stored in a store that speaks S3: what their ETag is there.
+    pub etag: Option<ETag>,
 }
 
 /// Bytes under a name of their own.

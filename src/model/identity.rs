@@ -15,6 +15,15 @@ impl ETag {
         Self(value.into())
     }
 
+    /// The ETag that another S3 service tells; `None` of what no S3 client would take for one. Without its quotes, or with them.
+    pub fn told(value: &str) -> Option<Self> {
+        let value = value.trim_matches('"');
+        let (md5, parts) = value.split_once('-').map_or((value, None), |(md5, parts)| (md5, Some(parts)));
+        let is_md5 = md5.len() == 32 && md5.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_counted = parts.is_none_or(|parts| parts.parse().is_ok_and(is_part_number));
+        (is_md5 && is_counted).then(|| Self::new(value))
+    }
+
     /// The ETag of bytes stored by one PUT.
     pub fn of_md5(md5: [u8; 16]) -> Self {
         Self(hex(&md5).into())
@@ -71,6 +80,14 @@ pub type Metadata = Vec<(String, String)>;
 
 /// Tags: at most ten, distinct names.
 pub type Tags = Vec<(String, String)>;
+
+/// What whoever stored an object said of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Described {
+    pub headers: ContentHeaders,
+    pub metadata: Metadata,
+    pub tags: Tags,
+}
 
 /// How an object was cut into parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,5 +156,22 @@ impl Identity {
             kind: ChecksumKind::FullObject,
             value: self.crc64.to_be_bytes().to_vec(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_services_etag_is_taken_where_it_looks_like_one() {
+        let md5 = "d41d8cd98f00b204e9800998ecf8427e";
+        for told in [md5.to_owned(), format!("\"{md5}\""), format!("{md5}-1"), format!("\"{md5}-10000\"")] {
+            assert_eq!(ETag::told(&told).unwrap().as_str(), told.trim_matches('"'));
+        }
+        let upper = md5.to_uppercase();
+        for other in ["", "0x8D", &md5[1..], &upper, &format!("{md5}-"), &format!("{md5}-0"), &format!("{md5}-1-2")] {
+            assert_eq!(ETag::told(other), None, "{other}");
+        }
     }
 }

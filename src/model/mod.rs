@@ -26,7 +26,9 @@ pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub use documents::{Cors, CorsRule, Ownership, PublicAccess};
 pub use event::{Event, News, Telling};
 pub use glob::glob;
-pub use identity::{ContentHeaders, ETag, Identity, Metadata, PART_NUMBER_MAX, PartEntry, Parts, Tags, hex, is_part_number};
+pub use identity::{
+    ContentHeaders, Described, ETag, Identity, Metadata, PART_NUMBER_MAX, PartEntry, Parts, Tags, hex, is_part_number,
+};
 pub use lifecycle::{Day, Expiration, Expiring, Lifecycle, LifecycleFilter, LifecycleRule, NoncurrentExpiration};
 pub use lock::{Bypass, DefaultRetention, ObjectLock, Registers, Retention, RetentionMode, RetentionPeriod};
 pub use merge::{Decision, decide};

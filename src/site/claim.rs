@@ -14,13 +14,13 @@ use super::apply::Known;
 use super::digest::Digests;
 use super::error::{Error, Result};
 use super::heal::adopted_identity;
-use super::label::{Described, Label};
+use super::label::{Label, described};
 use super::land::{Replacing, is_left_behind, replacing};
 use super::rebuild::Rebuild;
 use super::{CONFLICTS_MAX, Site};
 use crate::backend::{self, Found, GetOptions, Place};
 use crate::model::{
-    Binding, Bucket, BucketName, ContentHeaders, Event, Here, Identity, Incarnation, Location, ObjectId, Parts, Record,
+    Binding, Bucket, BucketName, ContentHeaders, Described, Event, Here, Identity, Incarnation, Location, ObjectId, Parts, Record,
     SiteNumber, Slot, Stamp, StampParts, State, Unit, Vector, WriteId,
 };
 use crate::status::tables::{Buckets, Settle, Settling};
@@ -326,8 +326,11 @@ pub(super) const FIRST_REGION: &str = "us-east-1";
 
 /// What is known of bytes: what they say themselves, else what was said of those before them.
 pub(super) fn identity_found(found: &Found, before: Option<&Identity>, digests: &Digests) -> Identity {
-    match (Label::of(found).described, before) {
-        (Some(Described { headers, metadata, tags }), _) => Identity { headers, metadata, tags, ..digests.identity() },
+    match (described(found), before) {
+        (Some(Described { headers, metadata, tags }), _) => {
+            let read = digests.identity();
+            Identity { headers, metadata, tags, etag: found.etag.clone().unwrap_or(read.etag), ..read }
+        }
         (None, Some(before)) => adopted_identity(before, digests),
         (None, None) => identity_of(digests),
     }
@@ -413,7 +416,7 @@ mod tests {
         let described = identity_of(&Digests { size: 0, md5: [0; 16], crc64: 0, checksums: Vec::new() });
         let label = Some(Label::text(meant, Said::from(&described)));
         let (key, binding) = (Key::new("a").unwrap(), Binding::Tag(write(n).to_string()));
-        Found { key, binding, size: 0, modified_ms: 100, changed_ms: None, label }
+        Found { key, binding, size: 0, modified_ms: 100, changed_ms: None, label, described: None, etag: None }
     }
 
     #[test]

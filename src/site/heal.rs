@@ -81,8 +81,14 @@ impl Site {
         let (stamp, known) = (self.stamp_of(found), now.row.vector.greatest());
         let stamp = if stamp > known { stamp } else { self.inner.clock.tick(Some(known)) };
         let unread = self.unread(found, stamp);
-        let Identity { headers, metadata, tags, .. } = now.row.identity.clone();
-        let identity = Identity { headers, metadata, tags, ..unread.identity };
+        let identity = match found.described {
+            Some(_) => unread.identity,
+            // A file says nothing: what was said of it before stays.
+            None => {
+                let Identity { headers, metadata, tags, .. } = now.row.identity.clone();
+                Identity { headers, metadata, tags, ..unread.identity }
+            }
+        };
         let (base, registers) = (Some(now.row.vector.data), now.row.registers.clone());
         self.replace_record(object, now, Record { identity, base, registers, ..unread }, Commit::new()).await?;
         Ok(Healed::Differs)

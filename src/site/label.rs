@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Site;
 use super::types::Description;
 use crate::backend::{Found, LABEL_CHARS_MAX};
-use crate::model::{BucketName, ContentHeaders, Identity, Metadata, Slot, Tags, Versioning};
+use crate::model::{BucketName, ContentHeaders, Described, Identity, Metadata, Slot, Tags, Versioning};
 
 /// Begins every label: the version of what follows.
 const VERSION: char = '1';
@@ -46,14 +46,6 @@ impl<'a> From<&'a Identity> for Said<'a> {
     }
 }
 
-/// The same, as it was found.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Described {
-    pub headers: ContentHeaders,
-    pub metadata: Metadata,
-    pub tags: Tags,
-}
-
 /// What bytes say of themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Label {
@@ -61,6 +53,11 @@ pub(super) struct Label {
     pub meant: Option<Meant>,
     /// `None` where it was too much.
     pub described: Option<Described>,
+}
+
+/// What was said of bytes that were found, by whoever stored them.
+pub(super) fn described(found: &Found) -> Option<Described> {
+    Label::of(found).described.or_else(|| found.described.as_deref().cloned())
 }
 
 impl Label {
@@ -108,7 +105,7 @@ mod tests {
 
     fn found(label: Option<String>) -> Found {
         let (key, binding) = (Key::new("a").unwrap(), Binding::None);
-        Found { key, binding, size: 0, modified_ms: 0, changed_ms: None, label }
+        Found { key, binding, size: 0, modified_ms: 0, changed_ms: None, label, described: None, etag: None }
     }
 
     fn description(value: &str) -> Description {

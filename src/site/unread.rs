@@ -12,13 +12,13 @@ use md5::{Digest as _, Md5};
 
 use super::Site;
 use super::claim::CONTENT_TYPE;
+use super::digest::Digests;
 use super::error::{Error, Result};
 use super::get::{READS_MAX, without_bucket};
 use super::heal::{adopted_identity, settled_place};
 use crate::backend::{self, Found, Place};
 use crate::model::{
-    Binding, ContentHeaders, ETag, Event, Identity, Location, Metadata, ObjectId, Parts, Record, Registers, Slot, Stamp, State,
-    Tags, Unit, Vector,
+    Binding, Described, ETag, Event, Identity, Location, ObjectId, Parts, Record, Registers, Slot, Stamp, State, Unit, Vector,
 };
 use crate::status::{Audience, Commit, CommitError, Stored};
 
@@ -62,6 +62,14 @@ pub(super) fn was_etag_of(etag: &ETag, record: &Record) -> bool {
     is_of_single && *etag == unread_etag(&record.binding, record.identity.size)
 }
 
+/// What bytes are that were read: their ETag is their MD5, unless their store had told another one, which clients know.
+fn read_identity(record: &Record, digests: &Digests) -> Identity {
+    let before = &record.identity;
+    let read = adopted_identity(before, digests);
+    let etag = if before.etag == unread_etag(&record.binding, before.size) { read.etag } else { before.etag.clone() };
+    Identity { etag, ..read }
+}
+
 impl Site {
     /// Who hears of a change to a record: nobody, of one whose bytes are not known themselves.
     pub(super) fn audience_of(&self, record: &Record) -> Audience {
@@ -70,16 +78,17 @@ impl Site {
 
     /// The record of bytes that were found in the store, as a write of the time that the store says.
     pub(super) fn unread(&self, found: &Found, stamp: Stamp) -> Record {
-        let headers = ContentHeaders { content_type: Some(CONTENT_TYPE.into()), ..ContentHeaders::default() };
+        let Described { mut headers, metadata, tags } = found.described.as_deref().cloned().unwrap_or_default();
+        headers.content_type.get_or_insert_with(|| CONTENT_TYPE.into());
         let identity = Identity {
             size: found.size,
-            etag: unread_etag(&found.binding, found.size),
+            etag: found.etag.clone().unwrap_or_else(|| unread_etag(&found.binding, found.size)),
             parts: Parts::Single,
             crc64: 0,
             checksum: None,
             headers,
-            metadata: Metadata::new(),
-            tags: Tags::new(),
+            metadata,
+            tags,
         };
         Record {
             vector: Vector::of(stamp),
@@ -136,7 +145,7 @@ impl Site {
         if self.as_bound(&place, &now.row).await?.is_none() {
             return self.found_otherwise(object, &now).await;
         }
-        let identity = adopted_identity(&now.row.identity, &digests?);
+        let identity = read_identity(&now.row, &digests?);
         let record = Record { state: State::Present, identity, ..now.row.clone() };
         let commit = Commit::new().expect_unit(object, slot, Some(now.revision)).put_unit(object, &record);
         let told = commit.tell(Event { unit: Unit::of(object, slot), vector: record.vector }).to(self.audience());

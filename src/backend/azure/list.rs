@@ -8,8 +8,9 @@ use futures::stream::StreamExt;
 
 use super::Azure;
 use super::error::fault;
-use super::told::{bare, millis, unspelled};
+use super::told::{bare, described, millis, unspelled};
 use crate::backend::service::{Answer, Cursor, Fault, Listed, Page, Told};
+use crate::model::ContentHeaders;
 
 /// What marks a folder of an account with a hierarchy, which lists it among its blobs.
 const FOLDER: &str = "hdi-isfolder";
@@ -78,6 +79,15 @@ fn listed(item: BlobItem) -> Option<Listed> {
     let stored_ms = properties.last_modified.map(millis);
     let size = properties.content_length.unwrap_or(0);
     let etag = properties.etag.map(|etag| etag.to_string());
-    let told = Told::new(Some(&metadata), etag.as_deref().map(bare), stored_ms, size);
+    let headers = ContentHeaders {
+        content_type: properties.content_type,
+        content_encoding: properties.content_encoding,
+        content_disposition: properties.content_disposition,
+        content_language: properties.content_language,
+        cache_control: properties.cache_control,
+        ..ContentHeaders::default()
+    };
+    let said = || described(headers, found.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let told = Told::new(Some(&metadata), etag.as_deref().map(bare), stored_ms, size).described(said);
     Some(Listed { name: item.name?, told: Some(told), size, stored_ms })
 }

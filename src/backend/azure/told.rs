@@ -10,6 +10,7 @@ use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::time::{OffsetDateTime, parse_rfc7231};
 
 use crate::backend::service::{Answer, Fault, Metadata, Only, Told, whole_size};
+use crate::model::{ContentHeaders, Described, Tags};
 
 const METADATA: &str = "x-ms-meta-";
 
@@ -31,10 +32,33 @@ pub(super) fn told(doing: &'static str, headers: &Headers) -> Answer<Told> {
         None => text("content-length").and_then(|length| length.parse().ok()),
     };
     let size = size.ok_or_else(|| Fault::nonsense(doing, "no size was told"))?;
-    let metadata =
-        unspelled(headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix(METADATA)?, value.as_str()))));
+    let metadata = unspelled(theirs(headers));
     let stored_ms = text("last-modified").and_then(|date| parse_rfc7231(date).ok()).map(millis);
-    Ok(Told::new(Some(&metadata), text("etag").map(bare), stored_ms, size))
+    let told = Told::new(Some(&metadata), text("etag").map(bare), stored_ms, size);
+    Ok(told.described(|| {
+        let kept = |name: &'static str| text(name).map(str::to_owned);
+        let content = ContentHeaders {
+            content_type: kept("content-type"),
+            content_encoding: kept("content-encoding"),
+            content_disposition: kept("content-disposition"),
+            content_language: kept("content-language"),
+            cache_control: kept("cache-control"),
+            ..ContentHeaders::default()
+        };
+        described(content, theirs(headers))
+    }))
+}
+
+/// User metadata of others, by the names that S3 clients see.
+fn theirs(headers: &Headers) -> impl Iterator<Item = (&str, &str)> {
+    headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix(METADATA)?, value.as_str())))
+}
+
+/// What whoever stored a blob said of it.
+pub(super) fn described<'a>(headers: ContentHeaders, metadata: impl Iterator<Item = (&'a str, &'a str)>) -> Described {
+    let mut metadata: Vec<_> = metadata.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+    metadata.sort();
+    Described { headers, metadata, tags: Tags::new() }
 }
 
 /// Headers bring ETags in quotes, listings without.

@@ -5,9 +5,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::backend::service::{Answer, Fault, Listed, Metadata, Told};
+use crate::model::{ContentHeaders, Described, Tags};
 
 /// What is asked for of an object.
-pub(super) const FIELDS: &str = "name,size,generation,metadata,timeCreated";
+pub(super) const FIELDS: &str = "name,size,generation,metadata,timeCreated,contentType,contentEncoding,contentDisposition,contentLanguage,cacheControl";
 
 /// Numbers are texts there.
 #[derive(Debug, Deserialize)]
@@ -18,6 +19,11 @@ pub(super) struct Resource {
     generation: String,
     metadata: Option<Metadata>,
     time_created: Option<String>,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+    content_disposition: Option<String>,
+    content_language: Option<String>,
+    cache_control: Option<String>,
 }
 
 impl Resource {
@@ -28,7 +34,23 @@ impl Resource {
 
     /// An object's generation is what conditions are about, so it stands for the ETag.
     pub fn told(&self, doing: &'static str) -> Answer<Told> {
-        Ok(Told::new(self.metadata.as_ref(), Some(&self.generation), self.stored_ms(), self.size(doing)?))
+        let told = Told::new(self.metadata.as_ref(), Some(&self.generation), self.stored_ms(), self.size(doing)?);
+        Ok(told.described(|| self.described()))
+    }
+
+    /// What whoever stored it said of it.
+    fn described(&self) -> Described {
+        let headers = ContentHeaders {
+            content_type: self.content_type.clone(),
+            content_encoding: self.content_encoding.clone(),
+            content_disposition: self.content_disposition.clone(),
+            content_language: self.content_language.clone(),
+            cache_control: self.cache_control.clone(),
+            ..ContentHeaders::default()
+        };
+        let mut metadata: Vec<_> = self.metadata.clone().unwrap_or_default().into_iter().collect();
+        metadata.sort();
+        Described { headers, metadata, tags: Tags::new() }
     }
 
     pub fn listed(self, doing: &'static str) -> Answer<Listed> {
@@ -50,6 +72,7 @@ pub(super) fn generation<'a>(doing: &'static str, seen: &'a Told) -> Answer<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Incarnation, WriteId};
 
     #[test]
     fn an_object_is_known_by_its_generation_and_time() {
@@ -58,5 +81,25 @@ mod tests {
         assert_eq!(resource.stored_ms(), Some(1_795_359_600_123));
         let told = resource.told("looking").unwrap();
         assert_eq!((told.etag.as_deref(), told.size), (Some("17"), 3));
+    }
+
+    #[test]
+    fn what_others_said_of_an_object_is_known_and_of_ours_it_is_not() {
+        let of = |metadata: &str| {
+            let said = r#""contentType":"text/plain","cacheControl":"no-store","contentLanguage":"de""#;
+            let json = format!(r#"{{"name":"a","size":"3","generation":"17",{said},"metadata":{metadata}}}"#);
+            serde_json::from_str::<Resource>(&json).unwrap().told("looking").unwrap().described
+        };
+        let described = *of(r#"{"Colour":"red"}"#).unwrap();
+        let text = |text: &str| Some(text.to_owned());
+        let headers = ContentHeaders {
+            content_type: text("text/plain"),
+            cache_control: text("no-store"),
+            content_language: text("de"),
+            ..ContentHeaders::default()
+        };
+        let metadata = vec![("Colour".to_owned(), "red".to_owned())];
+        assert_eq!(described, Described { headers, metadata, tags: Tags::new() });
+        assert_eq!(of(&format!(r#"{{"anybucket-write":"{}"}}"#, WriteId::new(Incarnation(7), 1, 2))), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, SdkBody};
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use http_body::Body;
 use super::S3;
 use super::error::ask;
 use crate::backend::service::{Answer, Fault, Only, Opened, Outgoing, Spot, Target, Told, first_byte, whole_size};
+use crate::model::{ContentHeaders, Described, ETag, Tags};
 
 /// The body as the SDK sends it, once.
 pub(super) fn stream_of(body: impl Body<Data = Bytes, Error = std::io::Error> + Send + Sync + 'static) -> ByteStream {
@@ -37,7 +39,19 @@ impl S3 {
         let doing = "looking at an object";
         let head = ask(doing, self.caller.client().head_object().bucket(&at.bucket).key(&at.name).send()).await?;
         let size = told_length(doing, head.content_length())?;
-        Ok(Told::new(head.metadata(), head.e_tag(), head.last_modified().and_then(millis), size))
+        let told = Told::new(head.metadata(), head.e_tag(), head.last_modified().and_then(millis), size);
+        if !told.is_foreign() {
+            return Ok(told);
+        }
+        let tags = if head.tag_count().unwrap_or(0) > 0 { self.tags(at).await? } else { Tags::new() };
+        let shown_etag = head.e_tag().and_then(ETag::told);
+        Ok(Told { shown_etag, ..told }.described(|| Described { tags, ..described(&head) }))
+    }
+
+    async fn tags(&self, at: &Spot) -> Answer<Tags> {
+        let request = self.caller.client().get_object_tagging().bucket(&at.bucket).key(&at.name);
+        let told = ask("reading an object's tags", request.send()).await?;
+        Ok(told.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
     }
 
     pub(super) async fn get_object(&self, at: &Spot, range: Option<&Range<u64>>) -> Answer<Opened> {
@@ -64,6 +78,24 @@ impl S3 {
         let removed = ask("removing an object", request.set_if_match(only.etag()).send()).await?;
         self.remove_for_good(at, &removed).await
     }
+}
+
+/// What another client said of an object.
+fn described(head: &HeadObjectOutput) -> Described {
+    let text = |told: Option<&str>| told.map(str::to_owned);
+    let headers = ContentHeaders {
+        content_type: text(head.content_type()),
+        content_encoding: text(head.content_encoding()),
+        content_disposition: text(head.content_disposition()),
+        content_language: text(head.content_language()),
+        cache_control: text(head.cache_control()),
+        expires: text(head.expires_string()),
+        website_redirect_location: text(head.website_redirect_location()),
+        storage_class: None,
+    };
+    let mut metadata: Vec<_> = head.metadata().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
+    metadata.sort();
+    Described { headers, metadata, tags: Tags::new() }
 }
 
 /// What is not told is not taken for nothing.

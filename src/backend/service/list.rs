@@ -179,7 +179,7 @@ impl Listed {
             Some(told) => told.found(&key),
             None => {
                 let (modified_ms, changed_ms) = (self.stored_ms.unwrap_or(0), self.stored_ms.map(changed_ms));
-                Found { key, binding: Binding::None, size: self.size, modified_ms, changed_ms, label: None }
+                Found { key, binding: Binding::None, size: self.size, modified_ms, changed_ms, label: None, described: None, etag: None }
             }
         }
     }

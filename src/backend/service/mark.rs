@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::backend::Found;
-use crate::model::{Binding, Key, WriteId};
+use crate::model::{Binding, Described, ETag, Key, WriteId};
 
 /// The write whose bytes these are.
 const WRITE: &str = "anybucket-write";
@@ -69,6 +69,10 @@ pub(in crate::backend) struct Told {
     /// Where the name does not say it.
     pub key: Option<Key>,
     pub label: Option<String>,
+    /// Of bytes that others stored, where somebody asked.
+    pub described: Option<Box<Described>>,
+    /// Of bytes that others stored at a service that speaks S3.
+    pub shown_etag: Option<ETag>,
 }
 
 impl Told {
@@ -88,7 +92,20 @@ impl Told {
             changed_ms: stored_ms.map(changed_ms),
             key: key.and_then(|key| Key::new(&key).ok()),
             label: of(LABEL).cloned(),
+            described: None,
+            shown_etag: None,
         }
+    }
+
+    /// Whether others stored them: they carry no mark.
+    pub fn is_foreign(&self) -> bool {
+        !self.binding.is_marked()
+    }
+
+    /// What others said of their bytes; of ours the label says it.
+    pub fn described(mut self, described: impl FnOnce() -> Described) -> Self {
+        self.described = self.is_foreign().then(|| Box::new(described()));
+        self
     }
 
     /// Whether all of those bytes are here.
@@ -97,8 +114,8 @@ impl Told {
     }
 
     pub fn found(&self, key: &Key) -> Found {
-        let Self { binding, size, modified_ms, changed_ms, label, .. } = self.clone();
-        Found { key: key.clone(), binding, size, modified_ms, changed_ms, label }
+        let Self { binding, size, modified_ms, changed_ms, label, described, shown_etag: etag, .. } = self.clone();
+        Found { key: key.clone(), binding, size, modified_ms, changed_ms, label, described, etag }
     }
 }
 

@@ -3,7 +3,10 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, Weak};
 
+use azure_storage_blob::models::BlockBlobClientUploadOptions;
+
 use super::*;
+use crate::model::{ContentHeaders, Described, Incarnation, Tags, WriteId};
 
 /// One server for all tests that run at once, ended by the last.
 struct Server {
@@ -335,6 +338,37 @@ async fn pages_go_on_in_order_behind_any_name() {
         assert!(stored_ms.is_some());
     }
     assert!(azure.page("nowhere", "", &Cursor::Start).await.unwrap_err().is_bucket_missing());
+}
+
+#[tokio::test]
+#[ignore = "needs Azurite: make conformance"]
+async fn what_others_said_of_their_blobs_is_known() {
+    let (azure, bucket, _server) = account().await;
+    let spot = Spot { bucket: bucket.clone(), name: "a".to_owned() };
+    let text = |text: &str| Some(text.to_owned());
+    let options = BlockBlobClientUploadOptions {
+        blob_content_type: text("text/plain"),
+        blob_cache_control: text("no-store"),
+        blob_content_disposition: text("inline"),
+        blob_content_language: text("de"),
+        metadata: Some([("made_by".to_owned(), "others".to_owned())].into()),
+        ..BlockBlobClientUploadOptions::default()
+    };
+    azure.client.blob(&spot).unwrap().upload(bytes(10, 0).into(), Some(options)).await.unwrap();
+    azure.put(&target(&bucket, "ours", &WriteId::new(Incarnation(7), 1, 2).to_string()), bytes(10, 0)).await.unwrap();
+    let headers = ContentHeaders {
+        content_type: text("text/plain"),
+        cache_control: text("no-store"),
+        content_disposition: text("inline"),
+        content_language: text("de"),
+        ..ContentHeaders::default()
+    };
+    let metadata = vec![("made_by".to_owned(), "others".to_owned())];
+    let described = Some(Box::new(Described { headers, metadata, tags: Tags::new() }));
+    assert_eq!(azure.look(&spot).await.unwrap().described, described);
+    let listed = azure.page(&bucket, "", &Cursor::Start).await.unwrap().listed;
+    let said: Vec<_> = listed.into_iter().map(|listed| listed.told.unwrap().described).collect();
+    assert_eq!(said, [described, None]);
 }
 
 #[tokio::test]

@@ -106,6 +106,8 @@ impl Found {
             modified_ms: slip.modified_ms,
             changed_ms: Some(changed_ms(self.came_ms)),
             label: slip.label.clone(),
+            described: None,
+            etag: None,
         }
     }
 }
