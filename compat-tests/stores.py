@@ -33,14 +33,19 @@ class Service(Process):
         self.settings = {MAIN + name.upper(): value for name, value in said.items()}
 
 
-def versitygw(directory: Path) -> Service:
+def versitygw(directory: Path, has_versions: bool = False) -> Service:
     """An S3 service over a directory."""
     port, access, secret = free_port(), "COMPATSTORE", "compat-store-secret"
     objects = directory / "objects"
     objects.mkdir()
     argv = [installed("bin/versitygw"), "--port", f"127.0.0.1:{port}", "--access", access, "--secret", secret, "--quiet"]
     # As services do, and unlike its default: a connection for each call would be what is measured.
-    service = Service("versitygw", [*argv, "--keep-alive", "posix", str(objects)], directory, port)
+    argv += ["--keep-alive", "posix"]
+    if has_versions:
+        versions = directory / "versions"
+        versions.mkdir()
+        argv += ["--versioning-dir", str(versions)]
+    service = Service("versitygw", [*argv, str(objects)], directory, port)
     service.say("s3", endpoint=f"http://127.0.0.1:{port}", access_key=access, secret_key=secret)
     return service
 

@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::{
-    Backend, Body, Buffered, Capabilities, Capability, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place,
-    Published, PutOptions, Result, StoreUpload, Support, Traffic,
+    Backend, Body, Buffered, Capabilities, Capability, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart,
+    Place, Published, PutOptions, Result, StoreUpload, Support, Traffic,
 };
-use crate::model::{Binding, BucketName, Key, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Key, ObjectId, Versioning, WriteId};
 use crate::tasks::{Backoff, Step, Worker};
 
 /// Between two tries to open it.
@@ -273,6 +273,24 @@ impl Backend for Awaited {
     ) -> BoxStream<'a, Result<FoundOwn>> {
         match self.store() {
             Ok(store) => store.list_own_below(bucket, prefix, after),
+            Err(err) => stream::iter([Err(err)]).boxed(),
+        }
+    }
+
+    async fn versioning(&self, bucket: &BucketName) -> Result<Versioning> {
+        self.store()?.versioning(bucket).await
+    }
+
+    fn list_versions<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<FoundVersion>> {
+        match self.store() {
+            Ok(store) => store.list_versions(bucket, after),
+            Err(err) => stream::iter([Err(err)]).boxed(),
+        }
+    }
+
+    fn versions_of<'a>(&'a self, object: &ObjectId) -> BoxStream<'a, Result<FoundVersion>> {
+        match self.store() {
+            Ok(store) => store.versions_of(object),
             Err(err) => stream::iter([Err(err)]).boxed(),
         }
     }

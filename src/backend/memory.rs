@@ -289,7 +289,16 @@ impl Blob {
 
     fn found(&self, key: &Key) -> Found {
         let (binding, size, label) = (self.binding.clone(), self.bytes.len() as u64, self.label.clone());
-        Found { key: key.clone(), binding, size, modified_ms: self.modified_ms, changed_ms: None, label, described: None, etag: None }
+        Found {
+            key: key.clone(),
+            binding,
+            size,
+            modified_ms: self.modified_ms,
+            changed_ms: None,
+            label,
+            described: None,
+            etag: None,
+        }
     }
 
     fn bound_to(&self, expect: &Binding) -> Result<&Self> {

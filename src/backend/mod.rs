@@ -22,12 +22,12 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 pub use body::{Body, BodyError};
 pub use error::{Error, Result};
 
-use crate::model::{Binding, BucketName, Described, ETag, Key, Location, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Described, ETag, Key, Location, ObjectId, Versioning, WriteId};
 use crate::tasks::Worker;
 
 /// Largest note, in bytes.
@@ -131,6 +131,20 @@ pub struct Found {
     pub described: Option<Box<Described>>,
     /// Of bytes that others stored in a store that speaks S3: what their ETag is there.
     pub etag: Option<ETag>,
+}
+
+/// A version that the store issued itself, or a delete marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundVersion {
+    pub key: Key,
+    /// As the store calls it.
+    pub version: String,
+    pub is_marker: bool,
+    pub binding: Binding,
+    /// Bytes.
+    pub size: u64,
+    /// When it came there, milliseconds since 1970, as far as the store tells.
+    pub stored_ms: u64,
 }
 
 /// Bytes under a name of their own.
@@ -331,6 +345,22 @@ pub trait Backend: Debug + Send + Sync + 'static {
         let prefix = prefix.to_owned();
         let is_below = move |own: &FoundOwn| own.found.key.as_str().starts_with(&prefix);
         self.list_own(bucket, after).try_filter(move |own| ready(is_below(own))).boxed()
+    }
+
+    /// Whether the store itself issues versions in a bucket: it did before the site came, and others read them there.
+    async fn versioning(&self, _bucket: &BucketName) -> Result<Versioning> {
+        Ok(Versioning::Off)
+    }
+
+    /// Versions and delete markers that the store itself issued, behind the key `after`: by key in byte order, the newest of
+    /// each first. They are read and removed at [`Location::Native`].
+    fn list_versions<'a>(&'a self, _bucket: &BucketName, _after: Option<&Key>) -> BoxStream<'a, Result<FoundVersion>> {
+        stream::empty().boxed()
+    }
+
+    /// Those of one key.
+    fn versions_of<'a>(&'a self, _object: &ObjectId) -> BoxStream<'a, Result<FoundVersion>> {
+        stream::empty().boxed()
     }
 
     /// Makes a bucket; one that exists is success.

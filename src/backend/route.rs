@@ -16,10 +16,10 @@ use tokio::time::timeout;
 
 use super::places::Places;
 use super::{
-    Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published,
-    PutOptions, Result, StoreUpload, Traffic,
+    Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place,
+    Published, PutOptions, Result, StoreUpload, Traffic,
 };
-use crate::model::{Binding, BucketName, Key, ObjectId, WriteId, glob};
+use crate::model::{Binding, BucketName, Key, ObjectId, Versioning, WriteId, glob};
 use crate::tasks::Worker;
 
 /// For a store to say whether it works: less than whoever asks waits for all of them.
@@ -361,6 +361,32 @@ impl Backend for Routes {
         let listing = async move {
             match self.of(&bucket).await {
                 Ok(store) => store.list_own(&bucket, after),
+                Err(err) => stream::iter([Err(err)]).boxed(),
+            }
+        };
+        stream::once(listing).flatten().boxed()
+    }
+
+    async fn versioning(&self, bucket: &BucketName) -> Result<Versioning> {
+        self.of(bucket).await?.versioning(bucket).await
+    }
+
+    fn list_versions<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<FoundVersion>> {
+        let (bucket, after) = (bucket.clone(), after.cloned());
+        let listing = async move {
+            match self.of(&bucket).await {
+                Ok(store) => store.list_versions(&bucket, after.as_ref()),
+                Err(err) => stream::iter([Err(err)]).boxed(),
+            }
+        };
+        stream::once(listing).flatten().boxed()
+    }
+
+    fn versions_of<'a>(&'a self, object: &ObjectId) -> BoxStream<'a, Result<FoundVersion>> {
+        let object = object.clone();
+        let listing = async move {
+            match self.of(&object.bucket).await {
+                Ok(store) => store.versions_of(&object),
                 Err(err) => stream::iter([Err(err)]).boxed(),
             }
         };

@@ -47,6 +47,11 @@ impl Record {
         matches!(self.state, State::Present | State::Unread)
     }
 
+    /// Whether this site's store has something of it, be it a delete marker that the store issued itself.
+    pub fn is_stored(&self) -> bool {
+        self.has_bytes() || (self.state == State::Marker && matches!(self.location, Location::Native(_)))
+    }
+
     /// The checksum S3 shows of it; none of bytes that nobody has read yet.
     pub fn shown_checksum(&self) -> Option<Checksum> {
         (self.state != State::Unread).then(|| self.identity.shown_checksum())

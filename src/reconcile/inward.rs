@@ -147,6 +147,9 @@ impl Inward {
 
     async fn look(&self, both: Both, report: &mut Report) -> Result<()> {
         let object = self.object(&both.key);
+        if self.site.has_versions_there(&self.bucket) {
+            return self.look_at_versions(&object, both, report).await;
+        }
         // Only the null version has the key's own name.
         let null = both.units.iter().find(|unit| !unit.row.versioned);
         if let Some(found) = both.found.as_ref().filter(|_| null.is_none_or(|null| null.row.state == State::Marker)) {
@@ -156,6 +159,24 @@ impl Inward {
         for unit in both.units.iter().filter(|unit| unit.row.is_shown()) {
             report.summary.compared += 1;
             self.look_at(&object, unit, both.found.as_ref().filter(|_| !unit.row.versioned), report).await?;
+        }
+        Ok(())
+    }
+
+    /// Of a key whose own name is others', with the versions that the store makes of it.
+    async fn look_at_versions(&self, object: &ObjectId, both: Both, report: &mut Report) -> Result<()> {
+        let mut units = both.units;
+        let differs = !site::is_as_listed(&units, both.found.as_ref());
+        if differs && !self.dry_run && self.site.look_at_versions(object).await? == Newcomer::Taken {
+            let size = both.found.map_or(0, |found| found.size);
+            self.line((object, Slot::Null), Class::Foreign, None, size, "taken over", report);
+            let of_key = KeyRange { from: Some(object.key.clone()), to: object.key.next() };
+            let taken = super::units::units(&self.site, &self.bucket, &of_key, STEP_ROWS).await?;
+            units = taken.keys.into_iter().flat_map(|of_key| of_key.units).collect();
+        }
+        for unit in units.iter().filter(|unit| unit.row.is_shown()) {
+            report.summary.compared += 1;
+            self.look_at(object, unit, None, report).await?;
         }
         Ok(())
     }

@@ -137,7 +137,8 @@ impl Source {
             return Err(error::access_denied());
         }
         let asked = req.extensions.get::<Asked>().cloned().unwrap_or_default();
-        let (object, version) = (convert::object_id(bucket, key)?, convert::slot(version_id.as_deref())?);
+        let object = convert::object_id(bucket, key)?;
+        let version = versioning::named(&face.site, &object, version_id.as_deref()).await?;
         let source = Self { object, version, conditions: asked.conditions.source.of_read()?, has_shut_tags: false };
         match opened {
             Some(opened) => source.pinned(face, caller, &opened).await,

@@ -30,7 +30,7 @@ pub async fn one(face: &Face, req: S3Request<DeleteObjectInput>) -> S3Result<S3R
     };
     let wait = Wait::read(&face.site, &req.headers)?;
     let version = req.input.version_id.as_deref();
-    let slot = convert::slot(version)?;
+    let slot = versioning::named(&face.site, &object, version).await?;
     // Destroying a version is for keys with the right to it.
     if slot.is_some() && req.extensions.get::<Opened>().is_some() {
         return Err(error::access_denied());
@@ -128,7 +128,8 @@ async fn remove_named(face: &Face, caller: &Caller, (bucket, bypass): From<'_>, 
         if_modified_at_ms: named.last_modified_time.as_ref().and_then(convert::millis),
         if_size: named.size.map(size).transpose()?,
     };
-    let purge = convert::slot(named.version_id.as_deref())?.map(|slot| Purge { slot, bypass });
+    let slot = versioning::named(&face.site, &object, named.version_id.as_deref()).await?;
+    let purge = slot.map(|slot| Purge { slot, bypass });
     remove(face, &object, purge, conditions).await
 }
 

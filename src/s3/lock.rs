@@ -11,7 +11,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::auth::{self, Right};
-use super::{Face, bucket, convert, error};
+use super::{Face, bucket, convert, error, versioning};
 use crate::model::{
     BucketName, Bypass, DefaultRetention, ObjectId, ObjectLock, Registers, Retention, RetentionMode, RetentionPeriod,
 };
@@ -155,7 +155,7 @@ async fn locked(face: &Face, bucket: &str, key: &str) -> S3Result<ObjectId> {
 }
 
 async fn registers_of(face: &Face, object: &ObjectId, version: Option<&str>) -> S3Result<Seen> {
-    let version = convert::slot(version)?;
+    let version = versioning::named(&face.site, object, version).await?;
     face.site.head(object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)
 }
 
@@ -192,7 +192,7 @@ pub async fn put_retention(
         }
         _ => return Err(error::malformed_xml()),
     };
-    let version = convert::slot(req.input.version_id.as_deref())?;
+    let version = versioning::named(&face.site, &object, req.input.version_id.as_deref()).await?;
     let written = face.site.set_register(&object, version, Register::Retention(retention, bypass)).await;
     written.map_err(error::from_site)?;
     Ok(S3Response::new(PutObjectRetentionOutput::default()))
@@ -220,7 +220,7 @@ pub async fn put_hold(face: &Face, req: S3Request<PutObjectLegalHoldInput>) -> S
         ObjectLockLegalHoldStatus::OFF => false,
         _ => return Err(error::malformed_xml()),
     };
-    let version = convert::slot(req.input.version_id.as_deref())?;
+    let version = versioning::named(&face.site, &object, req.input.version_id.as_deref()).await?;
     face.site.set_register(&object, version, Register::Hold(hold)).await.map_err(error::from_site)?;
     Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
 }

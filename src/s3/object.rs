@@ -73,19 +73,18 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(
-        bucket: &str,
-        key: &str,
-        version: Option<&str>,
+    async fn read(
+        face: &Face,
+        (bucket, key, version): (&str, &str, Option<&str>),
         part: Option<i32>,
-        req: (&HeaderMap, &http::Extensions),
+        (headers, extensions): (&HeaderMap, &http::Extensions),
     ) -> S3Result<Self> {
-        let (headers, extensions) = req;
         let asked = extensions.get::<Asked>().cloned().unwrap_or_default();
         let mode = headers.get("x-amz-checksum-mode").map(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
+        let object = convert::object_id(bucket, key)?;
         Ok(Self {
-            object: convert::object_id(bucket, key)?,
-            version: convert::slot(version)?,
+            version: versioning::named(&face.site, &object, version).await?,
+            object,
             select: select(part, asked.conditions.range.as_ref())?,
             conditions: asked.conditions.object.of_read()?,
             checksums: mode.unwrap_or(false),
@@ -104,8 +103,13 @@ fn select(part: Option<i32>, range: Option<&http::HeaderValue>) -> S3Result<Sele
 /// GetObject.
 pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = &req.input;
-    let wanted =
-        Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
+    let wanted = Wanted::read(
+        face,
+        (&input.bucket, &input.key, input.version_id.as_deref()),
+        input.part_number,
+        (&req.headers, &req.extensions),
+    )
+    .await?;
     sites::reach(&face.site, &req.headers, &wanted.object).await?;
     let opened =
         face.site.get(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_read)?;
@@ -121,8 +125,13 @@ pub async fn get(face: &Face, req: S3Request<GetObjectInput>) -> S3Result<S3Resp
 /// HeadObject.
 pub async fn head(face: &Face, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = &req.input;
-    let wanted =
-        Wanted::read(&input.bucket, &input.key, input.version_id.as_deref(), input.part_number, (&req.headers, &req.extensions))?;
+    let wanted = Wanted::read(
+        face,
+        (&input.bucket, &input.key, input.version_id.as_deref()),
+        input.part_number,
+        (&req.headers, &req.extensions),
+    )
+    .await?;
     sites::reach(&face.site, &req.headers, &wanted.object).await?;
     let seen =
         face.site.head(&wanted.object, wanted.version, wanted.select, &wanted.conditions).await.map_err(error::from_read)?;
@@ -254,7 +263,7 @@ pub async fn attributes(
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let input = &req.input;
     let object = convert::object_id(&input.bucket, &input.key)?;
-    let version = convert::slot(input.version_id.as_deref())?;
+    let version = versioning::named(&face.site, &object, input.version_id.as_deref()).await?;
     let names: Vec<_> = input.object_attributes.iter().flat_map(|list| list.as_str().split(',').map(str::trim)).collect();
     let known = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
     if names.iter().any(|name| !known.contains(name)) {

@@ -20,7 +20,7 @@ const VALUE_CHARS_MAX: usize = 256;
 /// GetObjectTagging.
 pub async fn get(face: &Face, req: S3Request<GetObjectTaggingInput>) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     let object = convert::object_id(&req.input.bucket, &req.input.key)?;
-    let version = convert::slot(req.input.version_id.as_deref())?;
+    let version = versioning::named(&face.site, &object, req.input.version_id.as_deref()).await?;
     let seen = face.site.head(&object, version, Selection::All, &ReadConditions::default()).await.map_err(error::from_site)?;
     let tag_set = shown(&seen.record.identity.tags);
     let version_id = versioning::shown(face, &object.bucket, seen.record.row.slot()).await?;
@@ -45,7 +45,8 @@ pub async fn delete(face: &Face, req: S3Request<DeleteObjectTaggingInput>) -> S3
 
 /// Answers the version that has the tags now.
 async fn write(face: &Face, object: &ObjectId, version: Option<&str>, tags: Tags) -> S3Result<Option<String>> {
-    let written = face.site.set_register(object, convert::slot(version)?, Register::Tags(tags)).await;
+    let version = versioning::named(&face.site, object, version).await?;
+    let written = face.site.set_register(object, version, Register::Tags(tags)).await;
     versioning::shown(face, &object.bucket, written.map_err(error::from_site)?.slot).await
 }
 

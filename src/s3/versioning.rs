@@ -8,11 +8,22 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::{Face, bucket, convert, error};
-use crate::model::{BucketName, Slot, Versioning};
-use crate::site::Deleted;
+use crate::model::{BucketName, ObjectId, Slot, Versioning};
+use crate::site::{Deleted, Site};
 
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+
+/// The version that `versionId=` names. One that a store issued before the site came is found by the store's id too, which clients
+/// and their databases know.
+pub async fn named(site: &Site, object: &ObjectId, version: Option<&str>) -> S3Result<Option<Slot>> {
+    if let Some(id) = version
+        && let Some(slot) = site.version_called(object, id).await.map_err(error::from_site)?
+    {
+        return Ok(Some(slot));
+    }
+    convert::slot(version)
+}
 
 /// What an answer calls a version: nothing in a bucket that never had any.
 pub async fn shown(face: &Face, bucket: &BucketName, slot: Slot) -> S3Result<Option<String>> {

@@ -167,7 +167,7 @@ impl Site {
             Some(slot) => {
                 let stored = match self.inner.status.unit(object, slot).await? {
                     Some(stored) => Some(stored),
-                    None if slot == Slot::Null && self.is_walked(&object.bucket) => {
+                    None if self.is_walked(&object.bucket) && (slot == Slot::Null || self.has_versions_there(&object.bucket)) => {
                         self.imported(object).await?;
                         self.inner.status.unit(object, slot).await?
                     }

@@ -304,7 +304,8 @@ impl Site {
                 planned.instead_of(object, here.filter(|_| conflict))
             }
             (Decision::Take { conflict }, Replica::Live(live), Some(kept)) => {
-                let record = replica_record(live, known, live.vector, Some(kept), write);
+                let mut record = replica_record(live, known, live.vector, Some(kept), write);
+                self.keep_apart(object, &mut record);
                 brought(superseding(), object, here, live, record).instead_of(object, here.filter(|_| conflict))
             }
             (Decision::Take { conflict }, Replica::Grave(grave), _) => {
@@ -312,7 +313,8 @@ impl Site {
             }
             // The bytes of a record that lacked them, or of a version that was purged unawares.
             (Decision::Fill(vector), Replica::Live(live), Some(kept)) => {
-                let record = replica_record(live, known, vector, Some(kept), write);
+                let mut record = replica_record(live, known, vector, Some(kept), write);
+                self.keep_apart(object, &mut record);
                 let commit = match here {
                     // Who was owed the grave is owed this.
                     None => self.superseding(object, known, vector),

@@ -7,7 +7,7 @@ use super::error::{Error, Result};
 use super::types::BucketInfo;
 use super::{CONFLICTS_MAX, Site};
 use crate::backend;
-use crate::model::{Bucket, BucketName, Event, Stamp, Unit, Vector};
+use crate::model::{Bucket, BucketName, Event, Stamp, Unit, Vector, Versioning};
 use crate::status::tables::{Buckets, Objects, Versions};
 use crate::status::{Commit, CommitError, Revision, Stored};
 
@@ -45,12 +45,14 @@ impl Site {
                 // Of a bucket of this name before, which could not be aborted when it died.
                 self.abort_uploads_of(bucket).await?;
             }
-            self.begin_import(bucket).await?;
+            let versioning = self.begin_import(bucket).await?;
             self.inner.backend.create_bucket_at(bucket, region).await?;
             let created = self.inner.clock.tick(stored.as_ref().and_then(|stored| stored.row.deleted));
             let row = Bucket { created, deleted: None, owner: owner.into(), region: region.into(), registers: Vec::new() };
             // Registers count where they are later than the bucket: see `Bucket::merge`.
-            let row = registers(row, self.inner.clock.tick(Some(created)));
+            let stamp = self.inner.clock.tick(Some(created));
+            let row = if versioning == Versioning::Off { row } else { row.with_versioning(versioning, stamp) };
+            let row = registers(row, stamp);
             let commit = Commit::new()
                 .expect::<Buckets>(bucket, stored.map(|stored| stored.revision))
                 .put::<Buckets>(bucket, &row)

@@ -17,11 +17,11 @@ use super::heal::adopted_identity;
 use super::label::{Label, described};
 use super::land::{Replacing, is_left_behind, replacing};
 use super::rebuild::Rebuild;
-use super::{CONFLICTS_MAX, Site};
+use super::{CONFLICTS_MAX, Newcomer, Site};
 use crate::backend::{self, Found, GetOptions, Place};
 use crate::model::{
-    Binding, Bucket, BucketName, ContentHeaders, Described, Event, Here, Identity, Incarnation, Location, ObjectId, Parts, Record,
-    SiteNumber, Slot, Stamp, StampParts, State, Unit, Vector, WriteId,
+    Binding, Bucket, BucketName, ContentHeaders, Described, Event, Here, Identity, Incarnation, Location, ObjectId, Parts,
+    Record, SiteNumber, Slot, Stamp, StampParts, State, Unit, Vector, WriteId,
 };
 use crate::status::tables::{Buckets, Settle, Settling};
 use crate::status::{Commit, CommitError};
@@ -141,6 +141,12 @@ impl Site {
     }
 
     async fn claim_locked(&self, object: &ObjectId, location: Location) -> Result<Claimed> {
+        if location == Location::Plain && self.has_versions_there(&object.bucket) {
+            return match self.adopts(&object.bucket) && self.look_at_versions_locked(object).await? == Newcomer::Taken {
+                true => Ok(Claimed::Adopted),
+                false => Ok(Claimed::Left),
+            };
+        }
         let place = Place { object: object.clone(), location: location.own_name().map_or(Location::Plain, Location::Own) };
         for _ in 0..CONFLICTS_MAX {
             let Some(rebuild) = self.rebuilding() else { return Ok(Claimed::Left) };

@@ -194,8 +194,10 @@ impl Site {
     /// Removes a file that others had changed before its object was deleted: it is what the object was, though no row says so,
     /// and left alone it would be taken for a new one when the grave has gone.
     async fn remove_changed(&self, object: &ObjectId, slot: Slot, deleted: Stamp) {
-        // In a shared bucket the file was looked at under the lock: what is there now is a write of others.
-        if slot != Slot::Null || !self.adopts(&object.bucket) || self.is_shared(&object.bucket) {
+        // In a shared bucket the file was looked at under the lock: what is there now is a write of others. So it is where what has
+        // the key's name is the newest of the store's own versions.
+        let is_others = self.is_shared(&object.bucket) || self.has_versions_there(&object.bucket);
+        if slot != Slot::Null || !self.adopts(&object.bucket) || is_others {
             return;
         }
         if let Ok(found) = self.inner.backend.head(&plain(object)).await {
@@ -216,7 +218,7 @@ impl Site {
 
     /// The delete is durable already: what fails here is tried again by the settler.
     pub(super) async fn remove_bytes(&self, object: &ObjectId, record: &Record, write: WriteId) {
-        if !record.has_bytes() {
+        if !record.is_stored() {
             return;
         }
         let place = Place { object: object.clone(), location: record.location.settled() };
@@ -315,7 +317,7 @@ pub(super) fn buried(
 
 fn removed(commit: Commit, object: &ObjectId, record: &Record, write: WriteId) -> Commit {
     let commit = without_part_map(commit, object, record, 0);
-    if !record.has_bytes() {
+    if !record.is_stored() {
         return commit;
     }
     let (object, location, binding) = (object.clone(), record.location.settled(), record.binding.clone());

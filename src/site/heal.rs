@@ -15,7 +15,7 @@ use super::error::{Error, Result};
 use super::get::without_bucket;
 use super::land::without_part_map;
 use super::types::{Claims, Upload};
-use super::{Site, plain};
+use super::{Newcomer, Site, plain};
 use crate::backend::{self, Found, GetOptions, Place};
 use crate::model::{Event, Identity, Location, ObjectId, Parts, Record, State, Unit, Vector};
 use crate::status::{Commit, Stored};
@@ -59,10 +59,18 @@ impl Site {
             // A store that cannot be asked says nothing about the bytes.
             Err(err) => return Err(err.into()),
         }
+        if matches!(now.row.location, Location::Native(_))
+            && self.adopts(&object.bucket)
+            && self.look_at_versions_locked(object).await? == Newcomer::Taken
+        {
+            return Ok(Healed::Differs);
+        }
         match self.inner.backend.head(&settled_place(object, &now.row)).await.map_err(without_bucket) {
             Ok(found) if found.binding == now.row.binding => self.found_again(object, &now).await,
             // Nobody was told what they are, and nobody can be spoiled.
-            Ok(found) if now.row.state == State::Unread => self.found_anew(object, &now, &found).await,
+            Ok(found) if now.row.state == State::Unread && now.row.location == Location::Plain => {
+                self.found_anew(object, &now, &found).await
+            }
             // What has the key's own name is what whoever edits a file sees; a version never changes.
             Ok(found) if self.adopts(&object.bucket) && where_lost(&now.row) == Location::Plain => {
                 self.adopt(object, &now, found).await

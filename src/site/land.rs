@@ -138,6 +138,7 @@ impl Site {
             let stamp = self.inner.clock.tick(current.map(|stored| stored.row.vector.greatest()));
             let slot = slot_of_write(&bucket.row, stamp);
             let mut record = landing.record((stamp, slot), write, current.map(|stored| &stored.row));
+            self.keep_apart(&landing.object, &mut record);
             let commit = Commit::new()
                 .expect::<Buckets>(&landing.object.bucket, Some(bucket.revision))
                 .expect::<Objects>(&landing.object, current.map(|stored| stored.revision));
@@ -154,6 +155,15 @@ impl Site {
             self.still_claimed(landing).await?;
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// Where a key's own name is others', with the versions that the store made of it, bytes stay at a name of their own.
+    pub(super) fn keep_apart(&self, object: &ObjectId, record: &mut Record) {
+        if let Location::Moving(own) = record.location
+            && self.has_versions_there(&object.bucket)
+        {
+            record.location = Location::Own(own);
+        }
     }
 
     /// A version that asks for no retention gets the bucket's.
@@ -318,7 +328,7 @@ pub(super) fn replacing(commit: Commit, object: &ObjectId, new: Replacing<'_>) -
 
 /// Whether the bytes of a record stay where they are when another takes its place: at the same name the new ones take theirs.
 pub(super) fn is_left_behind(old: &Record, new: &Record) -> bool {
-    old.has_bytes() && old.location.settled() != new.location.settled()
+    old.is_stored() && old.location.settled() != new.location.settled()
 }
 
 impl Completes {

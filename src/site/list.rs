@@ -1,8 +1,10 @@
 //! LIST: one look-up in the rows, in byte order, whatever the store behind does. Where files may have no row yet, those that
 //! the page shows get theirs first.
 
+use std::time::Duration;
+
 use super::Site;
-use super::error::Result;
+use super::error::{Error, Result};
 use crate::status::{ListPage, ListQuery, VersionEntry, VersionsPage, VersionsQuery};
 
 impl Site {
@@ -25,6 +27,11 @@ impl Site {
     pub async fn list_versions(&self, query: VersionsQuery) -> Result<VersionsPage> {
         self.known_bucket(&query.keys.bucket).await?;
         self.require_established()?;
+        // A key of which nothing is current is in no listing that a page could be completed by.
+        if self.is_walked(&query.keys.bucket) && self.has_versions_there(&query.keys.bucket) {
+            let reason = "the versions that the store had before this site are being imported".into();
+            return Err(Error::Unavailable { reason, retry_after: Duration::from_secs(5) });
+        }
         let mut covered = self.covered(&query.keys).await?;
         loop {
             let page = self.inner.status.list_versions(query.clone()).await?;

@@ -71,7 +71,7 @@ pub use digest::checksum;
 pub use error::{Error, Result};
 pub use explain::{Explanation, Found, Told};
 pub use graves::GRAVE_KEPT_MS;
-pub use import::{Newcomer, Progress as ImportProgress};
+pub use import::{Newcomer, Progress as ImportProgress, is_as_listed};
 pub use land::{chunks_of, without_part_map};
 pub use lifecycle::{Due, End, LifecycleWorker, Place as LifecyclePlace};
 pub use metadata::{Register, Registered};

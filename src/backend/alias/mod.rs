@@ -16,10 +16,10 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{
-    Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published,
-    PutOptions, Result, StoreUpload, Traffic,
+    Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place,
+    Published, PutOptions, Result, StoreUpload, Traffic,
 };
-use crate::model::{Binding, BucketName, Key, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Key, ObjectId, Versioning, WriteId};
 use crate::tasks::Worker;
 
 pub use names::Rule;
@@ -93,6 +93,22 @@ impl Aliases {
         let ours = move |found: Found| {
             let key = spot.strip(&found.key).filter(|key| after.as_ref().is_none_or(|after| key > after));
             ready(Ok(key.map(|key| Found { key, ..found })))
+        };
+        listing.take_while(move |found| ready(is_ours(found))).try_filter_map(ours).boxed()
+    }
+
+    /// The same of versions that the store issued.
+    fn list_versions_at(&self, spot: Spot, after: Option<Key>) -> BoxStream<'_, Result<FoundVersion>> {
+        if spot.is_whole() {
+            return self.store.list_versions(&spot.bucket, after.as_ref());
+        }
+        let listing = self.store.list_versions(&spot.bucket, Some(&spot.before(after.as_ref())));
+        let prefix = spot.prefix.clone();
+        let is_ours =
+            move |found: &Result<FoundVersion>| found.as_ref().map_or(true, |found| found.key.as_str().starts_with(&prefix));
+        let ours = move |found: FoundVersion| {
+            let key = spot.strip(&found.key).filter(|key| after.as_ref().is_none_or(|after| key > after));
+            ready(Ok(key.map(|key| FoundVersion { key, ..found })))
         };
         listing.take_while(move |found| ready(is_ours(found))).try_filter_map(ours).boxed()
     }
@@ -244,6 +260,24 @@ impl Backend for Aliases {
             }
         };
         stream::once(listing).flatten().boxed()
+    }
+
+    async fn versioning(&self, bucket: &BucketName) -> Result<Versioning> {
+        self.store.versioning(&self.names.there(bucket)?.bucket).await
+    }
+
+    fn list_versions<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<FoundVersion>> {
+        match self.names.there(bucket) {
+            Ok(spot) => self.list_versions_at(spot, after.cloned()),
+            Err(err) => failed(err),
+        }
+    }
+
+    fn versions_of<'a>(&'a self, object: &ObjectId) -> BoxStream<'a, Result<FoundVersion>> {
+        let key = object.key.clone();
+        let there = self.object(object).map(|object| self.store.versions_of(&object));
+        let versions = there.unwrap_or_else(failed);
+        versions.map_ok(move |found| FoundVersion { key: key.clone(), ..found }).boxed()
     }
 
     /// What lies below its prefix already is taken over with it.

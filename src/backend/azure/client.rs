@@ -108,7 +108,7 @@ mod tests {
             ("http://127.0.0.1:10000/account/", "http://127.0.0.1:10000/account"),
         ] {
             let client = Client::new(&Settings::at(endpoint, "home"), Arc::new(Held::new(read.clone()))).unwrap();
-            let at = |name: &str| Spot { bucket: "abc".to_owned(), name: name.to_owned() };
+            let at = |name: &str| Spot::new("abc".to_owned(), name.to_owned());
             for (name, part) in [("a/../b", "a%2F..%2Fb"), ("a b+?#%41é", "a%20b+%3F%23%2541%C3%A9"), ("/", "%2F")] {
                 assert_eq!(client.blob(&at(name)).unwrap().url().as_str(), format!("{base}/abc/{part}"));
             }

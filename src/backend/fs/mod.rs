@@ -259,7 +259,16 @@ fn binding_of(stat: &Stat) -> Binding {
 fn found_of(key: &Key, stat: &Stat) -> Found {
     let modified_ms = u64::try_from(stat.mtime_ns.div_euclid(1_000_000)).unwrap_or(0);
     let changed_ms = Some(u64::try_from(stat.ctime_ns.div_euclid(1_000_000)).unwrap_or(0));
-    Found { key: key.clone(), binding: binding_of(stat), size: stat.size, modified_ms, changed_ms, label: None, described: None, etag: None }
+    Found {
+        key: key.clone(),
+        binding: binding_of(stat),
+        size: stat.size,
+        modified_ms,
+        changed_ms,
+        label: None,
+        described: None,
+        etag: None,
+    }
 }
 
 #[async_trait]

@@ -37,7 +37,7 @@ impl Gcs {
 }
 
 fn copying(from: &Spot, seen: &Told, to: &Target, only: Only<'_>) -> Answer<Call> {
-    let Spot { bucket, name } = &to.spot;
+    let Spot { bucket, name, .. } = &to.spot;
     let path = ["storage", "v1", "b", &from.bucket, "o", &from.name, "rewriteTo", "b", bucket, "o", name];
     let call = Call::new(DOING, Method::POST, &path)?.with("fields", "done,rewriteToken");
     let call = call.with("ifSourceGenerationMatch", generation(DOING, seen)?);

@@ -8,7 +8,8 @@ use crate::backend::service::{Answer, Fault, Listed, Metadata, Told};
 use crate::model::{ContentHeaders, Described, Tags};
 
 /// What is asked for of an object.
-pub(super) const FIELDS: &str = "name,size,generation,metadata,timeCreated,contentType,contentEncoding,contentDisposition,contentLanguage,cacheControl";
+pub(super) const FIELDS: &str =
+    "name,size,generation,metadata,timeCreated,contentType,contentEncoding,contentDisposition,contentLanguage,cacheControl";
 
 /// Numbers are texts there.
 #[derive(Debug, Deserialize)]

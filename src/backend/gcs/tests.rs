@@ -42,7 +42,7 @@ use crate::backend::{Body, BodyError};
 const BUCKET: &str = "a-bucket";
 
 fn at(name: &str) -> Spot {
-    Spot { bucket: BUCKET.to_owned(), name: name.to_owned() }
+    Spot::new(BUCKET.to_owned(), name.to_owned())
 }
 
 /// What a write is marked with, in short.
@@ -282,7 +282,7 @@ async fn a_copy_has_its_own_mark(gcs: &Gcs) {
     let whole = bytes(100_000);
     let told = put(gcs, "a", 1, whole.clone()).await;
     gcs.make_bucket("another-bucket").await.unwrap();
-    let other = Spot { bucket: "another-bucket".to_owned(), name: "x/y".to_owned() };
+    let other = Spot::new("another-bucket".to_owned(), "x/y".to_owned());
     for to in [at("b/c d"), other] {
         gcs.copy(&at("a"), &told, &Target { spot: to.clone(), metadata: mark(2) }, Only::Any).await.unwrap();
         let opened = gcs.open(&to, None).await.unwrap();
@@ -319,7 +319,7 @@ async fn buckets_are_made_once_and_removed_empty(gcs: &Gcs) {
 }
 
 async fn a_missing_bucket_is_no_missing_object(gcs: &Gcs) {
-    let nowhere = Spot { bucket: "no-bucket".to_owned(), name: "a".to_owned() };
+    let nowhere = Spot::new("no-bucket".to_owned(), "a".to_owned());
     let to = Target { spot: nowhere, metadata: mark(1) };
     let faults: Vec<Fault> = vec![
         gcs.put(&to, "a".into()).await.unwrap_err(),

@@ -1,10 +1,11 @@
 //! Buckets of the service.
 
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use aws_sdk_s3::types::{BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration};
 
 use super::S3;
 use super::error::ask;
 use crate::backend::service::{Answer, Fault};
+use crate::model::Versioning;
 
 /// The one region of AWS that is not named when a bucket is made.
 const UNNAMED_REGION: &str = "us-east-1";
@@ -36,6 +37,19 @@ impl S3 {
 
     pub(super) async fn delete_bucket(&self, bucket: &str) -> Answer<()> {
         ask("removing a bucket", self.caller.client().delete_bucket().bucket(bucket).send()).await.map(drop)
+    }
+
+    pub(super) async fn bucket_versioning(&self, bucket: &str) -> Answer<Versioning> {
+        let request = self.caller.client().get_bucket_versioning().bucket(bucket);
+        let told = match ask("looking at a bucket's versioning", request.send()).await {
+            Err(fault) if fault.is_unknown_call() => return Ok(Versioning::Off),
+            told => told?,
+        };
+        Ok(match told.status() {
+            Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
+            Some(BucketVersioningStatus::Suspended) => Versioning::Suspended,
+            _ => Versioning::Off,
+        })
     }
 
     pub(super) async fn list_buckets(&self) -> Answer<Vec<String>> {

@@ -106,7 +106,8 @@ impl S3 {
 
 /// An object as the service wants it named.
 fn source(spot: &Spot) -> String {
-    format!("{}/{}", spot.bucket, encoded(&spot.name))
+    let version = spot.version.as_ref().map(|version| format!("?versionId={}", encoded(version)));
+    format!("{}/{}{}", spot.bucket, encoded(&spot.name), version.unwrap_or_default())
 }
 
 /// A name as a path has it.

@@ -27,8 +27,10 @@ pub use settings::{Checksums, Settings};
 
 use super::service::{
     Answer, Cursor, Limits, Only, Opened, Outgoing, Page, PartAt, ReadKeys, Service, Spot, Store, Target, Told, UploadAt,
+    VersionCursor, VersionPage,
 };
 use super::{Backend, Capability, Result, Support};
+use crate::model::Versioning;
 use client::Caller;
 use sum::{Sum, Summed};
 use versions::Versioned;
@@ -157,6 +159,18 @@ impl Service for S3 {
 
     async fn remove_bucket(&self, bucket: &str) -> Answer<()> {
         self.delete_bucket(bucket).await
+    }
+
+    fn lists_versions(&self) -> bool {
+        true
+    }
+
+    async fn versioning(&self, bucket: &str) -> Answer<Versioning> {
+        self.bucket_versioning(bucket).await
+    }
+
+    async fn page_versions(&self, bucket: &str, prefix: &str, from: Option<&VersionCursor>) -> Answer<VersionPage> {
+        self.list_object_versions(bucket, prefix, from).await
     }
 
     async fn buckets(&self) -> Answer<Vec<String>> {

@@ -37,7 +37,11 @@ impl S3 {
 
     pub(super) async fn head_object(&self, at: &Spot) -> Answer<Told> {
         let doing = "looking at an object";
-        let head = ask(doing, self.caller.client().head_object().bucket(&at.bucket).key(&at.name).send()).await?;
+        let head = ask(
+            doing,
+            self.caller.client().head_object().bucket(&at.bucket).key(&at.name).set_version_id(at.version.clone()).send(),
+        )
+        .await?;
         let size = told_length(doing, head.content_length())?;
         let told = Told::new(head.metadata(), head.e_tag(), head.last_modified().and_then(millis), size);
         if !told.is_foreign() {
@@ -58,6 +62,7 @@ impl S3 {
         let doing = "reading an object";
         let range = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
         let request = self.caller.client().get_object().bucket(&at.bucket).key(&at.name).set_range(range);
+        let request = request.set_version_id(at.version.clone());
         let answer = ask(doing, request.send()).await?;
         let size = match answer.content_range().and_then(whole_size) {
             Some(size) => size,
@@ -74,9 +79,9 @@ impl S3 {
     }
 
     pub(super) async fn delete_object(&self, at: &Spot, only: Only<'_>) -> Answer<()> {
-        let request = self.caller.client().delete_object().bucket(&at.bucket).key(&at.name);
+        let request = self.caller.client().delete_object().bucket(&at.bucket).key(&at.name).set_version_id(at.version.clone());
         let removed = ask("removing an object", request.set_if_match(only.etag()).send()).await?;
-        self.remove_for_good(at, &removed).await
+        if at.version.is_some() { Ok(()) } else { self.remove_for_good(at, &removed).await }
     }
 }
 

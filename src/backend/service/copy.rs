@@ -116,7 +116,7 @@ impl<S: Service> Core<S> {
     /// Whether something is above a name, or below it.
     async fn is_taken(&self, at: &Spot) -> Answer<bool> {
         for (slash, _) in at.name.rmatch_indices('/') {
-            let above = Spot { bucket: at.bucket.clone(), name: at.name[..slash].to_owned() };
+            let above = Spot::new(at.bucket.clone(), at.name[..slash].to_owned());
             if self.seen(&above).await?.is_some() {
                 return Ok(true);
             }
@@ -223,6 +223,10 @@ impl<S: Service> Core<S> {
             Location::Own(write) => match self.seen(&self.own(&at.object, write)).await? {
                 Some(told) if told.binding == *only => Ok(self.remove_there(&at.object, write).await?),
                 _ => Ok(()),
+            },
+            Location::Native(_) => match self.spot(at) {
+                Some(spot) => self.delete_version(&spot, only).await,
+                None => Ok(()),
             },
             Location::Plain if !self.names.is_reserved(at.object.key.as_str()) => match self.check_name(at).await {
                 Ok(()) => self.delete_plain(&at.object, only).await,

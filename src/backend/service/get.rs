@@ -21,13 +21,14 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 
 impl<S: Service> Core<S> {
     /// The name of what is at a place; `None` where such a place is no name here.
-    fn spot(&self, at: &Place) -> Option<Spot> {
+    pub(super) fn spot(&self, at: &Place) -> Option<Spot> {
         match at.location {
             // Nobody's key: to such a name lead names of our own only.
-            Location::Plain if self.names.is_reserved(at.object.key.as_str()) => None,
+            Location::Plain | Location::Native(_) if self.names.is_reserved(at.object.key.as_str()) => None,
             Location::Plain => Some(self.plain(&at.object)),
             Location::Own(write) | Location::Moving(write) => Some(self.own(&at.object, write)),
-            Location::Staged(_) | Location::OwnStaged(..) | Location::Native(_) | Location::Part => None,
+            Location::Native(ref version) => Some(Spot { version: Some(version.clone()), ..self.plain(&at.object) }),
+            Location::Staged(_) | Location::OwnStaged(..) | Location::Part => None,
         }
     }
 
@@ -41,7 +42,8 @@ impl<S: Service> Core<S> {
     }
 
     pub(super) async fn look(&self, at: &Spot) -> Answer<Told> {
-        self.quick("looking at an object", 0, || self.service.look(at)).await
+        let told = self.quick("looking at an object", 0, || self.service.look(at)).await?;
+        Ok(told.of_version(at.version.as_deref()))
     }
 
     /// What is at a name; `None` where nothing is.
@@ -129,10 +131,15 @@ impl<S: Service> Core<S> {
         Ok(self.seen(spot).await?.is_some_and(|now| now.binding == told.binding))
     }
 
+    async fn opened(&self, at: &Spot, range: Option<&Range<u64>>) -> Answer<Opened> {
+        let Opened { told, first, stream } = self.quick("reading an object", 0, || self.service.open(at, range)).await?;
+        Ok(Opened { told: told.of_version(at.version.as_deref()), first, stream })
+    }
+
     async fn open(&self, at: &Place, range: Option<Range<u64>>, expect: Option<&Binding>) -> Result<Opened> {
         let (mut seen, turns) = (Error::NotFound, self.pending.turns(&at.object));
         for spot in self.spots(at, expect) {
-            match self.quick("reading an object", 0, || self.service.open(&spot, range.as_ref())).await {
+            match self.opened(&spot, range.as_ref()).await {
                 Ok(opened) if expect.is_none_or(|expect| opened.told.binding == *expect) => {
                     check_range(&opened, range.as_ref())?;
                     if self.is_still((&at.object, turns), &spot, &opened.told).await? {

@@ -148,7 +148,7 @@ impl<S: Service> Core<S> {
             (Some(key), _) => Some(key),
             (None, Some(told)) => told.key.clone(),
             (None, None) => {
-                let spot = Spot { bucket, name: listed.name.clone() };
+                let spot = Spot::new(bucket, listed.name.clone());
                 self.seen(&spot).await?.and_then(|told| told.key)
             }
         };
@@ -179,7 +179,16 @@ impl Listed {
             Some(told) => told.found(&key),
             None => {
                 let (modified_ms, changed_ms) = (self.stored_ms.unwrap_or(0), self.stored_ms.map(changed_ms));
-                Found { key, binding: Binding::None, size: self.size, modified_ms, changed_ms, label: None, described: None, etag: None }
+                Found {
+                    key,
+                    binding: Binding::None,
+                    size: self.size,
+                    modified_ms,
+                    changed_ms,
+                    label: None,
+                    described: None,
+                    etag: None,
+                }
             }
         }
     }

@@ -113,10 +113,23 @@ impl Told {
         self.binding == other.binding && self.size == other.size
     }
 
+    /// What is known of it where it is one of the service's own versions.
+    pub fn of_version(self, version: Option<&str>) -> Self {
+        let Some(version) = version else { return self };
+        let binding = binding_of_version(version, self.etag.as_deref());
+        Self { binding, ..self }
+    }
+
     pub fn found(&self, key: &Key) -> Found {
         let Self { binding, size, modified_ms, changed_ms, label, described, shown_etag: etag, .. } = self.clone();
         Found { key: key.clone(), binding, size, modified_ms, changed_ms, label, described, etag }
     }
+}
+
+/// How a version of the service's own is known: what of it a listing tells too. Not by its time, which some services change when
+/// another version comes after it (versitygw does).
+pub(in crate::backend) fn binding_of_version(version: &str, etag: Option<&str>) -> Binding {
+    Binding::Tag(format!("version:{version}:{}", etag.unwrap_or_default().trim_matches('"')))
 }
 
 /// When something came, where services tell it in seconds.

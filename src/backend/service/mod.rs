@@ -32,6 +32,7 @@ mod store;
 mod tally;
 mod turns;
 mod uploads;
+mod versions;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -55,12 +56,49 @@ pub(super) use ranges::{first_byte, whole_size};
 pub(super) use store::Store;
 
 use super::Capability;
+use crate::model::Versioning;
 
 /// Where an object is at a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
     pub bucket: String,
     pub name: String,
+    /// Which of the service's own versions; `None` is what is there now.
+    pub version: Option<String>,
+}
+
+impl Spot {
+    pub fn new(bucket: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { bucket: bucket.into(), name: name.into(), version: None }
+    }
+}
+
+/// A version that a service issued itself, or a delete marker.
+#[derive(Clone, Debug)]
+pub(super) struct ListedVersion {
+    pub name: String,
+    pub version: String,
+    /// `None` of a delete marker.
+    pub etag: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// When it came there, milliseconds since 1970.
+    pub stored_ms: u64,
+}
+
+/// Some of a listing of versions.
+#[derive(Debug, Default)]
+pub(super) struct VersionPage {
+    pub listed: Vec<ListedVersion>,
+    /// The last one of the page, where more may follow.
+    pub next: Option<VersionCursor>,
+}
+
+/// Where a page of versions begins: behind this version of this name, or behind all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VersionCursor {
+    pub name: String,
+    pub version: Option<String>,
 }
 
 /// An object that is about to be written: where, and with what user metadata.
@@ -178,6 +216,11 @@ pub(super) trait Service: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether versions that it issued in a bucket are taken over with it.
+    fn lists_versions(&self) -> bool {
+        false
+    }
+
     /// What to tell people of it, beside what is tried out.
     fn capabilities(&self) -> Vec<Capability>;
 
@@ -237,6 +280,16 @@ pub(super) trait Service: Debug + Send + Sync + 'static {
 
     /// Removes a bucket in which nothing is; one with something in it stays, and the fault's code is `BucketNotEmpty`.
     async fn remove_bucket(&self, bucket: &str) -> Answer<()>;
+
+    /// Whether the service issues versions of its own in a bucket. One that does knows [`Spot::version`], and lists them.
+    async fn versioning(&self, _bucket: &str) -> Answer<Versioning> {
+        Ok(Versioning::Off)
+    }
+
+    /// Its versions and delete markers under a prefix, by name and then the newest first.
+    async fn page_versions(&self, _bucket: &str, _prefix: &str, _from: Option<&VersionCursor>) -> Answer<VersionPage> {
+        Ok(VersionPage::default())
+    }
 
     /// The names of all our buckets, in any order.
     async fn buckets(&self) -> Answer<Vec<String>>;

@@ -17,7 +17,7 @@ const READS_MAX: usize = 3;
 
 impl<S: Service> Core<S> {
     fn note(&self, name: &str) -> Spot {
-        Spot { bucket: self.home.clone(), name: self.names.note(name) }
+        Spot::new(self.home.clone(), self.names.note(name))
     }
 
     pub(super) async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()> {

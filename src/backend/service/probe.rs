@@ -71,7 +71,7 @@ impl<S: Service> Core<S> {
     }
 
     fn probe_spot(&self, name: &str) -> Spot {
-        Spot { bucket: self.home.clone(), name: self.names.probe(name) }
+        Spot::new(self.home.clone(), self.names.probe(name))
     }
 
     fn probe_target(&self, name: &str, write: u64) -> Target {
@@ -191,6 +191,18 @@ impl<S: Service> Core<S> {
                 true => {
                     line("keys below keys", Support::Emulated, "of \"a\" and \"a/b\" the later one stays under a name of ours")
                 }
+            },
+            match self.service.lists_versions() {
+                true => line(
+                    "existing versions",
+                    Support::Native,
+                    "taken over with their bucket, each by the id that the store gave it",
+                ),
+                false => line(
+                    "existing versions",
+                    Support::Refused,
+                    "what is current is taken over; older ones stay where they are, unseen",
+                ),
             },
             line("multipart", Support::Native, "parts go where the whole will be"),
         ];

@@ -15,10 +15,10 @@ use super::pending::Pending;
 use super::probe::Nature;
 use super::{Common, Service, Spot};
 use crate::backend::{
-    Backend, Body, Buffered, Capabilities, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result, StoreUpload, Traffic,
+    Backend, Body, Buffered, Capabilities, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place, Published,
+    PutOptions, Result, StoreUpload, Traffic,
 };
-use crate::model::{Binding, BucketName, Key, Location, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Key, Location, ObjectId, Versioning, WriteId};
 use crate::tasks::Worker;
 
 /// Buckets of a service.
@@ -80,12 +80,12 @@ impl<S: Service> Core<S> {
     /// The name that one write's bytes have alone.
     pub fn own(&self, object: &ObjectId, write: WriteId) -> Spot {
         let name = self.names.own(&object.key, write, |name| self.calls.service.is_odd(name));
-        Spot { bucket: object.bucket.to_string(), name }
+        Spot::new(object.bucket.to_string(), name)
     }
 
     /// Where others look for a key.
     pub fn plain(&self, object: &ObjectId) -> Spot {
-        Spot { bucket: object.bucket.to_string(), name: object.key.to_string() }
+        Spot::new(object.bucket.to_string(), object.key.to_string())
     }
 }
 
@@ -200,6 +200,18 @@ impl<S: Service> Backend for Store<S> {
         after: Option<(Key, WriteId)>,
     ) -> BoxStream<'a, Result<FoundOwn>> {
         self.0.list_own(bucket, prefix, after)
+    }
+
+    async fn versioning(&self, bucket: &BucketName) -> Result<Versioning> {
+        self.0.versioning(bucket).await
+    }
+
+    fn list_versions<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<FoundVersion>> {
+        self.0.list_versions(bucket, after)
+    }
+
+    fn versions_of<'a>(&'a self, object: &ObjectId) -> BoxStream<'a, Result<FoundVersion>> {
+        self.0.versions_of(object)
     }
 
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {

@@ -11,7 +11,7 @@ use super::access::{Caller, allowed};
 use super::need::{Need, Wish};
 use super::rights::Right;
 use crate::model::{Acl, Bucket, ObjectId, Permission, Record, Slot, Visitor};
-use crate::s3::{convert, error};
+use crate::s3::{convert, error, versioning};
 use crate::site::{Error, ReadConditions, Selection, Site};
 
 /// How many strangers are looked up at a time: what is not known here is asked of other sites, and those who are known wait
@@ -114,7 +114,7 @@ pub async fn by_list(site: &Site, caller: &Caller, wish: &Wish<'_>, asked: &Aske
         }
         Door::Object(permission) => {
             let object = convert::object_id(wish.bucket, wish.key)?;
-            let version = convert::slot(asked.version.as_deref())?;
+            let version = versioning::named(site, &object, asked.version.as_deref()).await?;
             opener.of_object(site, &object, version, permission).await?;
             Ok(opened(Some(permission)))
         }

@@ -9,10 +9,10 @@ use futures::stream::BoxStream;
 use super::life::{Life, StoreFault};
 use crate::backend::memory::Memory;
 use crate::backend::{
-    Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published, PutOptions,
-    Result, StoreUpload,
+    Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place, Published,
+    PutOptions, Result, StoreUpload,
 };
-use crate::model::{Binding, BucketName, Key, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Key, ObjectId, Versioning, WriteId};
 use crate::status::redb::Pace;
 
 /// The store behind the steps of a process.
@@ -117,6 +117,18 @@ impl Backend for Gate {
 
     fn list_own<'a>(&'a self, bucket: &BucketName, after: Option<(Key, WriteId)>) -> BoxStream<'a, Result<FoundOwn>> {
         self.store.list_own(bucket, after)
+    }
+
+    async fn versioning(&self, bucket: &BucketName) -> Result<Versioning> {
+        self.store.versioning(bucket).await
+    }
+
+    fn list_versions<'a>(&'a self, bucket: &BucketName, after: Option<&Key>) -> BoxStream<'a, Result<FoundVersion>> {
+        self.store.list_versions(bucket, after)
+    }
+
+    fn versions_of<'a>(&'a self, object: &ObjectId) -> BoxStream<'a, Result<FoundVersion>> {
+        self.store.versions_of(object)
     }
 
     async fn create_bucket(&self, bucket: &BucketName) -> Result<()> {

@@ -10,9 +10,10 @@
 
 mod newcomer;
 mod page;
+mod versions;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -25,16 +26,18 @@ use super::error::{Error, Result};
 use super::locks::KeyGuard;
 use super::{CONFLICTS_MAX, Site, plain};
 use crate::backend::{self, Found};
-use crate::model::{Binding, Bucket, BucketName, Here, Key, ObjectId, Slot};
+use crate::model::{Binding, Bucket, BucketName, Here, Key, ObjectId, Slot, Versioning};
 use crate::status::tables::Buckets;
 use crate::status::{Checkpoint, Commit, CommitError, ListQuery, Page};
 pub use newcomer::Newcomer;
+use versions::TakenOver;
+pub use versions::is_as_listed;
 pub use walk::Importer;
 
 /// The note in the store that names the buckets.
 const NOTE: &str = "import";
-/// Version of the note.
-const VERSION: u8 = 1;
+/// Version of the note; the first had no buckets with versions of the store's.
+const VERSION: u8 = 2;
 /// Files asked for at once, where a listing does not tell everything of them.
 const LOOKS_AT_ONCE: usize = 16;
 
@@ -59,10 +62,14 @@ pub struct Progress {
 }
 
 /// What the note says. JSON, for people too.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     version: u8,
-    buckets: Vec<String>,
+    /// What is not wholly imported.
+    buckets: BTreeSet<BucketName>,
+    /// Whose versions were the store's, imported or not.
+    #[serde(default)]
+    versioned: BTreeSet<BucketName>,
 }
 
 /// A bucket that is not wholly imported.
@@ -89,6 +96,7 @@ pub(super) struct Imports {
     /// How many buckets: all that anybody else's requests look at.
     count: AtomicUsize,
     buckets: RwLock<BTreeMap<BucketName, Arc<Import>>>,
+    taken_over: TakenOver,
     /// One at a time writes the note.
     note: tokio::sync::Mutex<()>,
     begun: Notify,
@@ -128,17 +136,19 @@ impl Site {
     /// Recalls at the start what is being imported. A lone site that starts for the first time on a store that nobody ever
     /// served imports every folder.
     pub(super) async fn note_imports(&self) -> Result<()> {
-        let mut buckets = self.noted_imports().await?;
-        for bucket in &buckets {
+        let mut note = self.noted_imports().await?;
+        for bucket in &note.buckets {
             self.make_at_store(bucket).await?;
         }
         if self.is_first_start().await? {
-            buckets = self.inner.backend.list_buckets().await?;
+            note.buckets = self.inner.backend.list_buckets().await?.into_iter().collect();
+            note.versioned = self.versioned_there(&note.buckets).await?;
             self.inner.backend.tell_strangers().await?;
             // Without one too: from now on folders are not looked for any more.
-            self.write_note(&buckets).await?;
+            self.write_note(&note).await?;
         }
-        for bucket in buckets {
+        self.inner.imports.taken_over.set(note.versioned.into_iter());
+        for bucket in note.buckets {
             self.make_row(&bucket).await?;
             let progress: Progress = checkpoint(&bucket).read(&self.inner.status).await?.unwrap_or_default();
             tracing::info!(%bucket, ?progress, "its files are imported; it is served meanwhile");
@@ -154,21 +164,21 @@ impl Site {
         Ok(is_new && self.inner.backend.list_notes().await?.is_empty())
     }
 
-    async fn noted_imports(&self) -> Result<Vec<BucketName>> {
+    async fn noted_imports(&self) -> Result<Note> {
         let bytes = match self.inner.backend.read_note(NOTE).await {
-            Err(backend::Error::NotFound) => return Ok(Vec::new()),
+            Err(backend::Error::NotFound) => return Ok(Note::default()),
             read => read?,
         };
         let unreadable = |reason: String| Error::Internal(format!("the store's note `{NOTE}` cannot be read: {reason}"));
         let note: Note = serde_json::from_slice(&bytes).map_err(|err| unreadable(err.to_string()))?;
-        if note.version > VERSION {
-            return Err(unreadable(format!("it has version {}, this program knows {VERSION}", note.version)));
+        match note.version > VERSION {
+            true => Err(unreadable(format!("it has version {}, this program knows {VERSION}", note.version))),
+            false => Ok(note),
         }
-        note.buckets.iter().map(|name| Ok(BucketName::new(name)?)).collect()
     }
 
-    async fn write_note(&self, buckets: &[BucketName]) -> Result<()> {
-        let note = Note { version: VERSION, buckets: buckets.iter().map(BucketName::to_string).collect() };
+    async fn write_note(&self, note: &Note) -> Result<()> {
+        let note = Note { version: VERSION, ..note.clone() };
         let bytes = serde_json::to_vec_pretty(&note).expect("numbers and texts can be written as JSON");
         Ok(self.inner.backend.write_note(NOTE, bytes.into()).await?)
     }
@@ -186,31 +196,62 @@ impl Site {
     async fn make_row(&self, bucket: &BucketName) -> Result<()> {
         let created = self.inner.clock.tick(None);
         let (owner, region) = (FIRST_OWNER.into(), self.inner.custody.region.clone());
-        self.note_bucket(bucket, &Bucket { created, deleted: None, owner, region, registers: Vec::new() }).await
+        let row = Bucket { created, deleted: None, owner, region, registers: Vec::new() };
+        let row = match self.has_versions_there(bucket) {
+            // Registers count where they are later than the bucket: see `Bucket::merge`.
+            true => row.with_versioning(self.versioning_there(bucket).await?, self.inner.clock.tick(Some(created))),
+            false => row,
+        };
+        self.note_bucket(bucket, &row).await
     }
 
-    /// Begins the import of a bucket that is about to be made of a folder that is there. Nothing is imported where others
-    /// may not put files: they stay what they were.
-    pub(super) async fn begin_import(&self, bucket: &BucketName) -> Result<()> {
+    /// Begins the import of a bucket that is about to be made of a folder that is there; answers the versioning that it has
+    /// there. Nothing is imported where others may not put files: they stay what they were.
+    pub(super) async fn begin_import(&self, bucket: &BucketName) -> Result<Versioning> {
         if !self.adopts(bucket) || self.is_rebuilding() {
-            return Ok(());
+            return Ok(Versioning::Off);
         }
+        let versioning = self.versioning_there(bucket).await?;
+        let is_versioned = versioning != Versioning::Off;
         let first = self.inner.backend.list(bucket, None).next().await;
-        match first.transpose() {
-            Ok(None) | Err(backend::Error::NoSuchBucket) => return Ok(()),
-            Ok(Some(_)) => {}
+        let is_there = match first.transpose() {
+            // What has versions may have nothing that is current.
+            Ok(first) => first.is_some() || is_versioned,
+            Err(backend::Error::NoSuchBucket) => false,
             Err(err) => return Err(err.into()),
-        }
-        let _only_one = self.inner.imports.note.lock().await;
-        let mut buckets = self.noted_imports().await?;
-        if !buckets.contains(bucket) {
-            buckets.push(bucket.clone());
-            self.write_note(&buckets).await?;
+        };
+        let named = bucket.clone();
+        let noted = self.change_note(move |note| {
+            // Of a bucket of this name before, too.
+            match is_there && is_versioned {
+                true => note.versioned.insert(named.clone()),
+                false => note.versioned.remove(&named),
+            };
+            if is_there {
+                note.buckets.insert(named);
+            }
+        });
+        noted.await?;
+        if !is_there {
+            return Ok(Versioning::Off);
         }
         self.inner.status.commit(checkpoint(bucket).removed()).await?;
         tracing::info!(%bucket, "a bucket is made of a folder that is there: its files are imported");
         self.inner.imports.change(|imports| drop(imports.insert(bucket.clone(), Arc::default())));
         self.inner.imports.begun.notify_one();
+        Ok(versioning)
+    }
+
+    /// Changes what the store's note says.
+    async fn change_note(&self, change: impl FnOnce(&mut Note)) -> Result<()> {
+        let _only_one = self.inner.imports.note.lock().await;
+        let before = self.noted_imports().await?;
+        let mut note = before.clone();
+        change(&mut note);
+        if note != before {
+            self.write_note(&note).await?;
+        }
+        self.inner.imports.taken_over.set(note.versioned.into_iter());
         Ok(())
     }
 
@@ -219,16 +260,19 @@ impl Site {
         if !self.is_walked(bucket) {
             return Ok(());
         }
+        if self.has_versions_there(bucket) {
+            return self.import_first_version(bucket).await;
+        }
         let (bucket, prefix) = (bucket.clone(), String::new());
         self.list(ListQuery { bucket, prefix, delimiter: None, after: None, entries_max: 1 }).await.map(drop)
     }
 
     /// Everything has its row, and was read.
     async fn end_import(&self, bucket: &BucketName) -> Result<()> {
-        let _only_one = self.inner.imports.note.lock().await;
-        let mut buckets = self.noted_imports().await?;
-        buckets.retain(|noted| noted != bucket);
-        self.write_note(&buckets).await?;
+        self.change_note(|note| {
+            note.buckets.remove(bucket);
+        })
+        .await?;
         self.inner.status.commit(checkpoint(bucket).removed()).await?;
         self.inner.imports.change(|imports| drop(imports.remove(bucket)));
         Ok(())
@@ -262,6 +306,9 @@ impl Site {
     }
 
     async fn import_locked(&self, object: &ObjectId) -> Result<()> {
+        if self.has_versions_there(&object.bucket) {
+            return self.import_versions_locked(object).await;
+        }
         for _ in 0..CONFLICTS_MAX {
             let known = self.known(object, Slot::Null).await?;
             if !matches!(known.here(), Here::Nothing) {
@@ -299,6 +346,11 @@ impl Site {
     /// Gives rows to files that have none, in one commit; with it the progress that this is.
     async fn import_all(&self, bucket: &BucketName, found: &[Found], progress: Option<&Progress>) -> Result<()> {
         let object = |key: &Key| ObjectId { bucket: bucket.clone(), key: key.clone() };
+        if self.has_versions_there(bucket) {
+            let keys = stream::iter(found.iter().map(|found| object(&found.key)).collect::<Vec<_>>());
+            let imported = keys.map(|object| async move { self.imported(&object).await });
+            return imported.buffer_unordered(LOOKS_AT_ONCE).try_collect().await;
+        }
         let units: Vec<_> = found.iter().map(|found| (object(&found.key), Slot::Null)).collect();
         let row = self.bucket_row(bucket).await?;
         let noted = progress.map_or(Commit::new(), |progress| checkpoint(bucket).noted(Commit::new(), progress));

@@ -98,7 +98,7 @@ impl Site {
     }
 
     /// Whether bytes of an object are still to be removed. The key is held, so that no other removal begins.
-    async fn is_on_its_way_out(&self, object: &ObjectId) -> Result<bool> {
+    pub(super) async fn is_on_its_way_out(&self, object: &ObjectId) -> Result<bool> {
         if self.unsettled() == 0 {
             return Ok(false);
         }

@@ -118,6 +118,7 @@ impl Importer {
             return Ok(Step::Worked);
         }
         match import.is_listed() {
+            false if self.site.has_versions_there(bucket) => self.site.walk_versions(bucket, import).await,
             false => self.walk(bucket, import).await,
             true => self.read(bucket, import).await,
         }

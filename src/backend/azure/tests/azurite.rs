@@ -331,7 +331,7 @@ async fn pages_go_on_in_order_behind_any_name() {
     assert_eq!(names(&azure, &bucket, "c", Cursor::Start).await, [""; 0]);
     let page = azure.page(&bucket, "a/", &Cursor::Start).await.unwrap();
     for Listed { name, told, size, stored_ms } in page.listed {
-        let looked = azure.look(&Spot { bucket: bucket.clone(), name }).await.unwrap();
+        let looked = azure.look(&Spot::new(bucket.clone(), name)).await.unwrap();
         let told = told.unwrap();
         assert_eq!((&told.binding, &told.etag, told.size), (&looked.binding, &looked.etag, size));
         assert_eq!((told.changed_ms, told.modified_ms), (looked.changed_ms, 5));
@@ -344,7 +344,7 @@ async fn pages_go_on_in_order_behind_any_name() {
 #[ignore = "needs Azurite: make conformance"]
 async fn what_others_said_of_their_blobs_is_known() {
     let (azure, bucket, _server) = account().await;
-    let spot = Spot { bucket: bucket.clone(), name: "a".to_owned() };
+    let spot = Spot::new(bucket.clone(), "a");
     let text = |text: &str| Some(text.to_owned());
     let options = BlockBlobClientUploadOptions {
         blob_content_type: text("text/plain"),

@@ -93,7 +93,7 @@ async fn an_end_that_begins_well_and_fails_is_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_needs_its_bucket() {
     let (gcs, _fake) = over_fake().await;
-    let spot = Spot { bucket: "no-bucket".to_owned(), name: "a".to_owned() };
+    let spot = Spot::new("no-bucket".to_owned(), "a".to_owned());
     let target = Target { spot, metadata: mark(1) };
     assert!(gcs.start_upload(&target).await.unwrap_err().is_bucket_missing());
     gcs.abort_upload(&UploadAt { target, id: "x".to_owned() }).await.unwrap();

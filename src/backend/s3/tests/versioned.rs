@@ -3,6 +3,12 @@
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 
 use super::*;
+use crate::backend::FoundVersion;
+use crate::model::{Slot, State, Versioning};
+use crate::site::testing::status;
+use crate::site::{Newcomer, ReadConditions, Selection, Site};
+use crate::status::{ListQuery, Options, VersionEntry, VersionsQuery};
+use crate::tasks::Worker;
 
 /// Our own face, whose home bucket may have versions, and whose bucket does.
 async fn store(home: Option<BucketVersioningStatus>, bucket: BucketVersioningStatus) -> (Arc<Store<S3>>, Task) {
@@ -101,4 +107,179 @@ async fn another_service_keeps_nothing_of_ours_either() {
     store.create_bucket(&object("-").bucket).await.unwrap();
     set_versioning(&store, "bucket", BucketVersioningStatus::Enabled).await;
     nothing_stays_at_names_of_ours(&store).await;
+}
+
+/// What others make of a bucket before we come: a version without versioning, two with, and a delete marker; another key that
+/// begins with the same name.
+async fn history_of_others(store: &Store<S3>) {
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    put_theirs(store, "a", "null").await;
+    set_versioning(store, "bucket", BucketVersioningStatus::Enabled).await;
+    for (key, text) in [("a", "one"), ("a", "other"), ("a-b", "below")] {
+        put_theirs(store, key, text).await;
+    }
+    store.service().caller.client().delete_object().bucket("bucket").key("a").send().await.unwrap();
+}
+
+async fn put_theirs(store: &Store<S3>, key: &str, text: &'static str) {
+    let body = aws_sdk_s3::primitives::ByteStream::from_static(text.as_bytes());
+    store.service().caller.client().put_object().bucket("bucket").key(key).body(body).send().await.unwrap();
+    // Services tell the order of what came in one moment by their answers' order alone.
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+}
+
+async fn versions(store: &Store<S3>, key: &str) -> Vec<FoundVersion> {
+    store.versions_of(&object(key)).try_collect().await.unwrap()
+}
+
+fn native(found: &FoundVersion) -> Place {
+    at(found.key.as_str(), Location::Native(found.version.clone()))
+}
+
+async fn versions_of_others_are_read_and_removed_one_by_one(store: &Store<S3>) {
+    history_of_others(store).await;
+    assert_eq!(store.versioning(&object("-").bucket).await.unwrap(), Versioning::Enabled);
+    put(store, "z", 7, &bytes(10)).await;
+    let bucket = object("-").bucket;
+    let all: Vec<_> = store.list_versions(&bucket, None).try_collect().await.unwrap();
+    let of_a = versions(store, "a").await;
+    assert_eq!(all.iter().map(|found| found.key.as_str()).collect::<Vec<_>>(), ["a", "a", "a", "a", "a-b"], "none of ours");
+    assert_eq!(all[..4], of_a);
+    let behind: Vec<_> = store.list_versions(&bucket, Some(&object("a").key)).try_collect().await.unwrap();
+    assert_eq!(behind, all[4..]);
+    let [marker, other, one, null] = of_a.as_slice() else { panic!("{of_a:?}") };
+    assert!(marker.is_marker && null.version == "null");
+    for (found, text) in [(other, "other"), (one, "one"), (null, "null")] {
+        assert_eq!(read(store, &native(found), Some(&found.binding)).await.unwrap(), text);
+        let head = store.head(&native(found)).await.unwrap();
+        assert_eq!((head.binding, head.size), (found.binding.clone(), found.size));
+    }
+    let stale = read(store, &native(other), Some(&one.binding)).await;
+    assert!(matches!(stale, Err(Error::Changed)), "{stale:?}");
+    let get = GetOptions { range: Some(1..3), expect: Some(one.binding.clone()) };
+    assert_eq!(store.get(&native(one), get).await.unwrap().body.collect(9).await.unwrap(), "ne");
+    let get = GetOptions { range: None, expect: Some(one.binding.clone()) };
+    let kept = store.copy(&native(one), get, &object("c"), options(8)).await.unwrap();
+    assert_eq!(read(store, &at("c", kept.location), Some(&kept.binding)).await.unwrap(), "one");
+
+    store.delete(&native(one), &other.binding).await.unwrap();
+    assert_eq!(versions(store, "a").await, of_a, "it is another one");
+    store.delete(&native(one), &one.binding).await.unwrap();
+    store.delete(&native(one), &one.binding).await.unwrap();
+    assert_eq!(versions(store, "a").await, [marker.clone(), other.clone(), null.clone()]);
+    assert_eq!(listed(store).await, ["a-b"]);
+    store.delete(&native(marker), &marker.binding).await.unwrap();
+    assert_eq!(listed(store).await, ["a", "a-b"]);
+    assert!(matches!(store.head(&native(one)).await, Err(Error::NotFound)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_that_the_service_issued_are_read_and_removed_by_its_names() {
+    let (store, _task) = over_our_face().await;
+    versions_of_others_are_read_and_removed_one_by_one(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a versitygw: make conformance"]
+async fn another_services_versions_are_read_and_removed_by_its_names() {
+    let (store, _gateway) = versitygw::versioned_gateway().await;
+    versions_of_others_are_read_and_removed_one_by_one(&store).await;
+}
+
+/// What a site shows of a bucket: key, version, whether it is a delete marker or the newest.
+async fn shown(site: &Site) -> Vec<(String, Slot, bool, bool)> {
+    let keys = ListQuery { bucket: object("-").bucket, prefix: String::new(), delimiter: None, after: None, entries_max: 1_000 };
+    let page = site.list_versions(VersionsQuery { keys, after_version: None }).await.unwrap();
+    let entry = |entry: VersionEntry| match entry {
+        VersionEntry::Version { key, record, is_latest } => {
+            (key, record.row.slot(), record.row.state == State::Marker, is_latest)
+        }
+        VersionEntry::CommonPrefix(prefix) => panic!("{prefix}"),
+    };
+    page.entries.into_iter().map(entry).collect()
+}
+
+async fn bytes_of(site: &Site, key: &str, version: Option<Slot>) -> crate::site::Result<Bytes> {
+    let opened = site.get(&object(key), version, Selection::All, &ReadConditions::default()).await?;
+    Ok(opened.body.collect(1 << 20).await.unwrap())
+}
+
+async fn step_all(site: &Site, importer: &mut Box<dyn Worker>) {
+    while !site.imports().is_empty() {
+        importer.step().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_with_versions_is_taken_over_with_all_of_them() {
+    let (address, _task) = face().await;
+    let others = store_at(address).await;
+    history_of_others(&others).await;
+    let of_a = versions(&others, "a").await;
+    let settings = Settings::at(Some(format!("http://{address}")), "site-home");
+    let store = Arc::new(connect(settings, keys()).await.unwrap());
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let (site, mut workers) = crate::site::testing::open(store.clone(), status(Options::default())).await;
+    assert_eq!(site.bucket(&object("-").bucket).await.unwrap().versioning, Versioning::Enabled);
+
+    // Before the walk has come by.
+    let hidden = bytes_of(&site, "a", None).await.unwrap_err();
+    assert!(matches!(hidden, crate::site::Error::Hidden { .. }), "{hidden:?}");
+    let before = site.status().unit(&object("a"), Slot::Null).await.unwrap();
+    assert!(before.is_some(), "the whole of a key is imported at once");
+    let mut importer = site.importer();
+    step_all(&site, &mut importer).await;
+
+    let shown_now = shown(&site).await;
+    let kinds: Vec<_> = shown_now.iter().map(|(key, _, is_marker, latest)| (key.as_str(), *is_marker, *latest)).collect();
+    let expected = [("a", true, true), ("a", false, false), ("a", false, false), ("a", false, false), ("a-b", false, true)];
+    assert_eq!(kinds, expected);
+    for ((_, slot, ..), text) in shown_now[1..].iter().zip(["other", "one", "null", "below"]) {
+        let key = if text == "below" { "a-b" } else { "a" };
+        assert_eq!(bytes_of(&site, key, Some(*slot)).await.unwrap(), text);
+    }
+    assert_eq!(shown_now[3].1, Slot::Null);
+
+    let purge = |slot| crate::site::Purge { slot, bypass: crate::model::Bypass::No };
+    site.purge(&object("a"), purge(shown_now[2].1), Default::default()).await.unwrap();
+    assert_eq!(versions(&others, "a").await, [of_a[0].clone(), of_a[1].clone(), of_a[3].clone()]);
+    site.purge(&object("a"), purge(shown_now[0].1), Default::default()).await.unwrap();
+    assert_eq!(versions(&others, "a").await, [of_a[1].clone(), of_a[3].clone()]);
+    assert_eq!(bytes_of(&site, "a", None).await.unwrap(), "other");
+    assert_eq!(listed(&others).await, ["a", "a-b"], "and there too");
+    settle(&site, &mut workers).await;
+    what_either_writes_is_a_version(&site, &others).await;
+}
+
+async fn settle(site: &Site, workers: &mut [Box<dyn Worker>]) {
+    while site.unsettled() > 0 {
+        for worker in &mut *workers {
+            worker.step().await.unwrap();
+        }
+    }
+}
+
+/// The site's are at names of its own, so that what has the key's is others', and is taken over when the site looks.
+async fn what_either_writes_is_a_version(site: &Site, others: &Store<S3>) {
+    let of_a = versions(others, "a").await;
+    let ours = crate::site::testing::put(site, "a", "ours").await;
+    assert_eq!(versions(others, "a").await, of_a, "theirs is what it was");
+    assert_eq!(bytes_of(site, "a", None).await.unwrap(), "ours");
+    for key in ["a", "a-b", "c"] {
+        assert_eq!(
+            site.look_at_versions(&object(key)).await.unwrap(),
+            Newcomer::Left,
+            "{key}: nothing is new, what was purged least"
+        );
+    }
+    put_theirs(others, "a", "theirs").await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(site.look_at_versions(&object("a")).await.unwrap(), Newcomer::Taken);
+    assert_eq!(site.look_at_versions(&object("a")).await.unwrap(), Newcomer::Left);
+    assert_eq!(bytes_of(site, "a", None).await.unwrap(), "theirs");
+    assert_eq!(bytes_of(site, "a", Some(Slot::Version(ours.stamp))).await.unwrap(), "ours");
+    others.service().caller.client().delete_object().bucket("bucket").key("a").send().await.unwrap();
+    assert_eq!(site.look_at_versions(&object("a")).await.unwrap(), Newcomer::Taken);
+    assert!(matches!(bytes_of(site, "a", None).await, Err(crate::site::Error::Hidden { .. })));
+    assert_eq!(shown(site).await.iter().filter(|(key, ..)| key == "a").count(), 5);
 }

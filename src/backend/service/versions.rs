@@ -1,0 +1,131 @@
+//! Versions that a service issued itself, before the site came: listed, and removed one by one. They are read like anything else.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use super::mark::binding_of_version;
+use super::names::is_unspeakable;
+use super::notes::gone;
+use super::store::Core;
+use super::{ListedVersion, Service, Spot, VersionCursor};
+use crate::backend::{Error, FoundVersion, Result};
+use crate::model::{Binding, BucketName, Key, ObjectId, Versioning};
+
+/// What services call the version of bytes that came while they issued none.
+const NULL: &str = "null";
+
+/// A listing as far as it was read.
+struct Listing<S> {
+    core: Arc<Core<S>>,
+    bucket: String,
+    prefix: String,
+    from: Option<VersionCursor>,
+    page: VecDeque<ListedVersion>,
+    is_last: bool,
+}
+
+impl<S: Service> Listing<S> {
+    async fn next(mut self) -> Result<Option<(ListedVersion, Self)>> {
+        loop {
+            if let Some(listed) = self.page.pop_front() {
+                return Ok(Some((listed, self)));
+            }
+            if self.is_last {
+                return Ok(None);
+            }
+            self.turn().await?;
+        }
+    }
+
+    async fn turn(&mut self) -> Result<()> {
+        let call = || self.core.service.page_versions(&self.bucket, &self.prefix, self.from.as_ref());
+        let mut page = self.core.quick("listing versions", 0, call).await?;
+        // Some begin with the name that they were to go on behind.
+        if let Some(VersionCursor { name, version: None }) = &self.from {
+            page.listed.retain(|listed| listed.name > *name);
+        }
+        if page.next.is_some() && page.next == self.from {
+            return Err(Error::Unavailable(format!("the store's listing of versions in {} does not get on", self.bucket)));
+        }
+        (self.page, self.is_last, self.from) = (page.listed.into(), page.next.is_none(), page.next);
+        self.pass_over_reserved();
+        Ok(())
+    }
+
+    /// As a listing of names does.
+    fn pass_over_reserved(&mut self) {
+        let names = &self.core.names;
+        if self.prefix.is_empty() && self.from.as_ref().is_some_and(|from| names.is_reserved(&from.name)) {
+            self.from = Some(VersionCursor { name: names.behind_reserved(), version: None });
+        }
+    }
+}
+
+impl<S: Service> Core<S> {
+    pub(super) async fn versioning(&self, bucket: &BucketName) -> Result<Versioning> {
+        Ok(self.quick("looking at a bucket's versioning", 0, || self.service.versioning(bucket.as_str())).await?)
+    }
+
+    pub(super) fn list_versions(
+        self: &Arc<Self>,
+        bucket: &BucketName,
+        after: Option<&Key>,
+    ) -> BoxStream<'static, Result<FoundVersion>> {
+        let from = after.map(|key| VersionCursor { name: key.to_string(), version: None });
+        self.versions(bucket, String::new(), from).boxed()
+    }
+
+    /// Those of one key.
+    pub(super) fn versions_of(self: &Arc<Self>, object: &ObjectId) -> BoxStream<'static, Result<FoundVersion>> {
+        let key = object.key.clone();
+        let listing = self.versions(&object.bucket, key.to_string(), None);
+        // Longer names begin with it too, and come behind it.
+        listing.try_take_while(move |found| std::future::ready(Ok(found.key == key))).boxed()
+    }
+
+    fn versions(
+        self: &Arc<Self>,
+        bucket: &BucketName,
+        prefix: String,
+        from: Option<VersionCursor>,
+    ) -> impl futures::Stream<Item = Result<FoundVersion>> + Send + 'static + use<S> {
+        let (core, bucket, page) = (self.clone(), bucket.to_string(), VecDeque::new());
+        let names = self.clone();
+        let listing = Listing { core, bucket, prefix, from, page, is_last: false };
+        let found = move |listed: ListedVersion| {
+            let is_key = !names.names.is_reserved(&listed.name) && !is_unspeakable(&listed.name);
+            let key = Key::new(&listed.name).ok().filter(|_| is_key);
+            std::future::ready(Ok(key.map(|key| listed.found(key))))
+        };
+        stream::try_unfold(listing, Listing::next).try_filter_map(found)
+    }
+
+    /// Removes a version. No other one ever has its id, but the null one, which others may have replaced: that goes only if it is
+    /// `only`. A delete marker has nothing to look at.
+    pub(super) async fn delete_version(&self, at: &Spot, only: &Binding) -> Result<()> {
+        let is_it = at.version.as_deref() != Some(NULL)
+            || *only == marker_binding(NULL)
+            || self.seen(at).await?.is_some_and(|told| told.binding == *only);
+        match is_it {
+            true => Ok(gone(self.remove_any("removing a version", at).await)?),
+            false => Ok(()),
+        }
+    }
+}
+
+fn marker_binding(version: &str) -> Binding {
+    Binding::Tag(format!("marker:{version}"))
+}
+
+impl ListedVersion {
+    fn found(self, key: Key) -> FoundVersion {
+        let Self { version, etag, size, stored_ms, .. } = self;
+        let binding = match &etag {
+            Some(etag) => binding_of_version(&version, Some(etag)),
+            None => marker_binding(&version),
+        };
+        FoundVersion { key, version, is_marker: etag.is_none(), binding, size, stored_ms }
+    }
+}
