@@ -47,9 +47,10 @@ impl Record {
         matches!(self.state, State::Present | State::Unread)
     }
 
-    /// Whether this site's store has something of it, be it a delete marker that the store issued itself.
+    /// Whether this site's store may have something of it: of a version that the store issued itself also where it is a delete
+    /// marker, or was not found.
     pub fn is_stored(&self) -> bool {
-        self.has_bytes() || (self.state == State::Marker && matches!(self.location, Location::Native(_)))
+        self.has_bytes() || matches!(self.location, Location::Native(_))
     }
 
     /// The checksum S3 shows of it; none of bytes that nobody has read yet.

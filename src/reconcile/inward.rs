@@ -176,6 +176,10 @@ impl Inward {
         }
         for unit in units.iter().filter(|unit| unit.row.is_shown()) {
             report.summary.compared += 1;
+            // Other sites hear of it then.
+            if unit.row.state == State::Unread && !self.dry_run && self.site.read_now(object, unit).await? {
+                continue;
+            }
             self.look_at(object, unit, None, report).await?;
         }
         Ok(())

@@ -17,12 +17,14 @@ const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker")
 /// The version that `versionId=` names. One that a store issued before the site came is found by the store's id too, which clients
 /// and their databases know.
 pub async fn named(site: &Site, object: &ObjectId, version: Option<&str>) -> S3Result<Option<Slot>> {
-    if let Some(id) = version
-        && let Some(slot) = site.version_called(object, id).await.map_err(error::from_site)?
-    {
-        return Ok(Some(slot));
+    let ours = convert::slot(version);
+    let Some(id) = version.filter(|_| site.has_versions_there(&object.bucket) && !matches!(ours, Ok(Some(Slot::Null)))) else {
+        return ours;
+    };
+    match site.version_called(object, id).await.map_err(error::from_site)? {
+        Some(slot) => Ok(Some(slot)),
+        None => ours,
     }
-    convert::slot(version)
 }
 
 /// What an answer calls a version: nothing in a bucket that never had any.

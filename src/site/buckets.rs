@@ -227,7 +227,10 @@ impl Site {
     async fn remove_bucket_from_store(&self, bucket: &BucketName, before: &Bucket) -> Result<()> {
         self.forget_bucket(bucket);
         match self.remove_dead_bucket(bucket).await {
-            Ok(()) => tracing::info!(%bucket, "bucket deleted"),
+            Ok(()) => {
+                tracing::info!(%bucket, "bucket deleted");
+                self.forget_versions_there(bucket).await;
+            }
             Err(refused @ backend::Error::NotEmpty(_)) => {
                 let created = self.inner.clock.tick(None);
                 let row = Bucket { created, deleted: None, registers: self.registers_anew(before), ..before.clone() };

@@ -218,7 +218,8 @@ impl Site {
         let bucket = self.bucket_row(&object.bucket).await?;
         let commit = known.guarded(object, Commit::new().expect::<Buckets>(&object.bucket, Some(bucket.revision)));
         let before = known.live();
-        let record = self.record_of(taking, known, &digests);
+        let mut record = self.record_of(taking, known, &digests);
+        self.keep_apart(object, &mut record);
         if let Some(old) = before.filter(|old| !is_readable && has_digests(&old.identity, &digests)) {
             let Record { state, location, binding, write, .. } = record;
             let record = Record { state, location, binding, write, ..old.clone() };
@@ -284,6 +285,7 @@ impl Site {
             }
             let like = self.latest_bucket().await?;
             let row = Bucket { created: self.inner.clock.tick(None), deleted: None, registers: Vec::new(), ..like };
+            let row = self.versioned_as_there(&bucket, row).await?;
             tracing::warn!(%bucket, owner = row.owner, "took over a bucket whose row was lost");
             self.note_bucket(&bucket, &row).await?;
         }

@@ -1,10 +1,12 @@
 //! Graves leave when everybody who could still bring the object back is known to have heard of the delete, never by age
 //! alone (protocol §12).
 
+use std::collections::HashSet;
+
 use super::Site;
 use super::error::Result;
 use crate::model::{ObjectId, Seq, SiteNumber, Slot, Stamp, Told, Unit};
-use crate::status::tables::{Checkpoints, Dirty, Grave, Graves, Pending, Work};
+use crate::status::tables::{Checkpoints, Dirty, Grave, Graves, Pending, Settle, Work};
 use crate::status::{Commit, CommitError, Page, Stored};
 
 /// A grave is never younger than this when it leaves, milliseconds.
@@ -52,12 +54,14 @@ impl Site {
     /// Drops every grave that has served. Answers how many.
     pub(super) async fn drop_served_graves(&self) -> Result<u64> {
         let (mut dropped, mut after) = (0, None);
+        let leaving = self.leaving().await?;
         let told = *self.inner.status.told().borrow();
         let mark = self.settled_mark(told).await?;
         loop {
             let page: Page<Graves> = self.inner.status.page(&(), after.as_ref(), PAGE_ROWS).await?;
             let served = |grave: &Stored<Grave>| self.is_old(grave) && (self.has_served(grave, mark) || planted!(GraveByAge));
-            let served: Vec<_> = page.rows.iter().filter(|(_, grave)| served(grave)).collect();
+            let is_free = |object: &ObjectId| !leaving.contains(object);
+            let served: Vec<_> = page.rows.iter().filter(|((object, _), grave)| served(grave) && is_free(object)).collect();
             for of_bucket in served.chunk_by(|((one, _), _), ((other, _), _)| one.bucket == other.bucket) {
                 dropped += self.drop_graves(of_bucket).await?;
             }
@@ -66,6 +70,15 @@ impl Site {
                 return Ok(dropped);
             }
         }
+    }
+
+    /// Objects of which the store still has something that is to go: without their graves it would be taken for others'.
+    async fn leaving(&self) -> Result<HashSet<ObjectId>> {
+        let mut leaving = HashSet::new();
+        if self.unsettled() > 0 {
+            self.each_row::<Settle>(|_, row| leaving.extend(row.removes_plain().then(|| row.object().clone()))).await?;
+        }
+        Ok(leaving)
     }
 
     fn is_old(&self, grave: &Stored<Grave>) -> bool {

@@ -85,7 +85,9 @@ impl Stretch<'_> {
 impl Site {
     /// Whether others write to a bucket too. While rows are rebuilt the store says nothing of what is new.
     pub(super) fn is_shared(&self, bucket: &BucketName) -> bool {
-        self.inner.custody.of(bucket) == Ownership::Shared && !self.is_rebuilding()
+        let is_shared = self.inner.custody.of(bucket) == Ownership::Shared && !self.is_rebuilding();
+        // What has a key's own name there is one of its versions: they are looked at as in any bucket of the site's.
+        is_shared && !self.has_versions_there(bucket)
     }
 
     /// Makes the row of a key say what its file is. The key is locked.
@@ -234,10 +236,15 @@ impl Site {
     }
 }
 
-/// Whether a record has what no look at its file would tell again.
+/// Whether a record has what no look at its file would tell again. What others stored in a service says itself what they said of it.
 fn says_more_than_its_file(record: &Record) -> bool {
     let Identity { metadata, tags, .. } = &record.identity;
-    !metadata.is_empty() || !tags.is_empty() || record.registers != Registers::default()
+    let is_described_there = matches!(record.binding, Binding::Tag(_)) && !record.binding.is_marked();
+    let is_said_here = match is_described_there {
+        true => record.vector.tags.is_some(),
+        false => !metadata.is_empty() || !tags.is_empty(),
+    };
+    is_said_here || record.registers != Registers::default()
 }
 
 /// Whether the key's own name is where the bytes are, or were: others see nothing else.

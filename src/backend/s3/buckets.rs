@@ -43,6 +43,15 @@ impl S3 {
         let request = self.caller.client().get_bucket_versioning().bucket(bucket);
         let told = match ask("looking at a bucket's versioning", request.send()).await {
             Err(fault) if fault.is_unknown_call() => return Ok(Versioning::Off),
+            // One that the access key may not ask, or that is in another region, keeps no other from being served.
+            Err(fault) if is_refused(&fault) => {
+                tracing::warn!(
+                    bucket,
+                    ?fault,
+                    "whether it has versions is not told: what is current there is taken for all there is"
+                );
+                return Ok(Versioning::Off);
+            }
             told => told?,
         };
         Ok(match told.status() {
@@ -64,4 +73,9 @@ impl S3 {
             }
         }
     }
+}
+
+/// Whether the service will not answer, however often it is asked.
+fn is_refused(fault: &Fault) -> bool {
+    fault.is_denied() || matches!(fault.status, Some(301 | 307 | 400))
 }

@@ -5,7 +5,7 @@ use aws_sdk_s3::types::{EncodingType, Object};
 use super::S3;
 use super::error::ask;
 use super::objects::millis;
-use crate::backend::service::{Answer, Cursor, Fault, Listed, ListedVersion, Page, VersionCursor, VersionPage};
+use crate::backend::service::{Answer, Cursor, Fault, Listed, Page};
 
 impl S3 {
     /// Goes on behind the last name rather than by the service's token: some take their tokens for names, or lose them.
@@ -29,55 +29,6 @@ impl S3 {
     }
 }
 
-impl S3 {
-    /// Both kinds as one, by name and then the newest first: an answer may have them apart.
-    pub(super) async fn list_object_versions(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        from: Option<&VersionCursor>,
-    ) -> Answer<VersionPage> {
-        let doing = "listing versions";
-        let request = self.caller.client().list_object_versions().bucket(bucket).encoding_type(EncodingType::Url);
-        let request = request.set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()));
-        let request = request.set_key_marker(from.map(|from| from.name.clone()));
-        let page = ask(doing, request.set_version_id_marker(from.and_then(|from| from.version.clone())).send()).await?;
-        let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
-        let name = |key: Option<&str>| if is_encoded { decoded(key?) } else { key.map(str::to_owned) };
-        let versions = page.versions().iter().filter_map(|version| {
-            Some(ListedVersion {
-                name: name(version.key())?,
-                version: version.version_id()?.to_owned(),
-                etag: Some(version.e_tag().unwrap_or_default().to_owned()),
-                size: version.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                stored_ms: version.last_modified().and_then(millis).unwrap_or(0),
-            })
-        });
-        let markers = page.delete_markers().iter().filter_map(|marker| {
-            Some(ListedVersion {
-                name: name(marker.key())?,
-                version: marker.version_id()?.to_owned(),
-                etag: None,
-                size: 0,
-                stored_ms: marker.last_modified().and_then(millis).unwrap_or(0),
-            })
-        });
-        let latest = |is_latest: Option<bool>| is_latest != Some(true);
-        let order = page.versions().iter().map(|version| latest(version.is_latest()));
-        let order = order.chain(page.delete_markers().iter().map(|marker| latest(marker.is_latest())));
-        let mut listed: Vec<_> = versions.chain(markers).zip(order).collect();
-        listed.sort_by(|(a, a_is_old), (b, b_is_old)| {
-            a.name.cmp(&b.name).then(a_is_old.cmp(b_is_old)).then(b.stored_ms.cmp(&a.stored_ms))
-        });
-        let next = match (page.is_truncated(), name(page.next_key_marker())) {
-            (Some(true), None) => return Err(Fault::nonsense(doing, "the service does not say where the listing goes on")),
-            (Some(true), Some(name)) => Some(VersionCursor { name, version: page.next_version_id_marker().map(str::to_owned) }),
-            _ => None,
-        };
-        Ok(VersionPage { listed: listed.into_iter().map(|(listed, _)| listed).collect(), next })
-    }
-}
-
 fn listed(object: &Object, is_encoded: bool) -> Option<Listed> {
     let name = object.key()?;
     let name = if is_encoded { decoded(name)? } else { name.to_owned() };
@@ -86,7 +37,7 @@ fn listed(object: &Object, is_encoded: bool) -> Option<Listed> {
 }
 
 /// A name as `encoding-type=url` has it: `+` is a space.
-fn decoded(text: &str) -> Option<String> {
+pub(super) fn decoded(text: &str) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
     while let Some(byte) = rest.next() {
         bytes.push(match byte {

@@ -7,6 +7,7 @@ mod client;
 mod copy;
 mod error;
 mod list;
+mod list_versions;
 mod names;
 mod objects;
 mod settings;

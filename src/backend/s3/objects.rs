@@ -37,11 +37,8 @@ impl S3 {
 
     pub(super) async fn head_object(&self, at: &Spot) -> Answer<Told> {
         let doing = "looking at an object";
-        let head = ask(
-            doing,
-            self.caller.client().head_object().bucket(&at.bucket).key(&at.name).set_version_id(at.version.clone()).send(),
-        )
-        .await?;
+        let request = self.caller.client().head_object().bucket(&at.bucket).key(&at.name).set_version_id(at.version.clone());
+        let head = ask(doing, request.send()).await.map_err(|fault| no_marker(at, fault))?;
         let size = told_length(doing, head.content_length())?;
         let told = Told::new(head.metadata(), head.e_tag(), head.last_modified().and_then(millis), size);
         if !told.is_foreign() {
@@ -54,7 +51,20 @@ impl S3 {
 
     async fn tags(&self, at: &Spot) -> Answer<Tags> {
         let request = self.caller.client().get_object_tagging().bucket(&at.bucket).key(&at.name);
-        let told = ask("reading an object's tags", request.send()).await?;
+        let told = ask("reading an object's tags", request.set_version_id(at.version.clone()).send()).await;
+        let told = match told {
+            // That it is gone is found out by whoever reads it.
+            Err(fault) if fault.is_denied() || fault.is_missing() || fault.is_unknown_call() => {
+                tracing::warn!(
+                    bucket = at.bucket,
+                    name = at.name,
+                    ?fault,
+                    "the store does not tell its tags: it is taken over without"
+                );
+                return Ok(Tags::new());
+            }
+            told => told?,
+        };
         Ok(told.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
     }
 
@@ -63,7 +73,7 @@ impl S3 {
         let range = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
         let request = self.caller.client().get_object().bucket(&at.bucket).key(&at.name).set_range(range);
         let request = request.set_version_id(at.version.clone());
-        let answer = ask(doing, request.send()).await?;
+        let answer = ask(doing, request.send()).await.map_err(|fault| no_marker(at, fault))?;
         let size = match answer.content_range().and_then(whole_size) {
             Some(size) => size,
             None => told_length(doing, answer.content_length())?,
@@ -82,6 +92,14 @@ impl S3 {
         let request = self.caller.client().delete_object().bucket(&at.bucket).key(&at.name).set_version_id(at.version.clone());
         let removed = ask("removing an object", request.set_if_match(only.etag()).send()).await?;
         if at.version.is_some() { Ok(()) } else { self.remove_for_good(at, &removed).await }
+    }
+}
+
+/// A version that is a delete marker is no object: S3 calls that a method that is not allowed.
+fn no_marker(at: &Spot, fault: Fault) -> Fault {
+    match (&at.version, fault.status) {
+        (Some(_), Some(405)) => Fault { status: Some(404), ..fault },
+        _ => fault,
     }
 }
 

@@ -13,8 +13,9 @@ use super::{ListedVersion, Service, Spot, VersionCursor};
 use crate::backend::{Error, FoundVersion, Result};
 use crate::model::{Binding, BucketName, Key, ObjectId, Versioning};
 
+const DOING: &str = "listing versions";
 /// What services call the version of bytes that came while they issued none.
-const NULL: &str = "null";
+pub(in crate::backend) const NULL: &str = "null";
 
 /// A listing as far as it was read.
 struct Listing<S> {
@@ -41,7 +42,7 @@ impl<S: Service> Listing<S> {
 
     async fn turn(&mut self) -> Result<()> {
         let call = || self.core.service.page_versions(&self.bucket, &self.prefix, self.from.as_ref());
-        let mut page = self.core.quick("listing versions", 0, call).await?;
+        let mut page = self.core.quick(DOING, 0, call).await?;
         // Some begin with the name that they were to go on behind.
         if let Some(VersionCursor { name, version: None }) = &self.from {
             page.listed.retain(|listed| listed.name > *name);
@@ -102,30 +103,52 @@ impl<S: Service> Core<S> {
         stream::try_unfold(listing, Listing::next).try_filter_map(found)
     }
 
-    /// Removes a version. No other one ever has its id, but the null one, which others may have replaced: that goes only if it is
-    /// `only`. A delete marker has nothing to look at.
+    /// Removes a version. No other one ever has its id, but the null one, which others may have replaced by bytes or by a delete
+    /// marker: that goes only if it is `only`, as a listing tells, since of a marker nothing else does.
     pub(super) async fn delete_version(&self, at: &Spot, only: &Binding) -> Result<()> {
-        let is_it = at.version.as_deref() != Some(NULL)
-            || *only == marker_binding(NULL)
-            || self.seen(at).await?.is_some_and(|told| told.binding == *only);
-        match is_it {
-            true => Ok(gone(self.remove_any("removing a version", at).await)?),
-            false => Ok(()),
+        let is_it = at.version.as_deref() != Some(NULL) || self.listed_version(at).await?.is_some_and(|null| null == *only);
+        if !is_it {
+            return Ok(());
+        }
+        match self.remove_any("removing a version", at).await {
+            // versitygw calls the id of one that is gone an invalid one.
+            Err(fault) if fault.status == Some(400) && self.listed_version(at).await?.is_none() => Ok(()),
+            removed => Ok(gone(removed)?),
+        }
+    }
+
+    /// How a version is known, if it is there.
+    async fn listed_version(&self, at: &Spot) -> Result<Option<Binding>> {
+        let mut from = None;
+        loop {
+            let call = || self.service.page_versions(&at.bucket, &at.name, from.as_ref());
+            let page = match self.quick(DOING, 0, call).await {
+                Err(fault) if fault.is_bucket_missing() => return Ok(None),
+                page => page?,
+            };
+            let is_it = |listed: &&ListedVersion| listed.name == at.name && Some(&listed.version) == at.version.as_ref();
+            if let Some(found) = page.listed.iter().find(is_it) {
+                return Ok(Some(found.binding()));
+            }
+            match page.next.filter(|next| next.name == at.name && Some(next) != from.as_ref()) {
+                Some(next) => from = Some(next),
+                None => return Ok(None),
+            }
         }
     }
 }
 
-fn marker_binding(version: &str) -> Binding {
-    Binding::Tag(format!("marker:{version}"))
-}
-
 impl ListedVersion {
     fn found(self, key: Key) -> FoundVersion {
-        let Self { version, etag, size, stored_ms, .. } = self;
-        let binding = match &etag {
-            Some(etag) => binding_of_version(&version, Some(etag)),
-            None => marker_binding(&version),
-        };
-        FoundVersion { key, version, is_marker: etag.is_none(), binding, size, stored_ms }
+        let (binding, is_marker) = (self.binding(), self.etag.is_none());
+        let Self { version, size, stored_ms, .. } = self;
+        FoundVersion { key, version, is_marker, binding, size, stored_ms }
+    }
+
+    fn binding(&self) -> Binding {
+        match &self.etag {
+            Some(etag) => binding_of_version(&self.version, Some(etag)),
+            None => Binding::Tag(format!("marker:{}", self.version)),
+        }
     }
 }

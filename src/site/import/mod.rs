@@ -147,9 +147,19 @@ impl Site {
             // Without one too: from now on folders are not looked for any more.
             self.write_note(&note).await?;
         }
-        self.inner.imports.taken_over.set(note.versioned.into_iter());
+        self.inner.imports.taken_over.set(note.versioned.iter().cloned());
+        if self.is_rebuilding() {
+            // Of what has versions a listing of what is current shows some.
+            self.change_note(|note| note.buckets.extend(note.versioned.iter().cloned())).await?;
+            for bucket in note.versioned {
+                self.inner.imports.change(|imports| drop(imports.insert(bucket, Arc::default())));
+            }
+        }
         for bucket in note.buckets {
-            self.make_row(&bucket).await?;
+            // Whose row is there, its store needs not to be.
+            if self.inner.status.get::<Buckets>(&bucket).await?.is_none() {
+                self.make_row(&bucket).await?;
+            }
             let progress: Progress = checkpoint(&bucket).read(&self.inner.status).await?.unwrap_or_default();
             tracing::info!(%bucket, ?progress, "its files are imported; it is served meanwhile");
             self.inner.imports.change(|imports| drop(imports.insert(bucket, Arc::new(Import(Mutex::new(progress))))));
@@ -197,12 +207,7 @@ impl Site {
         let created = self.inner.clock.tick(None);
         let (owner, region) = (FIRST_OWNER.into(), self.inner.custody.region.clone());
         let row = Bucket { created, deleted: None, owner, region, registers: Vec::new() };
-        let row = match self.has_versions_there(bucket) {
-            // Registers count where they are later than the bucket: see `Bucket::merge`.
-            true => row.with_versioning(self.versioning_there(bucket).await?, self.inner.clock.tick(Some(created))),
-            false => row,
-        };
-        self.note_bucket(bucket, &row).await
+        self.note_bucket(bucket, &self.versioned_as_there(bucket, row).await?).await
     }
 
     /// Begins the import of a bucket that is about to be made of a folder that is there; answers the versioning that it has
@@ -240,6 +245,19 @@ impl Site {
         self.inner.imports.change(|imports| drop(imports.insert(bucket.clone(), Arc::default())));
         self.inner.imports.begun.notify_one();
         Ok(versioning)
+    }
+
+    /// A bucket that is gone has none; whoever makes one of its name says so again, should the note not be to be had now.
+    pub(super) async fn forget_versions_there(&self, bucket: &BucketName) {
+        if !self.has_versions_there(bucket) {
+            return;
+        }
+        let forgotten = self.change_note(|note| {
+            note.versioned.remove(bucket);
+        });
+        if let Err(error) = forgotten.await {
+            tracing::warn!(%bucket, %error, "the store's note still says that a deleted bucket has versions");
+        }
     }
 
     /// Changes what the store's note says.

@@ -16,13 +16,15 @@ use md5::{Digest as _, Md5};
 use super::{Import, LOOKS_AT_ONCE, Newcomer, Progress, checkpoint};
 use crate::backend::{self, Found, FoundVersion, Place};
 use crate::model::{
-    BucketName, Grave, Incarnation, Key, Location, ObjectId, Record, Slot, Stamp, StampParts, State, Vector, Versioning,
+    Bucket, BucketName, Event, Grave, Incarnation, Key, Location, ObjectId, Record, Slot, Stamp, StampParts, State, Unit, Vector,
+    Versioning,
 };
 use crate::site::delete::marker;
 use crate::site::error::Result;
+use crate::site::land::{Replacing, is_left_behind, replacing};
 use crate::site::{CONFLICTS_MAX, Site};
 use crate::status::tables::{Buckets, Graves, Versions};
-use crate::status::{Commit, CommitError, Page, Revision, Stored};
+use crate::status::{Commit, CommitError, Page, Stored};
 use crate::tasks::Step;
 
 /// What a store calls the version of bytes that came while it issued none.
@@ -91,18 +93,20 @@ impl KnownVersions {
     /// What is to become of a version that was found.
     fn verdict(&self, found: &FoundVersion) -> Verdict {
         if found.version != NULL {
-            return self.stamp_of(&found.version).map_or(Verdict::New { above: None, row: None }, Verdict::Known);
+            return self.stamp_of(&found.version).map_or(Verdict::New { above: None, over: None }, Verdict::Known);
         }
         let (row, grave) = self.null();
         match (row, grave) {
             (Some(row), _) if row.row.binding == found.binding => Verdict::Known(row.row.vector.data),
             // Only others put another null version there, unless it is what a write of ours took the place of.
             (Some(row), _) if is_native(&row.row) || found.stored_ms > row.row.vector.data.ms() => {
-                Verdict::New { above: Some(row.row.vector.greatest()), row: Some(row.revision) }
+                Verdict::New { above: Some(row.row.vector.greatest()), over: Some(Box::new(row.clone())) }
             }
+            (Some(row), _) if comes_before(found, row.row.vector.data) => Verdict::Replaced,
+            // Of the same second nobody knows.
             (Some(_), _) => Verdict::Left,
-            (None, Some(grave)) if found.stored_ms <= grave.row.stamp.ms() => Verdict::Left,
-            (None, grave) => Verdict::New { above: grave.map(|grave| grave.row.stamp), row: None },
+            (None, Some(grave)) if comes_before(found, grave.row.stamp) => Verdict::Replaced,
+            (None, grave) => Verdict::New { above: grave.map(|grave| grave.row.stamp), over: None },
         }
     }
 }
@@ -110,17 +114,26 @@ impl KnownVersions {
 enum Verdict {
     /// It has this stamp.
     Known(Stamp),
-    /// It is what something of ours took the place of.
     Left,
-    /// It becomes a version here, later than `above`, in the place of `row`.
-    New { above: Option<Stamp>, row: Option<Revision> },
+    /// Something of ours took its place, and it is to go: else it would come back when that has gone.
+    Replaced,
+    /// It becomes a version here, later than `above`, in the place of `over`.
+    New {
+        above: Option<Stamp>,
+        over: Option<Box<Stored<Record>>>,
+    },
 }
 
 /// A version that is to have a row.
 struct NewVersion {
     record: Record,
     /// The row whose place it takes.
-    row: Option<Revision>,
+    over: Option<Box<Stored<Record>>>,
+}
+
+/// Whether it certainly came before a stamp, as far as stores tell times.
+fn comes_before(found: &FoundVersion, stamp: Stamp) -> bool {
+    found.stored_ms / 1000 < stamp.ms() / 1000
 }
 
 fn is_native(record: &Record) -> bool {
@@ -170,6 +183,16 @@ impl Site {
         }
     }
 
+    /// A new row of a bucket, with the versioning that it has there.
+    pub(in crate::site) async fn versioned_as_there(&self, bucket: &BucketName, row: Bucket) -> Result<Bucket> {
+        if !self.has_versions_there(bucket) {
+            return Ok(row);
+        }
+        // Registers count where they are later than the bucket: see `Bucket::merge`.
+        let stamp = self.inner.clock.tick(Some(row.created));
+        Ok(row.with_versioning(self.versioning_there(bucket).await?, stamp))
+    }
+
     /// Which of so many buckets have versions there.
     pub(super) async fn versioned_there(&self, buckets: &BTreeSet<BucketName>) -> Result<BTreeSet<BucketName>> {
         let asked = stream::iter(buckets.clone()).map(|bucket| async move {
@@ -180,13 +203,16 @@ impl Site {
         versioned.try_collect().await
     }
 
-    /// The version of a key that its store calls so, if it had any before the site came. One that was purged has a grave yet.
+    /// The version of a key with this id, ours or the store's, where the store had some before the site came. One that was purged has
+    /// a grave yet.
     pub async fn version_called(&self, object: &ObjectId, id: &str) -> Result<Option<Slot>> {
-        if !self.has_versions_there(&object.bucket) {
-            return Ok(None);
-        }
         if self.is_walked(&object.bucket) {
             self.imported(object).await?;
+        }
+        if let Ok(stamp) = id.parse::<Stamp>()
+            && self.inner.status.unit(object, Slot::Version(stamp)).await?.is_some()
+        {
+            return Ok(Some(Slot::Version(stamp)));
         }
         Ok(self.known_versions(object).await?.stamp_of(id).map(Slot::Version))
     }
@@ -248,18 +274,40 @@ impl Site {
             let bucket = self.bucket_row(&object.bucket).await?;
             // As for files: a delete needs the rows first.
             let mut commit = Commit::new().frees().expect::<Buckets>(&object.bucket, Some(bucket.revision));
-            for NewVersion { record, row } in &new {
-                let slot = record.slot();
-                commit =
-                    commit.expect_unit(object, slot, *row).put_unit(object, record).delete::<Graves>(&(object.clone(), slot));
+            for NewVersion { record, over } in &new {
+                commit = commit.expect_unit(object, record.slot(), over.as_ref().map(|over| over.revision));
+                let current = over.as_ref().map(|over| &over.row);
+                commit = replacing(commit, object, Replacing { record, part_map: &[], current });
+                if record.state == State::Marker {
+                    // Of bytes the others hear when they were read.
+                    commit = commit.tell(Event { unit: Unit::of(object, record.slot()), vector: record.vector });
+                }
             }
-            match self.inner.status.commit(commit).await {
-                Ok(_) => return Ok(Newcomer::Taken),
+            match self.inner.status.commit(commit.to(self.audience())).await {
+                Ok(_) => {
+                    self.remove_left_behind(object, &new).await;
+                    return Ok(Newcomer::Taken);
+                }
                 Err(CommitError::Conflict) => self.count_conflict(&object.bucket),
                 Err(err) => return Err(err.into()),
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// After the commit, still under the key lock.
+    async fn remove_left_behind(&self, object: &ObjectId, new: &[NewVersion]) {
+        for NewVersion { record, over } in new {
+            if let Some(left) = over.as_ref().filter(|over| is_left_behind(&over.row, record)) {
+                self.remove_bytes(object, &left.row, left.row.write).await;
+            }
+        }
+    }
+
+    async fn remove_replaced(&self, object: &ObjectId, found: &FoundVersion) -> Result<()> {
+        tracing::info!(%object, version = found.version, "removed what was replaced or deleted here since");
+        let place = Place { object: object.clone(), location: Location::Native(found.version.clone()) };
+        Ok(self.inner.backend.delete(&place, &found.binding).await?)
     }
 
     async fn known_versions(&self, object: &ObjectId) -> Result<KnownVersions> {
@@ -287,19 +335,20 @@ impl Site {
             match known.verdict(version) {
                 Verdict::Known(stamp) => before = before.max(Some(stamp)),
                 Verdict::Left => {}
-                Verdict::New { above, row } => {
+                Verdict::Replaced => self.remove_replaced(object, version).await?,
+                Verdict::New { above, over } => {
                     let stamp = self.stamp_of_version(version, before);
                     let stamp = if above.is_some_and(|above| stamp <= above) { self.inner.clock.tick(above) } else { stamp };
                     before = before.max(Some(stamp));
-                    new.push((version.clone(), stamp, row));
+                    new.push((version.clone(), stamp, over));
                 }
             }
         }
-        let records = stream::iter(new).map(|(version, stamp, row)| {
+        let records = stream::iter(new).map(|(version, stamp, over)| {
             let (site, object) = (self.clone(), object.clone());
             async move {
                 let record = site.record_of_version(&object, &version, stamp).await?;
-                Ok(record.map(|record| NewVersion { record, row }))
+                Ok(record.map(|record| NewVersion { record, over }))
             }
         });
         records.buffered(LOOKS_AT_ONCE).try_filter_map(|new| std::future::ready(Ok(new))).try_collect().await
@@ -315,12 +364,15 @@ impl Site {
         }
         let found: Found = match self.inner.backend.head(&Place { object: object.clone(), location: location.clone() }).await {
             Err(backend::Error::NotFound | backend::Error::NoSuchBucket) => return Ok(None),
+            // Such as one with a client's key: it is known, and whoever reads it is refused.
+            Err(backend::Error::ReadOnly(_) | backend::Error::Io { .. }) => as_listed(version),
             found => found?,
         };
         Ok(Some(Record { location, versioned, ..self.unread(&found, stamp) }))
     }
 
-    /// When the store says that it came, behind the one before it, and unlike any other of that moment.
+    /// When the store says that it came, behind the one before it, and unlike any other of that moment. Of the second that a write
+    /// of ours was made in that one is the later: it was acknowledged here.
     fn stamp_of_version(&self, found: &FoundVersion, before: Option<Stamp>) -> Stamp {
         let told_ms = found.stored_ms.min(self.inner.clock.wall_ms());
         let (ms, tick) = match before.map(Stamp::parts) {
@@ -379,6 +431,12 @@ impl Site {
         })
         .await
     }
+}
+
+/// A version of which the store tells nothing more than its listing.
+fn as_listed(version: &FoundVersion) -> Found {
+    let FoundVersion { key, binding, size, stored_ms, .. } = version.clone();
+    Found { key, binding, size, modified_ms: stored_ms, changed_ms: None, label: None, described: None, etag: None }
 }
 
 /// Whether a listing of current objects shows a key as its rows do: what is newest of the store's own versions. A listing tells no

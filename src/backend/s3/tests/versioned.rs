@@ -162,7 +162,7 @@ async fn versions_of_others_are_read_and_removed_one_by_one(store: &Store<S3>) {
     let kept = store.copy(&native(one), get, &object("c"), options(8)).await.unwrap();
     assert_eq!(read(store, &at("c", kept.location), Some(&kept.binding)).await.unwrap(), "one");
 
-    store.delete(&native(one), &other.binding).await.unwrap();
+    store.delete(&native(null), &marker.binding).await.unwrap();
     assert_eq!(versions(store, "a").await, of_a, "it is another one");
     store.delete(&native(one), &one.binding).await.unwrap();
     store.delete(&native(one), &one.binding).await.unwrap();
@@ -272,6 +272,8 @@ async fn what_either_writes_is_a_version(site: &Site, others: &Store<S3>) {
             "{key}: nothing is new, what was purged least"
         );
     }
+    // Of one second ours counts as the later one: whoever wrote it here reads it here.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     put_theirs(others, "a", "theirs").await;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(site.look_at_versions(&object("a")).await.unwrap(), Newcomer::Taken);
@@ -282,4 +284,77 @@ async fn what_either_writes_is_a_version(site: &Site, others: &Store<S3>) {
     assert_eq!(site.look_at_versions(&object("a")).await.unwrap(), Newcomer::Taken);
     assert!(matches!(bytes_of(site, "a", None).await, Err(crate::site::Error::Hidden { .. })));
     assert_eq!(shown(site).await.iter().filter(|(key, ..)| key == "a").count(), 5);
+}
+
+/// Another site over the same service as `others`, which imports what is there.
+async fn site_beside(address: std::net::SocketAddr) -> (Site, Vec<Box<dyn Worker>>) {
+    let settings = Settings::at(Some(format!("http://{address}")), "site-home");
+    let store = Arc::new(connect(settings, keys()).await.unwrap());
+    let (site, workers) = crate::site::testing::open(store, status(Options::default())).await;
+    let mut importer = site.importer();
+    step_all(&site, &mut importer).await;
+    (site, workers)
+}
+
+async fn a_moment() {
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_null_version_of_others_goes_only_where_it_is_the_one_that_is_meant() {
+    let (address, _task) = face().await;
+    let others = store_at(address).await;
+    others.create_bucket(&object("-").bucket).await.unwrap();
+    set_versioning(&others, "bucket", BucketVersioningStatus::Suspended).await;
+    for key in ["bytes", "marker"] {
+        put_theirs(&others, key, "first").await;
+    }
+    others.service().caller.client().delete_object().bucket("bucket").key("marker").send().await.unwrap();
+    let (site, mut workers) = site_beside(address).await;
+    assert_eq!(site.bucket(&object("-").bucket).await.unwrap().versioning, Versioning::Suspended);
+    assert_eq!(bytes_of(&site, "bytes", Some(Slot::Null)).await.unwrap(), "first");
+    for key in ["bytes", "marker"] {
+        put_theirs(&others, key, "second").await;
+    }
+    a_moment().await;
+
+    // Neither takes away what nobody here has seen.
+    let null = crate::site::Purge { slot: Slot::Null, bypass: crate::model::Bypass::No };
+    site.purge(&object("bytes"), null, Default::default()).await.unwrap();
+    crate::site::testing::put(&site, "marker", "ours").await;
+    settle(&site, &mut workers).await;
+    for key in ["bytes", "marker"] {
+        assert_eq!(versions(&others, key).await.iter().filter(|found| !found.is_marker).count(), 1, "{key}");
+    }
+    // It was there before what was done here: once it is seen it goes too, and does not come back.
+    for key in ["bytes", "marker"] {
+        assert_eq!(site.look_at_versions(&object(key)).await.unwrap(), Newcomer::Left, "{key}");
+        assert_eq!(versions(&others, key).await, [], "{key}");
+    }
+    assert!(matches!(bytes_of(&site, "bytes", None).await, Err(crate::site::Error::NoSuchKey)));
+    assert_eq!(bytes_of(&site, "marker", None).await.unwrap(), "ours");
+    a_moment().await;
+    put_theirs(&others, "bytes", "third").await;
+    assert_eq!(site.look_at_versions(&object("bytes")).await.unwrap(), Newcomer::Taken);
+    assert_eq!(bytes_of(&site, "bytes", None).await.unwrap(), "third");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_version_has_tags_of_its_own() {
+    let (address, _task) = face().await;
+    let others = store_at(address).await;
+    others.create_bucket(&object("-").bucket).await.unwrap();
+    set_versioning(&others, "bucket", BucketVersioningStatus::Enabled).await;
+    let client = others.service().caller.client();
+    for tags in ["n=1", "n=2"] {
+        client.put_object().bucket("bucket").key("a").tagging(tags).send().await.unwrap();
+    }
+    client.delete_object().bucket("bucket").key("a").send().await.unwrap();
+    let (site, _workers) = site_beside(address).await;
+    let mut tags = Vec::new();
+    for (_, slot, ..) in shown(&site).await.into_iter().filter(|(_, _, is_marker, _)| !is_marker) {
+        let seen = site.head(&object("a"), Some(slot), Selection::All, &ReadConditions::default()).await.unwrap();
+        tags.push(seen.record.row.identity.tags.clone());
+    }
+    assert_eq!(tags, [("n", "2"), ("n", "1")].map(|(name, value)| vec![(name.to_owned(), value.to_owned())]));
 }
