@@ -90,6 +90,15 @@ impl KnownVersions {
         (self.rows.iter().find(|row| row.row.slot() == Slot::Null), grave)
     }
 
+    /// Delete markers of the store's that it has no more: who removes one wants back what it hid. Of bytes absence says nothing.
+    fn removed_markers(&self, found: &[FoundVersion]) -> impl Iterator<Item = &Stored<Record>> {
+        let is_listed = |id: &str| found.iter().any(|found| found.version == id);
+        self.rows.iter().filter(move |row| match &row.row.location {
+            Location::Native(id) => row.row.state == State::Marker && !is_listed(id),
+            _ => false,
+        })
+    }
+
     /// What is to become of a version that was found.
     fn verdict(&self, found: &FoundVersion) -> Verdict {
         if found.version != NULL {
@@ -263,17 +272,21 @@ impl Site {
         }
     }
 
-    /// Gives rows to those of the versions of a key that have none. The key is locked.
+    /// Gives rows to those of the versions of a key that have none, where all that the store has of it was found. The key is locked.
     async fn take_versions(&self, object: &ObjectId, found: &[FoundVersion]) -> Result<Newcomer> {
         for _ in 0..CONFLICTS_MAX {
             let known = self.known_versions(object).await?;
             let new = self.new_versions(object, &known, found).await?;
-            if new.is_empty() {
+            if new.is_empty() && known.removed_markers(found).next().is_none() {
                 return Ok(Newcomer::Left);
             }
             let bucket = self.bucket_row(&object.bucket).await?;
             // As for files: a delete needs the rows first.
             let mut commit = Commit::new().frees().expect::<Buckets>(&object.bucket, Some(bucket.revision));
+            for row in known.removed_markers(found) {
+                let slot = row.row.slot();
+                commit = commit.expect_unit(object, slot, Some(row.revision)).delete_unit(object, slot);
+            }
             for NewVersion { record, over } in &new {
                 commit = commit.expect_unit(object, record.slot(), over.as_ref().map(|over| over.revision));
                 let current = over.as_ref().map(|over| &over.row);

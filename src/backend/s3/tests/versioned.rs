@@ -284,6 +284,11 @@ async fn what_either_writes_is_a_version(site: &Site, others: &Store<S3>) {
     assert_eq!(site.look_at_versions(&object("a")).await.unwrap(), Newcomer::Taken);
     assert!(matches!(bytes_of(site, "a", None).await, Err(crate::site::Error::Hidden { .. })));
     assert_eq!(shown(site).await.iter().filter(|(key, ..)| key == "a").count(), 5);
+    let marker = native(&versions(others, "a").await[0]);
+    let Location::Native(id) = marker.location else { panic!("{marker:?}") };
+    others.service().caller.client().delete_object().bucket("bucket").key("a").version_id(id).send().await.unwrap();
+    assert_eq!(site.look_at_versions(&object("a")).await.unwrap(), Newcomer::Taken);
+    assert_eq!(bytes_of(site, "a", None).await.unwrap(), "theirs", "they took their delete back");
 }
 
 /// Another site over the same service as `others`, which imports what is there.
