@@ -17,7 +17,7 @@ use crate::backend::memory::Memory;
 use crate::backend::route::{self, Routes};
 use crate::backend::service::{ReadKeys, buffer};
 use crate::backend::{self, Backend, azure, gcs, s3};
-use crate::config::{self, AzureLogin, AzureStore, Config, S3Store, Secret};
+use crate::config::{self, AzureLogin, AzureStore, Config, S3Login, Secret};
 use crate::model::SiteId;
 use crate::site::Site;
 
@@ -124,7 +124,7 @@ pub async fn open(settings: &config::Backend) -> Result<Arc<dyn Backend>> {
             let opened = tokio::task::spawn_blocking(|| Fs::open(settings)).await.context("opening the store panicked")?;
             opened.map(|fs| Arc::new(fs) as Arc<dyn Backend>)
         }
-        config::Backend::S3(store) => s3::open(store.settings.clone(), s3_keys(store)).await,
+        config::Backend::S3(store) => s3::open(store.settings.clone(), s3_login(&store.login)).await,
         config::Backend::Azure(store) => azure::open(store.settings.clone(), azure_keys(store)?).await,
         config::Backend::Gcs(settings, keys) => gcs::open(settings.clone(), keys.clone()).await,
         config::Backend::Memory => {
@@ -139,13 +139,14 @@ fn resolved(name: &str, secret: &Secret) -> Result<String, String> {
     secret.resolve().map_err(|err| format!("{name}: {err}"))
 }
 
-/// Reads the credentials anew each time it is asked.
-fn s3_keys(store: &S3Store) -> ReadKeys<s3::Keys> {
-    let (access_key, secret_key) = (store.access_key.clone(), store.secret_key.clone());
-    Arc::new(move || {
+/// Keys are read anew each time they are asked for.
+fn s3_login(login: &S3Login) -> s3::Login {
+    let S3Login::Keys { access_key, secret_key, session_token } = login.clone() else { return s3::Login::Chain };
+    s3::Login::Keys(Arc::new(move || {
         let (access_key, secret_key) = (resolved("access_key", &access_key)?, resolved("secret_key", &secret_key)?);
-        Ok(s3::Keys { access_key, secret_key })
-    })
+        let session_token = session_token.as_ref().map(|token| resolved("session_token", token)).transpose()?;
+        Ok(s3::Keys { access_key, secret_key, session_token })
+    }))
 }
 
 fn azure_keys(store: &AzureStore) -> Result<ReadKeys<azure::Credentials>> {
@@ -201,7 +202,13 @@ pub fn check(config: &Config) -> Result<()> {
 
 fn secrets(backend: &config::Backend) -> Vec<(&'static str, &Secret)> {
     match backend {
-        config::Backend::S3(store) => vec![("access_key", &store.access_key), ("secret_key", &store.secret_key)],
+        config::Backend::S3(store) => match &store.login {
+            S3Login::Keys { access_key, secret_key, session_token } => {
+                let token = session_token.iter().map(|token| ("session_token", token));
+                [("access_key", access_key), ("secret_key", secret_key)].into_iter().chain(token).collect()
+            }
+            S3Login::Chain => Vec::new(),
+        },
         config::Backend::Azure(store) => match &store.login {
             AzureLogin::AccountKey(key) => vec![("account_key", key)],
             AzureLogin::Sas(sas) => vec![("sas", sas)],

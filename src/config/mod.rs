@@ -20,7 +20,7 @@ pub use load::{Flag, Sources};
 pub use secret::{Secret, SecretError};
 pub use section::Problem;
 pub use sites::{Bus, Feed, JetStream, Peer, PeerTls, Sites};
-pub use stores::{AzureLogin, AzureStore, S3Store, buffers_dir};
+pub use stores::{AzureLogin, AzureStore, S3Login, S3Store, buffers_dir};
 pub use value::{ByteSize, Period};
 
 use crate::backend::{alias, fs, gcs};

@@ -11,12 +11,20 @@ use crate::backend::service::Common;
 use crate::backend::service::buffer::{self, When};
 use crate::backend::{azure, gcs, s3};
 
-/// An S3 service, and the credentials there, which are read when they are needed.
+/// An S3 service, and who we are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Store {
     pub settings: s3::Settings,
-    pub access_key: Secret,
-    pub secret_key: Secret,
+    pub login: S3Login,
+}
+
+/// What proves who we are to an S3 service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum S3Login {
+    /// Keys, read when they are needed; those that are good for a time only have a token too.
+    Keys { access_key: Secret, secret_key: Secret, session_token: Option<Secret> },
+    /// What AWS's own chain finds.
+    Chain,
 }
 
 /// An account of Azure Blob Storage, and who we are there.
@@ -91,13 +99,14 @@ fn read_common(store: &mut Section<'_>, of: Named<'_>, home: &str) -> Option<Com
     Some(Common { home: home?, reserved, calls_max, bytes_per_second_max, buffer })
 }
 
+const S3_LOGINS: &str = "what proves who this site is there; allowed: access_key and secret_key, or identity = \"chain\" for \
+                         what AWS's own tools find in the environment, in a profile, or of the role of pod, task or machine";
 const HOME: &str = "a bucket there for this site's own notes";
 
 /// `None` where something that has no default is missing or wrong.
 pub(super) fn read_s3(store: &mut Section<'_>, of: Named<'_>) -> Option<S3Store> {
     let endpoint: Option<String> = store.optional("endpoint");
-    let access_key = store.required("access_key", "who this site is there");
-    let secret_key = store.required("secret_key", "what proves it");
+    let login = read_s3_login(store);
     let common = read_common(store, of, HOME);
     let default = s3::Settings::at(endpoint, "");
     let settings = s3::Settings {
@@ -107,7 +116,40 @@ pub(super) fn read_s3(store: &mut Section<'_>, of: Named<'_>) -> Option<S3Store>
         endpoint: default.endpoint,
         common: common?,
     };
-    Some(S3Store { settings, access_key: access_key?, secret_key: secret_key? })
+    Some(S3Store { settings, login: login? })
+}
+
+/// Whose credentials, where they are not written down.
+#[derive(Clone, Copy)]
+enum S3Identity {
+    Chain,
+}
+
+words! { S3Identity, allowed "\"chain\"": "chain" => Self::Chain }
+
+fn read_s3_login(store: &mut Section<'_>) -> Option<S3Login> {
+    const KEYS: [&str; 3] = ["access_key", "secret_key", "session_token"];
+    let (has_identity, has_keys) = (store.has("identity"), KEYS.iter().any(|key| store.has(key)));
+    let identity = store.optional("identity").map(|S3Identity::Chain| S3Login::Chain);
+    if has_keys && !has_identity {
+        return read_s3_keys(store);
+    }
+    for key in KEYS {
+        if store.optional::<Secret>(key).is_some() {
+            store.refuse(key, "means nothing beside identity; remove one of them".into());
+        }
+    }
+    if !has_identity {
+        store.refuse("access_key", format!("is missing: {S3_LOGINS}"));
+    }
+    identity
+}
+
+fn read_s3_keys(store: &mut Section<'_>) -> Option<S3Login> {
+    let access_key = store.required("access_key", "who this site is there");
+    let secret_key = store.required("secret_key", "what proves it");
+    let session_token = store.optional("session_token");
+    Some(S3Login::Keys { access_key: access_key?, secret_key: secret_key?, session_token })
 }
 
 pub(super) fn read_azure(store: &mut Section<'_>, of: Named<'_>) -> Option<AzureStore> {

@@ -481,7 +481,8 @@ fn the_s3_section_shown_to_users_says_everything_that_can_be_set_and_its_default
     let shown = good(&s3_section(""));
     let Backend::S3(store) = only_store(&shown) else { panic!("{shown:?}") };
     assert_eq!(store.settings, s3::Settings::at(Some("https://s3.example.com".into()), "anybucket-home"));
-    assert_eq!(store.secret_key, Secret::Env("STORE_SECRET_KEY".into()));
+    let (access_key, secret_key) = (Secret::Env("STORE_ACCESS_KEY".into()), Secret::Env("STORE_SECRET_KEY".into()));
+    assert_eq!(store.login, S3Login::Keys { access_key, secret_key, session_token: None });
     shows_all("s3");
     // What a file says of the store in a directory does not stand in its way.
     let flags = [("kind", "s3"), ("access_key", "A"), ("secret_key", "hunter2"), ("home", "home")];
@@ -490,6 +491,35 @@ fn the_s3_section_shown_to_users_says_everything_that_can_be_set_and_its_default
     let aws = load(SHOWN, &[], &flags).unwrap();
     assert!(matches!(only_store(&aws), Backend::S3(store) if store.settings == s3::Settings::at(None, "home")), "{aws:?}");
     assert!(!format!("{aws:?}").contains("hunter2"));
+}
+
+#[test]
+fn an_s3_service_is_told_who_this_site_is_in_one_way() {
+    let with = |lines: &str| {
+        let without = s3_section("").lines().filter(|line| !line.contains("_key = ")).collect::<Vec<_>>().join("\n");
+        format!("{without}\n{lines}")
+    };
+    let login = |lines: &str| match only_store(&good(&with(lines))) {
+        Backend::S3(store) => store.login.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(login("identity = 'chain'"), S3Login::Chain);
+    let (access_key, secret_key) = (Secret::Literal("A".into()), Secret::Literal("hunter2".into()));
+    let temporary = "access_key = 'A'\nsecret_key = 'hunter2'\nsession_token = { file = 'token' }";
+    assert_eq!(login(temporary), S3Login::Keys { access_key, secret_key, session_token: Some(Secret::File("token".into())) });
+    for (lines, said) in [
+        (
+            "",
+            "backend.main.access_key: is missing: what proves who this site is there; allowed: access_key and secret_key, or identity = \"chain\"",
+        ),
+        ("identity = 'managed'", "backend.main.identity: found \"managed\"; allowed: \"chain\""),
+        ("identity = 'chain'\nsecret_key = 'hunter2'", "backend.main.secret_key: means nothing beside identity"),
+        ("identity = 'chain'\nsession_token = 'hunter2'", "backend.main.session_token: means nothing beside identity"),
+        ("session_token = 'hunter2'", "backend.main.access_key: is missing: who this site is there"),
+    ] {
+        let told = refusal(&with(lines));
+        assert!(told.contains(said) && !told.contains("hunter2"), "{told}");
+    }
 }
 
 #[test]

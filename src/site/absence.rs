@@ -165,9 +165,10 @@ impl Site {
                 None => self.sought(object, Purpose::Read).await,
             },
             Some(slot) => {
+                let is_walked = self.is_walked(&object.bucket);
                 let stored = match self.inner.status.unit(object, slot).await? {
                     Some(stored) => Some(stored),
-                    None if self.is_walked(&object.bucket) && (slot == Slot::Null || self.has_versions_there(&object.bucket)) => {
+                    None if is_walked && (slot == Slot::Null || self.has_versions_there(&object.bucket)) => {
                         self.imported(object).await?;
                         self.inner.status.unit(object, slot).await?
                     }
@@ -185,10 +186,12 @@ impl Site {
         }
     }
 
-    /// The current record. A file may be there that has none yet, in a bucket that is being imported.
+    /// The current record. A file may be there that has none yet, in a bucket that is being imported: asked before the look at the
+    /// row, which the walk may write before it is through.
     async fn current_or_imported(&self, object: &ObjectId) -> Result<Option<Arc<Stored<Record>>>> {
+        let is_walked = self.is_walked(&object.bucket);
         match self.current(object).await? {
-            None if self.is_walked(&object.bucket) => {
+            None if is_walked => {
                 self.imported(object).await?;
                 self.current(object).await
             }

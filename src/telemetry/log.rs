@@ -54,9 +54,10 @@ fn chosen_filter(settings: &Settings) -> Result<EnvFilter, ParseError> {
     filter(directives.as_deref().unwrap_or(&settings.level))
 }
 
-/// s3s logs whole requests, signatures included, and says again what we say: it speaks only when it is named.
+/// s3s logs whole requests, signatures included, and aws_config whose credentials it found each time that it looks; both say
+/// again what we say: they speak only when they are named.
 fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(format!("s3s=off,{directives}"))
+    EnvFilter::builder().parse(format!("s3s=off,aws_config=off,{directives}"))
 }
 
 /// A panic in a task is a log line like any other, so that whoever collects logs sees it.
@@ -73,8 +74,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_logs_whole_requests_speaks_only_when_named() {
-        assert!(filter("trace").unwrap().to_string().contains("s3s=off"));
+    fn what_logs_whole_requests_or_credentials_speaks_only_when_named() {
+        let trace = filter("trace").unwrap().to_string();
+        assert!(trace.contains("s3s=off") && trace.contains("aws_config=off"), "{trace}");
         let named = filter("info,s3s=debug").unwrap().to_string();
         assert!(named.contains("s3s=debug") && !named.contains("s3s=off"), "{named}");
     }

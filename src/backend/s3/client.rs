@@ -3,33 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::future;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, IdentityCache, ProvideCredentials, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, StalledStreamProtectionConfig,
+    BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
-use super::{Checksums, Settings};
+use super::credentials::{Login, Provided, Signer};
+use super::renewed::Renewed;
+use super::{Checksums, Settings, chain};
 use crate::backend::Error;
-use crate::backend::service::{Held, ReadKeys};
+use crate::backend::service::Held;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Unused connections are closed before most services close them: a body that streams cannot be sent again.
 const IDLE_MAX: Duration = Duration::from_secs(15);
-
-/// Who we are there. Never shown.
-#[derive(Clone)]
-pub struct Keys {
-    pub access_key: String,
-    pub secret_key: String,
-}
 
 /// How long a service may take nothing of a body: the SDK's five seconds are over where many bodies come at once.
 const STALL_MAX: Duration = Duration::from_secs(30);
@@ -38,22 +31,29 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Caller {
     client: Client,
-    keys: Arc<Held<Keys>>,
+    signer: Arc<Signer>,
 }
 
 impl Caller {
-    /// Fails where the credentials cannot be read.
-    pub fn new(settings: &Settings, read_keys: ReadKeys<Keys>) -> Result<Self, Error> {
-        let keys = Arc::new(Held::new(read_keys));
-        keys.current().map_err(|reason| Error::Unavailable(format!("no credentials: {reason}")))?;
-        let ring = Provider::Rustls(CryptoMode::Ring);
-        let http = Builder::new().pool_idle_timeout(IDLE_MAX).tls_provider(ring).build_https();
+    /// Fails where there are no credentials.
+    pub async fn new(settings: &Settings, login: Login) -> Result<Self, Error> {
+        let http = http_client();
+        let signer = match login {
+            Login::Keys(read) => Signer::Keys(Held::new(read)),
+            Login::Chain => Signer::Chain(Renewed::new(chain::ask(http.clone(), region_of(settings)))),
+        };
+        Self::signed_by(signer, settings, http).await
+    }
+
+    pub(super) async fn signed_by(signer: Signer, settings: &Settings, http: SharedHttpClient) -> Result<Self, Error> {
+        signer.current().await.map_err(|reason| Error::Unavailable(format!("no credentials: {reason}")))?;
+        let signer = Arc::new(signer);
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(http)
-            .region(Region::new(settings.region.clone()))
+            .region(region_of(settings))
             .force_path_style(settings.path_style)
-            .credentials_provider(Provided(keys.clone()))
+            .credentials_provider(Provided(signer.clone()))
             .identity_cache(IdentityCache::no_cache())
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
@@ -65,7 +65,7 @@ impl Caller {
             // The site has a checksum of its own of everything it serves.
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         config.set_endpoint_url(settings.endpoint.clone());
-        Ok(Self { client: Client::from_conf(config.build()), keys })
+        Ok(Self { client: Client::from_conf(config.build()), signer })
     }
 
     pub fn client(&self) -> &Client {
@@ -73,21 +73,16 @@ impl Caller {
     }
 
     pub fn forget_keys(&self) {
-        self.keys.forget();
+        self.signer.forget();
     }
 }
 
-#[derive(Debug)]
-struct Provided(Arc<Held<Keys>>);
+/// What both the service and whoever gives credentials are asked over.
+pub(super) fn http_client() -> SharedHttpClient {
+    let ring = Provider::Rustls(CryptoMode::Ring);
+    Builder::new().pool_idle_timeout(IDLE_MAX).tls_provider(ring).build_https()
+}
 
-impl ProvideCredentials for Provided {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        let current = self.0.current().map_err(CredentialsError::provider_error);
-        future::ProvideCredentials::ready(
-            current.map(|keys| Credentials::new(keys.access_key, keys.secret_key, None, None, "anybucket")),
-        )
-    }
+fn region_of(settings: &Settings) -> Region {
+    Region::new(settings.region.clone())
 }

@@ -3,13 +3,16 @@
 //! Nothing here rests on conditions that the service may not know.
 
 mod buckets;
+mod chain;
 mod client;
 mod copy;
+mod credentials;
 mod error;
 mod list;
 mod list_versions;
 mod names;
 mod objects;
+mod renewed;
 mod settings;
 mod sum;
 #[cfg(test)]
@@ -23,12 +26,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use client::Keys;
+pub use credentials::{Keys, Login};
 pub use settings::{Checksums, Settings};
 
 use super::service::{
-    Answer, Cursor, Limits, Only, Opened, Outgoing, Page, PartAt, ReadKeys, Service, Spot, Store, Target, Told, UploadAt,
-    VersionCursor, VersionPage,
+    Answer, Cursor, Limits, Only, Opened, Outgoing, Page, PartAt, Service, Spot, Store, Target, Told, UploadAt, VersionCursor,
+    VersionPage,
 };
 use super::{Backend, Capability, Result, Support};
 use crate::model::Versioning;
@@ -40,13 +43,13 @@ use versions::Versioned;
 const REQUEST_BYTES_MAX: u64 = 5 << 30;
 
 /// Connects, makes the home bucket if it is missing, and tries out what the service can.
-pub async fn open(settings: Settings, keys: ReadKeys<Keys>) -> Result<Arc<dyn Backend>> {
-    Ok(Arc::new(connect(settings, keys).await?))
+pub async fn open(settings: Settings, login: Login) -> Result<Arc<dyn Backend>> {
+    Ok(Arc::new(connect(settings, login).await?))
 }
 
-async fn connect(settings: Settings, keys: ReadKeys<Keys>) -> Result<Store<S3>> {
+async fn connect(settings: Settings, login: Login) -> Result<Store<S3>> {
     let common = settings.common.clone();
-    let caller = Caller::new(&settings, keys)?;
+    let caller = Caller::new(&settings, login).await?;
     Store::open(S3 { settings, caller, versioned: Versioned::default() }, &common).await
 }
 

@@ -1,5 +1,6 @@
 //! The store over services of S3: our own face in this process, and others where they are at hand.
 
+mod chain;
 mod s3proxy;
 mod versioned;
 mod versitygw;
@@ -51,8 +52,13 @@ async fn face() -> (SocketAddr, Task) {
     (address, Task(task))
 }
 
-fn keys() -> ReadKeys<Keys> {
-    Arc::new(|| Ok(Keys { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() }))
+fn keys() -> Login {
+    with_secret(SECRET_KEY)
+}
+
+fn with_secret(secret_key: &'static str) -> Login {
+    let keys = move || Keys { access_key: ACCESS_KEY.to_owned(), secret_key: secret_key.to_owned(), session_token: None };
+    Login::Keys(Arc::new(move || Ok(keys())))
 }
 
 async fn store_at(address: SocketAddr) -> Arc<Store<S3>> {
@@ -331,8 +337,7 @@ async fn the_home_bucket_is_nobodys() {
 async fn a_dead_service_and_a_wrong_key_say_what_they_are() {
     let (address, task) = face().await;
     let settings = Settings::at(Some(format!("http://{address}")), "anybucket-home");
-    let wrong: ReadKeys<Keys> = Arc::new(|| Ok(Keys { access_key: ACCESS_KEY.to_owned(), secret_key: "hunter2".to_owned() }));
-    let refused = connect(settings, wrong).await.unwrap_err().to_string();
+    let refused = connect(settings, with_secret("hunter2")).await.unwrap_err().to_string();
     assert!(!refused.contains("hunter2"), "{refused}");
     let store = store_at(address).await;
     store.check().await.unwrap();

@@ -44,7 +44,7 @@ use futures::stream::BoxStream;
 pub(super) use body::Outgoing;
 pub use common::Common;
 pub(super) use common::refuse_endpoint;
-pub(super) use fault::{Answer, Fault, shortened};
+pub(super) use fault::{Answer, Fault, chain as causes, shortened};
 pub(super) use held::Held;
 pub use held::ReadKeys;
 pub(super) use http::http_client;
