@@ -50,7 +50,7 @@ conformance: clients ## what is promised of every store, over services that are 
 	ANYBUCKET_S3PROXY=$$(echo $(abspath .tools/s3proxy)/*.jar) \
 	ANYBUCKET_AZURITE=$(abspath .tools/azurite/node_modules/azurite/dist/src/blob/main.js) \
 	ANYBUCKET_FAKE_GCS=$(abspath .tools/bin/fake-gcs-server) $(CARGO) test $(FLAGS) --lib -- --ignored \
-	backend::s3::tests::versitygw backend::s3::tests::s3proxy backend::azure::tests::azurite backend::gcs::tests::emulator
+	backend::s3::tests::versitygw backend::s3::tests::versioned backend::s3::tests::s3proxy backend::azure::tests::azurite backend::gcs::tests::emulator
 
 compat-stores: build clients ## aws-cli, boto3, rclone and races with each of those services holding the objects
 	for store in versitygw azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ON_STORES) $(ARGS) || exit 1; done
