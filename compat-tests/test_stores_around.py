@@ -58,13 +58,13 @@ def stop_at(tmp_path):
 
 
 def client_of(stop: Stop):
-    """Sends the checksums it is told to send, and no others."""
+    """Sends the checksums it is told to send, and no others. What a service has a bad moment for is asked again, as all clients do."""
     boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
     pytest.importorskip("awscrt", reason="boto3[crt] is not installed")
     from botocore.config import Config
 
     who, config = stop.site.credentials, Config(
-        signature_version="s3v4", retries={"total_max_attempts": 1}, max_pool_connections=2 * around.WORKERS,
+        signature_version="s3v4", retries={"total_max_attempts": 4, "mode": "standard"}, max_pool_connections=2 * around.WORKERS,
         request_checksum_calculation="when_required", response_checksum_validation="when_required",
     )
     return boto3.client(
