@@ -8,6 +8,7 @@
 //! Which buckets these are is written in the store itself, in a note, and not in the status store: one that is lost must not
 //! make files disappear that it had not heard of.
 
+mod known_versions;
 mod newcomer;
 mod page;
 mod versions;
@@ -29,9 +30,9 @@ use crate::backend::{self, Found};
 use crate::model::{Binding, Bucket, BucketName, Here, Key, ObjectId, Slot, Versioning};
 use crate::status::tables::Buckets;
 use crate::status::{Checkpoint, Commit, CommitError, ListQuery, Page};
+pub use known_versions::is_as_listed;
 pub use newcomer::Newcomer;
 use versions::TakenOver;
-pub use versions::is_as_listed;
 pub use walk::Importer;
 
 /// The note in the store that names the buckets.

@@ -11,13 +11,12 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
-use md5::{Digest as _, Md5};
 
+use super::known_versions::{KnownVersions, NULL, Verdict, incarnation_of};
 use super::{Import, LOOKS_AT_ONCE, Newcomer, Progress, checkpoint};
 use crate::backend::{self, Found, FoundVersion, Place};
 use crate::model::{
-    Bucket, BucketName, Event, Grave, Incarnation, Key, Location, ObjectId, Record, Slot, Stamp, StampParts, State, Unit, Vector,
-    Versioning,
+    Bucket, BucketName, Event, Key, Location, ObjectId, Record, Slot, Stamp, StampParts, State, Unit, Vector, Versioning,
 };
 use crate::site::delete::marker;
 use crate::site::error::Result;
@@ -27,16 +26,12 @@ use crate::status::tables::{Buckets, Graves, Versions};
 use crate::status::{Commit, CommitError, Page, Stored};
 use crate::tasks::Step;
 
-/// What a store calls the version of bytes that came while it issued none.
-const NULL: &str = "null";
 /// Keys that one step of the walk imports. Few in tests, so that every walk there takes several.
 const STEP_KEYS: usize = if cfg!(test) { 2 } else { 1_000 };
 /// Keys imported side by side: each waits for its commit.
 const KEYS_AT_ONCE: usize = 32;
 /// Rows read at once.
 const ROWS: usize = 1_000;
-/// Sets the incarnation of a version of others apart from those of sites, which are seconds since 1970.
-const OTHERS: u32 = 1 << 31;
 
 /// The buckets.
 #[derive(Debug, Default)]
@@ -59,99 +54,11 @@ impl TakenOver {
     }
 }
 
-/// What is known here of the versions of a key.
-struct KnownVersions {
-    rows: Vec<Stored<Record>>,
-    graves: Vec<(Slot, Stored<Grave>)>,
-}
-
-impl KnownVersions {
-    fn is_nothing(&self) -> bool {
-        self.rows.is_empty() && self.graves.is_empty()
-    }
-
-    /// The stamp that a version has here, or had.
-    fn stamp_of(&self, id: &str) -> Option<Stamp> {
-        let incarnation = incarnation_of(id);
-        let is_it = |slot: &Slot| matches!(slot, Slot::Version(stamp) if stamp.parts().incarnation == incarnation);
-        let row = self.rows.iter().find(|row| match &row.row.location {
-            Location::Native(own) => own == id,
-            _ => is_it(&row.row.slot()),
-        });
-        let buried = || self.graves.iter().map(|(slot, _)| slot).find(|slot| is_it(slot));
-        match row.map(|row| row.row.slot()).as_ref().or_else(buried)? {
-            Slot::Version(stamp) => Some(*stamp),
-            Slot::Null => None,
-        }
-    }
-
-    fn null(&self) -> (Option<&Stored<Record>>, Option<&Stored<Grave>>) {
-        let grave = self.graves.iter().find(|(slot, _)| *slot == Slot::Null).map(|(_, grave)| grave);
-        (self.rows.iter().find(|row| row.row.slot() == Slot::Null), grave)
-    }
-
-    /// Delete markers of the store's that it has no more: who removes one wants back what it hid. Of bytes absence says nothing.
-    fn removed_markers(&self, found: &[FoundVersion]) -> impl Iterator<Item = &Stored<Record>> {
-        let is_listed = |id: &str| found.iter().any(|found| found.version == id);
-        self.rows.iter().filter(move |row| match &row.row.location {
-            Location::Native(id) => row.row.state == State::Marker && !is_listed(id),
-            _ => false,
-        })
-    }
-
-    /// What is to become of a version that was found.
-    fn verdict(&self, found: &FoundVersion) -> Verdict {
-        if found.version != NULL {
-            return self.stamp_of(&found.version).map_or(Verdict::New { above: None, over: None }, Verdict::Known);
-        }
-        let (row, grave) = self.null();
-        match (row, grave) {
-            (Some(row), _) if row.row.binding == found.binding => Verdict::Known(row.row.vector.data),
-            // Only others put another null version there, unless it is what a write of ours took the place of.
-            (Some(row), _) if is_native(&row.row) || found.stored_ms > row.row.vector.data.ms() => {
-                Verdict::New { above: Some(row.row.vector.greatest()), over: Some(Box::new(row.clone())) }
-            }
-            (Some(row), _) if comes_before(found, row.row.vector.data) => Verdict::Replaced,
-            // Of the same second nobody knows.
-            (Some(_), _) => Verdict::Left,
-            (None, Some(grave)) if comes_before(found, grave.row.stamp) => Verdict::Replaced,
-            (None, grave) => Verdict::New { above: grave.map(|grave| grave.row.stamp), over: None },
-        }
-    }
-}
-
-enum Verdict {
-    /// It has this stamp.
-    Known(Stamp),
-    Left,
-    /// Something of ours took its place, and it is to go: else it would come back when that has gone.
-    Replaced,
-    /// It becomes a version here, later than `above`, in the place of `over`.
-    New {
-        above: Option<Stamp>,
-        over: Option<Box<Stored<Record>>>,
-    },
-}
-
 /// A version that is to have a row.
 struct NewVersion {
     record: Record,
     /// The row whose place it takes.
     over: Option<Box<Stored<Record>>>,
-}
-
-/// Whether it certainly came before a stamp, as far as stores tell times.
-fn comes_before(found: &FoundVersion, stamp: Stamp) -> bool {
-    found.stored_ms / 1000 < stamp.ms() / 1000
-}
-
-fn is_native(record: &Record) -> bool {
-    matches!(record.location, Location::Native(_))
-}
-
-fn incarnation_of(id: &str) -> Incarnation {
-    let hash: [u8; 16] = Md5::digest(id).into();
-    Incarnation(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) | OTHERS)
 }
 
 /// The versions of one key after the other.
@@ -450,18 +357,4 @@ impl Site {
 fn as_listed(version: &FoundVersion) -> Found {
     let FoundVersion { key, binding, size, stored_ms, .. } = version.clone();
     Found { key, binding, size, modified_ms: stored_ms, changed_ms: None, label: None, described: None, etag: None }
-}
-
-/// Whether a listing of current objects shows a key as its rows do: what is newest of the store's own versions. A listing tells no
-/// ids; another version of the same size and second is found when it is read.
-pub fn is_as_listed(rows: &[Stored<Record>], found: Option<&Found>) -> bool {
-    let newest = rows.iter().map(|row| &row.row).filter(|row| is_native(row)).max_by_key(|row| row.vector.data);
-    match (newest.filter(|newest| newest.state != State::Marker), found) {
-        (None, None) => true,
-        (Some(newest), Some(found)) => {
-            let seconds = newest.vector.data.ms() / 1000;
-            newest.identity.size == found.size && found.modified_ms / 1000 == seconds
-        }
-        _ => false,
-    }
 }
