@@ -70,6 +70,32 @@ def server_survives(request):
             pytest.fail(f"the server ended:\n{said}")
 
 
+def gateway(directory: Path, **said):
+    """A versitygw of the test's own, running."""
+    try:
+        service = stores.versitygw(directory, **said)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    service.up()
+    yield service
+    if service.alive():
+        service.kill()
+
+
+@pytest.fixture
+def store(tmp_path):
+    yield from gateway(tmp_path)
+
+
+@pytest.fixture
+def site(tmp_path, store):
+    """One over that store, not started yet."""
+    site = server.Anybucket(tmp_path, env=store.settings)
+    yield site
+    if site.alive():
+        site.kill()
+
+
 _numbers = itertools.count(1)
 
 

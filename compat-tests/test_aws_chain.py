@@ -21,17 +21,6 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def store(tmp_path):
-    try:
-        service = stores.versitygw(tmp_path)
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    service.up()
-    yield service
-    service.kill()
-
-
-@pytest.fixture
 def guard(store):
     """The same store for whoever has temporary credentials."""
     standing = Guard(store.port, Credentials(*keys_of(store)), TEMPORARY)

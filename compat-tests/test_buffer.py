@@ -21,18 +21,6 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def store(tmp_path):
-    try:
-        service = stores.versitygw(tmp_path)
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    service.up()
-    yield service
-    if service.alive():
-        service.kill()
-
-
-@pytest.fixture
 def start(tmp_path, store):
     """Starts the one site, again where it was ended, with a buffer that takes such writes."""
     sites = []

@@ -6,8 +6,6 @@ import time
 
 import pytest
 
-import server
-import stores
 from boto import at_site, at_store
 
 BUCKET = "before"
@@ -18,32 +16,6 @@ SAID = {
     "ContentLanguage": "de", "Metadata": {"colour": "red", "made-by": "another client"},
 }
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def store(tmp_path):
-    try:
-        service = stores.versitygw(tmp_path)
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    service.up()
-    yield service
-    service.kill()
-
-
-@pytest.fixture
-def start(tmp_path, store):
-    sites = []
-
-    def started() -> server.Anybucket:
-        sites.append(server.Anybucket(tmp_path, env=store.settings))
-        sites[-1].up()
-        return sites[-1]
-
-    yield started
-    for site in sites:
-        if site.alive():
-            site.kill()
 
 
 def shown(s3, key: str) -> dict:
@@ -67,7 +39,7 @@ def multipart(s3, key: str, **said) -> bytes:
     return b"".join(bodies)
 
 
-def test_what_was_there_keeps_its_etag_headers_metadata_and_tags(store, start):
+def test_what_was_there_keeps_its_etag_headers_metadata_and_tags(store, site):
     there = at_store(store)
     there.create_bucket(Bucket=BUCKET)
     there.put_object(Bucket=BUCKET, Key="said", Body=b"a" * 100, Tagging="team=blue&stage=one", **SAID)
@@ -78,7 +50,7 @@ def test_what_was_there_keeps_its_etag_headers_metadata_and_tags(store, start):
     # What is younger is not believed to stay what it is.
     time.sleep(3)
 
-    site = start()
+    site.up()
     here = at_site(site)
     for _ in ("at once", "when all was read"):
         assert {key: shown(here, key) for key in was} == was

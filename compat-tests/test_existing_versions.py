@@ -7,9 +7,8 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-import server
-import stores
 from boto import at_site, at_store
+from conftest import gateway
 
 BUCKET = "before"
 pytestmark = pytest.mark.timeout(120)
@@ -17,22 +16,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def store(tmp_path):
-    try:
-        service = stores.versitygw(tmp_path, has_versions=True)
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    service.up()
-    yield service
-    service.kill()
-
-
-@pytest.fixture
-def site(tmp_path, store):
-    """Not started yet."""
-    site = server.Anybucket(tmp_path, env=store.settings)
-    yield site
-    if site.alive():
-        site.kill()
+    yield from gateway(tmp_path, has_versions=True)
 
 
 @pytest.fixture

@@ -20,17 +20,6 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def store(tmp_path):
-    try:
-        service = stores.versitygw(tmp_path)
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    service.up()
-    yield service
-    service.kill()
-
-
-@pytest.fixture
 def start(tmp_path, store):
     """Starts the one site, with these settings of its second store."""
     sites = []
