@@ -133,6 +133,9 @@ pub struct Found {
     pub etag: Option<ETag>,
 }
 
+/// What S3 services call the version of bytes that came while they issued none.
+pub const NULL_VERSION: &str = "null";
+
 /// A version that the store issued itself, or a delete marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundVersion {

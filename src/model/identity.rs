@@ -89,6 +89,15 @@ pub struct Described {
     pub tags: Tags,
 }
 
+impl Described {
+    /// Metadata of a store that does not keep its order, and no tags.
+    pub fn unordered(headers: ContentHeaders, metadata: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut metadata: Vec<_> = metadata.into_iter().collect();
+        metadata.sort();
+        Self { headers, metadata, tags: Tags::new() }
+    }
+}
+
 /// How an object was cut into parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Parts {

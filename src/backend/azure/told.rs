@@ -10,7 +10,7 @@ use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::time::{OffsetDateTime, parse_rfc7231};
 
 use crate::backend::service::{Answer, Fault, Metadata, Only, Told, whole_size};
-use crate::model::{ContentHeaders, Described, Tags};
+use crate::model::{ContentHeaders, Described};
 
 const METADATA: &str = "x-ms-meta-";
 
@@ -56,9 +56,7 @@ fn theirs(headers: &Headers) -> impl Iterator<Item = (&str, &str)> {
 
 /// What whoever stored a blob said of it.
 pub(super) fn described<'a>(headers: ContentHeaders, metadata: impl Iterator<Item = (&'a str, &'a str)>) -> Described {
-    let mut metadata: Vec<_> = metadata.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-    metadata.sort();
-    Described { headers, metadata, tags: Tags::new() }
+    Described::unordered(headers, metadata.map(|(name, value)| (name.to_lowercase(), value.to_owned())))
 }
 
 /// Headers bring ETags in quotes, listings without.

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::backend::service::{Answer, Fault, Listed, Metadata, Told};
-use crate::model::{ContentHeaders, Described, Tags};
+use crate::model::{ContentHeaders, Described};
 
 /// What is asked for of an object.
 pub(super) const FIELDS: &str =
@@ -49,9 +49,7 @@ impl Resource {
             cache_control: self.cache_control.clone(),
             ..ContentHeaders::default()
         };
-        let mut metadata: Vec<_> = self.metadata.clone().unwrap_or_default().into_iter().collect();
-        metadata.sort();
-        Described { headers, metadata, tags: Tags::new() }
+        Described::unordered(headers, self.metadata.clone().unwrap_or_default())
     }
 
     pub fn listed(self, doing: &'static str) -> Answer<Listed> {
@@ -73,7 +71,7 @@ pub(super) fn generation<'a>(doing: &'static str, seen: &'a Told) -> Answer<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Incarnation, WriteId};
+    use crate::model::{Incarnation, Tags, WriteId};
 
     #[test]
     fn an_object_is_known_by_its_generation_and_time() {

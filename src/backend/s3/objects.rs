@@ -116,9 +116,7 @@ fn described(head: &HeadObjectOutput) -> Described {
         website_redirect_location: text(head.website_redirect_location()),
         storage_class: None,
     };
-    let mut metadata: Vec<_> = head.metadata().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
-    metadata.sort();
-    Described { headers, metadata, tags: Tags::new() }
+    Described::unordered(headers, head.metadata().cloned().unwrap_or_default())
 }
 
 /// What is not told is not taken for nothing.

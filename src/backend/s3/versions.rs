@@ -11,10 +11,8 @@ use aws_sdk_s3::types::{DeleteMarkerEntry, ObjectVersion};
 use super::S3;
 use super::error::ask;
 use crate::backend::service::{Answer, Fault, Spot};
-use crate::backend::{Capability, Support};
+use crate::backend::{Capability, NULL_VERSION, Support};
 
-/// What a service calls the version of an object that has none.
-const NULL: &str = "null";
 /// What one removal takes along: bytes at a name of their own have a version or two. Of a note that was written more often some stay.
 const VERSIONS_MAX: i32 = 32;
 
@@ -34,7 +32,7 @@ impl S3 {
             return Ok(());
         }
         let common = &self.settings.common;
-        if at.bucket == common.home && removed.version_id().is_some_and(|version| version != NULL) {
+        if at.bucket == common.home && removed.version_id().is_some_and(|version| version != NULL_VERSION) {
             self.versioned.home.store(true, Ordering::Relaxed);
         }
         if !at.name.strip_prefix(&common.reserved).is_some_and(|rest| rest.starts_with('/')) {

@@ -1,6 +1,5 @@
 //! Versions that a service issued itself, before the site came: listed, and removed one by one. They are read like anything else.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -10,12 +9,10 @@ use super::names::is_unspeakable;
 use super::notes::gone;
 use super::store::Core;
 use super::{ListedVersion, Service, Spot, VersionCursor};
-use crate::backend::{Error, FoundVersion, Result};
+use crate::backend::{Error, FoundVersion, NULL_VERSION, Result};
 use crate::model::{Binding, BucketName, Key, ObjectId, Versioning};
 
 const DOING: &str = "listing versions";
-/// What services call the version of bytes that came while they issued none.
-pub(in crate::backend) const NULL: &str = "null";
 
 /// A listing as far as it was read.
 struct Listing<S> {
@@ -23,24 +20,14 @@ struct Listing<S> {
     bucket: String,
     prefix: String,
     from: Option<VersionCursor>,
-    page: VecDeque<ListedVersion>,
     is_last: bool,
 }
 
 impl<S: Service> Listing<S> {
-    async fn next(mut self) -> Result<Option<(ListedVersion, Self)>> {
-        loop {
-            if let Some(listed) = self.page.pop_front() {
-                return Ok(Some((listed, self)));
-            }
-            if self.is_last {
-                return Ok(None);
-            }
-            self.turn().await?;
+    async fn page(mut self) -> Result<Option<(Vec<ListedVersion>, Self)>> {
+        if self.is_last {
+            return Ok(None);
         }
-    }
-
-    async fn turn(&mut self) -> Result<()> {
         let call = || self.core.service.page_versions(&self.bucket, &self.prefix, self.from.as_ref());
         let mut page = self.core.quick(DOING, 0, call).await?;
         // Some begin with the name that they were to go on behind.
@@ -50,9 +37,9 @@ impl<S: Service> Listing<S> {
         if page.next.is_some() && page.next == self.from {
             return Err(Error::Unavailable(format!("the store's listing of versions in {} does not get on", self.bucket)));
         }
-        (self.page, self.is_last, self.from) = (page.listed.into(), page.next.is_none(), page.next);
+        (self.is_last, self.from) = (page.next.is_none(), page.next);
         self.pass_over_reserved();
-        Ok(())
+        Ok(Some((page.listed, self)))
     }
 
     /// As a listing of names does.
@@ -92,21 +79,23 @@ impl<S: Service> Core<S> {
         prefix: String,
         from: Option<VersionCursor>,
     ) -> impl futures::Stream<Item = Result<FoundVersion>> + Send + 'static + use<S> {
-        let (core, bucket, page) = (self.clone(), bucket.to_string(), VecDeque::new());
+        let (core, bucket) = (self.clone(), bucket.to_string());
         let names = self.clone();
-        let listing = Listing { core, bucket, prefix, from, page, is_last: false };
+        let listing = Listing { core, bucket, prefix, from, is_last: false };
         let found = move |listed: ListedVersion| {
             let is_key = !names.names.is_reserved(&listed.name) && !is_unspeakable(&listed.name);
             let key = Key::new(&listed.name).ok().filter(|_| is_key);
             std::future::ready(Ok(key.map(|key| listed.found(key))))
         };
-        stream::try_unfold(listing, Listing::next).try_filter_map(found)
+        let pages = stream::try_unfold(listing, Listing::page);
+        pages.map_ok(|page| stream::iter(page.into_iter().map(Ok))).try_flatten().try_filter_map(found)
     }
 
     /// Removes a version. No other one ever has its id, but the null one, which others may have replaced by bytes or by a delete
     /// marker: that goes only if it is `only`, as a listing tells, since of a marker nothing else does.
     pub(super) async fn delete_version(&self, at: &Spot, only: &Binding) -> Result<()> {
-        let is_it = at.version.as_deref() != Some(NULL) || self.listed_version(at).await?.is_some_and(|null| null == *only);
+        let is_it =
+            at.version.as_deref() != Some(NULL_VERSION) || self.listed_version(at).await?.is_some_and(|null| null == *only);
         if !is_it {
             return Ok(());
         }

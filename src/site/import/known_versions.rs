@@ -2,12 +2,10 @@
 
 use md5::{Digest as _, Md5};
 
-use crate::backend::{Found, FoundVersion};
+use crate::backend::{Found, FoundVersion, NULL_VERSION};
 use crate::model::{Grave, Incarnation, Location, Record, Slot, Stamp, State};
 use crate::status::Stored;
 
-/// What a store calls the version of bytes that came while it issued none.
-pub(super) const NULL: &str = "null";
 /// Sets the incarnation of a version of others apart from those of sites, which are seconds since 1970.
 const OTHERS: u32 = 1 << 31;
 
@@ -53,7 +51,7 @@ impl KnownVersions {
 
     /// What is to become of a version that was found.
     pub fn verdict(&self, found: &FoundVersion) -> Verdict {
-        if found.version != NULL {
+        if found.version != NULL_VERSION {
             return self.stamp_of(&found.version).map_or(Verdict::New { above: None, over: None }, Verdict::Known);
         }
         let (row, grave) = self.null();
@@ -131,7 +129,7 @@ mod tests {
 
     fn row(location: Location, binding: &str, ms: u64) -> Stored<Record> {
         let (vector, binding) = (Vector::of(stamp(ms, Incarnation(7))), Binding::Tag(binding.to_owned()));
-        let versioned = matches!(&location, Location::Native(id) if id != NULL);
+        let versioned = matches!(&location, Location::Native(id) if id != NULL_VERSION);
         let row = Record { vector, location, binding, versioned, ..record(ETag::of_md5([0; 16])) };
         Stored { row, revision: Revision(1), seq: Seq(1) }
     }
@@ -162,9 +160,9 @@ mod tests {
 
     #[test]
     fn the_null_version_is_what_was_stored_last() {
-        let theirs = || row(Location::Native(NULL.to_owned()), "theirs", 5_000);
+        let theirs = || row(Location::Native(NULL_VERSION.to_owned()), "theirs", 5_000);
         let ours = || row(Location::Plain, "ours", 5_500);
-        let null = |binding, seconds| found(NULL, binding, seconds);
+        let null = |binding, seconds| found(NULL_VERSION, binding, seconds);
         assert_eq!(verdict(vec![theirs()], vec![], &null("theirs", 5)), "known");
         assert_eq!(verdict(vec![theirs()], vec![], &null("another", 5)), "new, over another");
         for (seconds, expected) in [(4, "replaced"), (5, "left"), (6, "new, over another")] {

@@ -217,30 +217,23 @@ impl Site {
         if !self.adopts(bucket) || self.is_rebuilding() {
             return Ok(Versioning::Off);
         }
+        // Of a bucket of this name before.
+        self.forget_versions_there(bucket).await;
+        let first = match self.inner.backend.list(bucket, None).next().await.transpose() {
+            Err(backend::Error::NoSuchBucket) => return Ok(Versioning::Off),
+            first => first?,
+        };
         let versioning = self.versioning_there(bucket).await?;
         let is_versioned = versioning != Versioning::Off;
-        let first = self.inner.backend.list(bucket, None).next().await;
-        let is_there = match first.transpose() {
-            // What has versions may have nothing that is current.
-            Ok(first) => first.is_some() || is_versioned,
-            Err(backend::Error::NoSuchBucket) => false,
-            Err(err) => return Err(err.into()),
-        };
-        let named = bucket.clone();
-        let noted = self.change_note(move |note| {
-            // Of a bucket of this name before, too.
-            match is_there && is_versioned {
-                true => note.versioned.insert(named.clone()),
-                false => note.versioned.remove(&named),
-            };
-            if is_there {
-                note.buckets.insert(named);
-            }
-        });
-        noted.await?;
-        if !is_there {
+        // What has versions may have nothing that is current.
+        if first.is_none() && !is_versioned {
             return Ok(Versioning::Off);
         }
+        let noted = self.change_note(|note| {
+            note.buckets.insert(bucket.clone());
+            note.versioned.extend(is_versioned.then(|| bucket.clone()));
+        });
+        noted.await?;
         self.inner.status.commit(checkpoint(bucket).removed()).await?;
         tracing::info!(%bucket, "a bucket is made of a folder that is there: its files are imported");
         self.inner.imports.change(|imports| drop(imports.insert(bucket.clone(), Arc::default())));

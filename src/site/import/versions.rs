@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
-use super::known_versions::{KnownVersions, NULL, Verdict, incarnation_of};
+use super::known_versions::{KnownVersions, Verdict, incarnation_of};
 use super::{Import, LOOKS_AT_ONCE, Newcomer, Progress, checkpoint};
-use crate::backend::{self, Found, FoundVersion, Place};
+use crate::backend::{self, Found, FoundVersion, NULL_VERSION, Place};
 use crate::model::{
     Bucket, BucketName, Event, Key, Location, ObjectId, Record, Slot, Stamp, StampParts, State, Unit, Vector, Versioning,
 };
@@ -276,7 +276,7 @@ impl Site {
 
     /// `None`: it went meanwhile.
     async fn record_of_version(&self, object: &ObjectId, version: &FoundVersion, stamp: Stamp) -> Result<Option<Record>> {
-        let slot = if version.version == NULL { Slot::Null } else { Slot::Version(stamp) };
+        let slot = if version.version == NULL_VERSION { Slot::Null } else { Slot::Version(stamp) };
         let (location, versioned) = (Location::Native(version.version.clone()), slot != Slot::Null);
         if version.is_marker {
             let marker = marker(Vector::of(stamp), slot, self.inner.writes.next(), None);
