@@ -77,8 +77,15 @@ class Anybucket(Process):
 
     def import_all(self, patience_s: float = 60) -> None:
         """Waits until what was in the store before is imported."""
+        self._await_none("imports", patience_s)
+
+    def settle(self, patience_s: float = 60) -> None:
+        """Waits until what was written is at its key's name in the store."""
+        self._await_none("unsettled", patience_s)
+
+    def _await_none(self, what: str, patience_s: float) -> None:
         ends = time.monotonic() + patience_s
-        while left := self.status()["imports"]:
+        while left := self.status()[what]:
             assert time.monotonic() < ends, left
             time.sleep(0.05)
 

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::{
-    Backend, Body, Buffered, Capabilities, Capability, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart,
-    Place, Published, PutOptions, Result, StoreUpload, Support, Traffic,
+    Attributes, Backend, Body, Buffered, Capabilities, Capability, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions,
+    Kept, KeptPart, Place, Published, PutOptions, Result, StoreUpload, Support, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, Versioning, WriteId};
 use crate::tasks::{Backoff, Step, Worker};
@@ -235,8 +235,8 @@ impl Backend for Awaited {
         }
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
-        self.store()?.start_upload(to, write, label).await
+    async fn start_upload(&self, to: &ObjectId, write: WriteId, attributes: Attributes) -> Result<String> {
+        self.store()?.start_upload(to, write, attributes).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {

@@ -100,7 +100,7 @@ macro_rules! passes_short_conformance {
             bodies::a_range_is_exactly_what_was_asked_for,
             bodies::other_bytes_than_expected_are_refused,
             bodies::the_modification_time_is_the_writers,
-            bodies::a_label_goes_with_the_bytes,
+            bodies::attributes_go_with_the_bytes,
             moves::staged_bytes_are_invisible_until_published,
             moves::staged_bytes_are_read_wherever_they_are,
             moves::publishing_again_changes_nothing,

@@ -14,8 +14,8 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{
-    Backend, Body, Capabilities, Capability, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place, Published,
-    PutOptions, Result, StoreUpload, Support,
+    Attributes, Backend, Body, Capabilities, Capability, Error, Fetched, Found, FoundOwn, GetOptions, Kept, KeptPart, Place,
+    Published, PutOptions, Result, StoreUpload, Support,
 };
 use crate::model::{Binding, BucketName, Key, Location, ObjectId, StagingFile, WriteId};
 
@@ -284,7 +284,12 @@ impl Names {
 impl Blob {
     /// As an object store has it that marks what it is given with the write.
     fn marked(write: WriteId, bytes: Bytes, put: &PutOptions) -> Self {
-        Self { bytes, binding: Binding::Tag(write.to_string()), modified_ms: put.modified_ms, label: put.label.clone() }
+        Self {
+            bytes,
+            binding: Binding::Tag(write.to_string()),
+            modified_ms: put.modified_ms,
+            label: put.attributes.label.clone(),
+        }
     }
 
     fn found(&self, key: &Key) -> Found {
@@ -407,7 +412,7 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn start_upload(&self, _to: &ObjectId, write: WriteId, _label: Option<String>) -> Result<String> {
+    async fn start_upload(&self, _to: &ObjectId, write: WriteId, _attributes: Attributes) -> Result<String> {
         if !self.names {
             return Ok(String::new());
         }

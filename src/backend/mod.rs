@@ -27,7 +27,9 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 pub use body::{Body, BodyError};
 pub use error::{Error, Result};
 
-use crate::model::{Binding, BucketName, Described, ETag, Key, Location, ObjectId, Versioning, WriteId};
+use crate::model::{
+    Binding, BucketName, ContentHeaders, Described, ETag, Key, Location, Metadata, ObjectId, Versioning, WriteId,
+};
 use crate::tasks::Worker;
 
 /// Largest note, in bytes.
@@ -74,9 +76,18 @@ pub struct PutOptions {
     pub size: Option<u64>,
     /// Milliseconds since 1970 to show as the bytes' modification time.
     pub modified_ms: u64,
-    /// What the caller wants to hear with the bytes, at whatever name they are: printable ASCII, [`LABEL_CHARS_MAX`] at the
-    /// most. A store that stages may forget it.
+    pub attributes: Attributes,
+}
+
+/// What bytes are stored with, at whatever name they are. A store that stages may forget it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// What the caller wants to hear with the bytes: printable ASCII, [`LABEL_CHARS_MAX`] at the most.
     pub label: Option<String>,
+    /// For others who read the store, as far as it takes them.
+    pub headers: ContentHeaders,
+    /// The same.
+    pub metadata: Metadata,
 }
 
 #[cfg(test)]
@@ -90,7 +101,7 @@ impl PutOptions {
             write: WriteId::new(incarnation, 0, WRITES.fetch_add(1, Ordering::Relaxed)),
             size: None,
             modified_ms: 0,
-            label: None,
+            attributes: Attributes::default(),
         }
     }
 }
@@ -127,7 +138,7 @@ pub struct Found {
     pub changed_ms: Option<u64>,
     /// What they were stored with. In a listing `None`, where the store's listings do not tell.
     pub label: Option<String>,
-    /// Of bytes that others stored, where the store keeps it: what they said of them. In a listing as `label`.
+    /// What whoever stored them said of them, as far as the store keeps it. In a listing as `label`.
     pub described: Option<Box<Described>>,
     /// Of bytes that others stored in a store that speaks S3: what their ETag is there.
     pub etag: Option<ETag>,
@@ -314,8 +325,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     async fn recover(&self, keep: &[Place]) -> Result<()>;
 
     /// Begins a multipart upload. Answers what the store calls it: nothing, where it keeps parts like any staged bytes.
-    /// `label` is that of what its parts become, and goes with [`Backend::assemble`] again.
-    async fn start_upload(&self, _to: &ObjectId, _write: WriteId, _label: Option<String>) -> Result<String> {
+    /// `attributes` are those of what its parts become, and go with [`Backend::assemble`] again.
+    async fn start_upload(&self, _to: &ObjectId, _write: WriteId, _attributes: Attributes) -> Result<String> {
         Ok(String::new())
     }
 

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::places::Places;
 use super::{
-    Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place,
-    Published, PutOptions, Result, StoreUpload, Traffic,
+    Attributes, Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart,
+    Place, Published, PutOptions, Result, StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, Versioning, WriteId, glob};
 use crate::tasks::Worker;
@@ -326,8 +326,8 @@ impl Backend for Routes {
         try_join_all(all).await.map(drop)
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
-        self.of(&to.bucket).await?.start_upload(to, write, label).await
+    async fn start_upload(&self, to: &ObjectId, write: WriteId, attributes: Attributes) -> Result<String> {
+        self.of(&to.bucket).await?.start_upload(to, write, attributes).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {

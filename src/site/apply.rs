@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::digest::{self, Digests};
 use super::error::{Error, Result};
-use super::label::{Label, Meant, Said};
+use super::label::{Meant, Said};
 use super::land::{Replacing, is_left_behind, replacing};
 use super::types::{Claims, Upload};
 use super::{CONFLICTS_MAX, Site};
@@ -184,9 +184,9 @@ impl Site {
 
     /// Brings a replica's bytes to the store. What is not what the other site says it is leaves nothing behind.
     pub(super) async fn stage_replica(&self, (object, slot): (&ObjectId, Slot), live: &LiveReplica, body: Body) -> Result<Kept> {
-        let label = Some(Label::text(Some(Meant::from(slot)), Said::from(&live.identity)));
+        let attributes = Said::from(&live.identity).attributes(Some(Meant::from(slot)));
         let (write, modified_ms) = (self.inner.writes.next(), live.vector.data.ms());
-        let put = PutOptions { write, size: Some(live.identity.size), modified_ms, label };
+        let put = PutOptions { write, size: Some(live.identity.size), modified_ms, attributes };
         let (body, receipt) = digest::verified(Upload { body, claims: Claims::default() });
         let kept = self.inner.backend.put(object, body, put).await?;
         let digests = receipt.take()?;

@@ -10,7 +10,7 @@ use super::land::Landing;
 use super::scrub::has_checksum;
 use super::types::{Claims, CopyRequest, Upload, Written};
 use super::{Site, digest, precondition};
-use crate::backend::{self, GetOptions, Kept, Place, PutOptions};
+use crate::backend::{self, Attributes, GetOptions, Kept, Place, PutOptions};
 use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, ObjectId, Parts, Record, State};
 use crate::status::Stored;
 
@@ -32,8 +32,8 @@ impl Site {
             refuse_copy(from, to, record, &request)?;
             // Read before the bytes are bound: if those still are the record's, so was the map.
             let mut part_map = self.part_map(from, record).await?;
-            let label = self.label(&to.bucket, Said::from(&described(&source.identity, &request))).await;
-            let copying = Copying { from, record: &source, to, label };
+            let attributes = self.attributes(&to.bucket, Said::from(&described(&source.identity, &request))).await;
+            let copying = Copying { from, record: &source, to, attributes };
             match self.stage_copy(&copying, request.checksum).await {
                 Ok(Some((kept, mut identity))) => {
                     identity = described(&identity, &request);
@@ -91,14 +91,14 @@ impl Site {
 
     /// What was copied is read back: a rotten source must not become a write that was acknowledged, and is nowhere sound.
     async fn copy_bytes(&self, copying: &Copying<'_>) -> backend::Result<Option<Kept>> {
-        let Copying { from, record, to, label } = copying;
+        let Copying { from, record, to, attributes } = copying;
         if !record.has_bytes() {
             return Err(backend::Error::NotFound);
         }
         let place = Place { object: ObjectId::clone(from), location: record.location.clone() };
         let get = GetOptions { range: None, expect: Some(record.binding.clone()) };
         let (write, modified_ms) = (self.inner.writes.next(), self.inner.clock.wall_ms());
-        let put = PutOptions { write, size: Some(record.identity.size), modified_ms, label: label.clone() };
+        let put = PutOptions { write, size: Some(record.identity.size), modified_ms, attributes: attributes.clone() };
         let kept = self.inner.backend.copy(&place, get, to, put).await.map_err(without_bucket)?;
         let copy = Tentative { site: self.clone(), to: ObjectId::clone(to), kept: Some(kept) };
         let is_sound = self.is_sound(to, copy.kept(), record.identity.crc64).await;
@@ -123,12 +123,12 @@ impl Site {
 
     /// A checksum that nobody computed yet needs every byte to pass by.
     async fn copy_hashing(&self, copying: &Copying<'_>, algorithm: ChecksumAlgorithm) -> backend::Result<(Kept, Identity)> {
-        let Copying { from, record, to, label } = copying;
+        let Copying { from, record, to, attributes } = copying;
         let body = self.open_bytes(from, record, 0..record.identity.size).await?;
         // The copy keeps the CRC-64 of the record: other bytes must not get a new checksum that makes them look sound.
         let body = self.verified_whole(from, record, body);
         let claims = Claims { compute: Some(algorithm), ..Claims::default() };
-        let options = PutOptions { label: label.clone(), ..self.put_options(&body) };
+        let options = PutOptions { attributes: attributes.clone(), ..self.put_options(&body) };
         let (body, receipt) = digest::verified(Upload { body, claims });
         let kept = self.inner.backend.put(to, body, options).await?;
         let digests = receipt.take().map_err(|_| backend::Error::Body(backend::BodyError::Refused))?;
@@ -148,7 +148,7 @@ struct Copying<'a> {
     from: &'a ObjectId,
     record: &'a Arc<Stored<Record>>,
     to: &'a ObjectId,
-    label: Option<String>,
+    attributes: Attributes,
 }
 
 /// Staged bytes that a client who goes away in the middle must not leave behind.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Site;
 use super::types::Description;
-use crate::backend::{Found, LABEL_CHARS_MAX};
+use crate::backend::{Attributes, Found, LABEL_CHARS_MAX};
 use crate::model::{BucketName, ContentHeaders, Described, Identity, Metadata, Slot, Tags, Versioning};
 
 /// Begins every label: the version of what follows.
@@ -31,6 +31,12 @@ pub(super) struct Said<'a> {
 impl<'a> Said<'a> {
     pub fn with(headers: &'a ContentHeaders, metadata: &'a Metadata, tags: &'a Tags) -> Self {
         Self { headers, metadata, tags }
+    }
+
+    /// What bytes are stored with: all of it for us, and what others who read the store may see.
+    pub fn attributes(self, meant: Option<Meant>) -> Attributes {
+        let (headers, metadata) = (self.headers.clone(), self.metadata.clone());
+        Attributes { label: Some(Label::text(meant, self)), headers, metadata }
     }
 }
 
@@ -89,12 +95,14 @@ impl From<Slot> for Meant {
 
 impl Site {
     /// What a write that begins now is stored with.
-    pub(super) async fn label(&self, bucket: &BucketName, said: Said<'_>) -> Option<String> {
-        let meant = match self.bucket_row(bucket).await.ok()?.row.versioning() {
-            Versioning::Enabled => Meant::Version,
-            Versioning::Off | Versioning::Suspended => Meant::Null,
+    pub(super) async fn attributes(&self, bucket: &BucketName, said: Said<'_>) -> Attributes {
+        let meant = match self.bucket_row(bucket).await.ok().map(|bucket| bucket.row.versioning()) {
+            // Its landing will say so.
+            None => return Attributes::default(),
+            Some(Versioning::Enabled) => Meant::Version,
+            Some(Versioning::Off | Versioning::Suspended) => Meant::Null,
         };
-        Some(Label::text(Some(meant), said))
+        said.attributes(Some(meant))
     }
 }
 

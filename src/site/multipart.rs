@@ -3,7 +3,7 @@
 use super::complete::part_etag;
 use super::digest::Digests;
 use super::error::{Error, Result};
-use super::label::{Label, Said};
+use super::label::Said;
 use super::types::{Claims, EtagCondition, PartInfo, PartSource, ReadConditions, Selection, StartUpload, Upload, UploadInfo};
 use super::{CONFLICTS_MAX, Site, precondition};
 use crate::backend::{self, Kept, StoreUpload};
@@ -41,8 +41,8 @@ impl Site {
 
     /// The store begins first: what its upload has no row for is given up.
     async fn start_upload_as(&self, key: &UploadKey, row: tables::Upload) -> Result<UploadInfo> {
-        let label = Label::text(None, Said::with(&row.headers, &row.metadata, &row.tags));
-        let token = self.inner.backend.start_upload(&key.0, key.1, Some(label)).await?;
+        let attributes = Said::with(&row.headers, &row.metadata, &row.tags).attributes(None);
+        let token = self.inner.backend.start_upload(&key.0, key.1, attributes).await?;
         let row = tables::Upload { token, ..row };
         let started = self.commit_upload(key, &row).await;
         if started.is_err() {

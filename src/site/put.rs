@@ -9,7 +9,7 @@ use super::land::Landing;
 use super::settle::UNSETTLED_MAX;
 use super::types::{Description, Upload, WriteConditions, Written};
 use super::{Site, precondition};
-use crate::backend::{self, Body, Kept, PutOptions};
+use crate::backend::{self, Attributes, Body, Kept, PutOptions};
 use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Identity, ObjectId, Parts};
 
 impl Site {
@@ -23,8 +23,8 @@ impl Site {
     ) -> Result<Written> {
         self.refuse_early(object, &conditions).await?;
         let wanted = wanted_checksum(&upload);
-        let label = self.label(&object.bucket, Said::from(&description)).await;
-        let (kept, digests) = self.stage(object, upload, label).await?;
+        let attributes = self.attributes(&object.bucket, Said::from(&description)).await;
+        let (kept, digests) = self.stage(object, upload, attributes).await?;
         let registers = description.registers.clone();
         let identity = identity(&digests, wanted, description);
         self.land(Landing::of(object, kept, identity, conditions).with_registers(registers)).await
@@ -56,8 +56,8 @@ impl Site {
     }
 
     /// Brings a body to the store, hashed on the way. An upload that is not what its claims say leaves nothing behind.
-    async fn stage(&self, object: &ObjectId, upload: Upload, label: Option<String>) -> Result<(Kept, Digests)> {
-        let options = PutOptions { label, ..self.put_options(&upload.body) };
+    async fn stage(&self, object: &ObjectId, upload: Upload, attributes: Attributes) -> Result<(Kept, Digests)> {
+        let options = PutOptions { attributes, ..self.put_options(&upload.body) };
         let (body, receipt) = digest::verified(upload);
         match self.inner.backend.put(object, body, options).await {
             Ok(kept) => Ok((kept, receipt.take()?)),
@@ -68,7 +68,7 @@ impl Site {
 
     pub(super) fn put_options(&self, body: &Body) -> PutOptions {
         let (write, modified_ms) = (self.inner.writes.next(), self.inner.clock.wall_ms());
-        PutOptions { write, size: body.size, modified_ms, label: None }
+        PutOptions { write, size: body.size, modified_ms, attributes: Attributes::default() }
     }
 }
 

@@ -16,6 +16,7 @@ use super::digest::Digests;
 use super::error::{Error, Result};
 use super::get::{READS_MAX, without_bucket};
 use super::heal::{adopted_identity, settled_place};
+use super::label::described;
 use crate::backend::{self, Found, Place};
 use crate::model::{
     Binding, Described, ETag, Event, Identity, Location, ObjectId, Parts, Record, Registers, Slot, Stamp, State, Unit, Vector,
@@ -78,7 +79,7 @@ impl Site {
 
     /// The record of bytes that were found in the store, as a write of the time that the store says.
     pub(super) fn unread(&self, found: &Found, stamp: Stamp) -> Record {
-        let Described { mut headers, metadata, tags } = found.described.as_deref().cloned().unwrap_or_default();
+        let Described { mut headers, metadata, tags } = described(found).unwrap_or_default();
         headers.content_type.get_or_insert_with(|| CONTENT_TYPE.into());
         let identity = Identity {
             size: found.size,

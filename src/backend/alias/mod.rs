@@ -16,8 +16,8 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{
-    Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place,
-    Published, PutOptions, Result, StoreUpload, Traffic,
+    Attributes, Backend, Body, Buffered, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart,
+    Place, Published, PutOptions, Result, StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, Versioning, WriteId};
 use crate::tasks::Worker;
@@ -221,9 +221,9 @@ impl Backend for Aliases {
         self.store.recover(&keep).await
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
+    async fn start_upload(&self, to: &ObjectId, write: WriteId, attributes: Attributes) -> Result<String> {
         let _entered = self.enter(&to.bucket).await?;
-        self.store.start_upload(&self.object(to)?, write, label).await
+        self.store.start_upload(&self.object(to)?, write, attributes).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {

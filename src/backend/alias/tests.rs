@@ -218,7 +218,7 @@ async fn a_bucket_that_was_not_made_takes_nothing() {
         parted.put(&to, body(), PutOptions::any()).await.err(),
         parted.copy(&plain("other", "a"), GetOptions::default(), &to, PutOptions::any()).await.err(),
         parted.publish(&at, &Binding::None).await.err(),
-        parted.start_upload(&to, upload.write, None).await.err(),
+        parted.start_upload(&to, upload.write, Attributes::default()).await.err(),
         parted.put_part(&upload, 1, body(), PutOptions::any()).await.err(),
         parted.assemble(&upload, &[], PutOptions::any()).await.err(),
         parted.list(&to.bucket, None).next().await.and_then(Result::err),

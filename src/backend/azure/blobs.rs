@@ -9,9 +9,10 @@ use azure_storage_blob::models::{BlobClientDeleteOptions, BlockBlobClientUploadO
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 
+use super::attributes::{spelled, with_headers};
 use super::body::Cut;
 use super::error::{broken_body, fault};
-use super::told::{Condition, spelled, told};
+use super::told::{Condition, told};
 use super::{Azure, PUT_BYTES_MAX};
 use crate::backend::service::{Answer, Fault, Only, Opened, Outgoing, Spot, Target, Told, first_byte};
 
@@ -22,7 +23,7 @@ impl Azure {
             metadata: Some(spelled(&to.metadata)),
             // What is larger goes up in blocks, which is not for the crate to decide.
             partition_size: NonZero::new(PUT_BYTES_MAX),
-            ..BlockBlobClientUploadOptions::default()
+            ..with_headers!(BlockBlobClientUploadOptions, to.headers)
         };
         self.client.blob(&to.spot)?.upload(body.into(), Some(options)).await.map(drop).map_err(fault(doing))
     }

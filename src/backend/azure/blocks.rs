@@ -12,9 +12,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
+use super::attributes::{spelled, with_headers};
 use super::body::Cut;
 use super::error::fault;
-use super::told::{bare, spelled};
+use super::told::bare;
 use super::{Azure, BLOCK_BYTES_MAX, PART_BYTES_MAX};
 use crate::backend::service::{Answer, Fault, Only, Outgoing, PartAt, Spot, Told, UploadAt};
 
@@ -99,8 +100,10 @@ impl Azure {
         // Those that are committed already too: who does not hear the first answer asks again.
         let list = BlockLookupList { latest: Some(ids), ..BlockLookupList::default() };
         let list = list.try_into().map_err(fault(doing))?;
-        let metadata = Some(spelled(&upload.target.metadata));
-        let options = BlockBlobClientCommitBlockListOptions { metadata, ..BlockBlobClientCommitBlockListOptions::default() };
+        let options = BlockBlobClientCommitBlockListOptions {
+            metadata: Some(spelled(&upload.target.metadata)),
+            ..with_headers!(BlockBlobClientCommitBlockListOptions, upload.target.headers)
+        };
         let blob = self.blocks_of(&upload.target.spot)?;
         match blob.commit_block_list(list, Some(options)).await.map_err(fault(doing)) {
             // Without any block it is the upload that is not there, rather than a part.

@@ -6,14 +6,17 @@
 use std::time::Duration;
 
 use azure_storage_blob::models::{
-    BlobClientGetPropertiesResultHeaders, BlobClientStartCopyFromUrlOptions, BlobClientStartCopyFromUrlResultHeaders, CopyStatus,
+    BlobClientGetPropertiesResultHeaders, BlobClientSetPropertiesOptions, BlobClientStartCopyFromUrlOptions,
+    BlobClientStartCopyFromUrlResultHeaders, CopyStatus,
 };
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Azure;
+use super::attributes::{spelled, with_headers};
 use super::error::fault;
-use super::told::{Condition, etag_of, spelled, told};
-use crate::backend::service::{Answer, Fault, Only, Spot, Target, Told};
+use super::told::{Condition, etag_of, told};
+use crate::backend::service::{Answer, CONTENT_TYPE, Fault, Only, Spot, Target, Told};
+use crate::model::ContentHeaders;
 
 const DOING: &str = "copying a blob";
 /// Between two looks at a copy.
@@ -38,9 +41,27 @@ impl Azure {
         let started = timeout(PATIENCE, blob.start_copy_from_url(source, Some(options))).await;
         let answer = started.map_err(|_| Fault::late(DOING))?.map_err(fault(DOING))?;
         match (answer.copy_status().map_err(fault(DOING))?, answer.copy_id().map_err(fault(DOING))?) {
-            (Some(CopyStatus::Pending), Some(id)) => self.await_copy(&to.spot, &id).await,
-            (Some(CopyStatus::Success), _) => Ok(()),
-            (status, _) => Err(Fault::nonsense(DOING, format!("a new copy is {status:?}"))),
+            (Some(CopyStatus::Pending), Some(id)) => self.await_copy(&to.spot, &id).await?,
+            (Some(CopyStatus::Success), _) => {}
+            (status, _) => return Err(Fault::nonsense(DOING, format!("a new copy is {status:?}"))),
+        }
+        if typed(&to.headers) == typed(&seen.attributes().plain_headers()) { Ok(()) } else { self.set_headers(to).await }
+    }
+
+    /// A copy has the headers of its source. What others brought to the name meanwhile keeps its own.
+    async fn set_headers(&self, of: &Target) -> Answer<()> {
+        let doing = "setting headers of a blob";
+        let now = self.look_at_blob(&of.spot).await?;
+        if now.binding != Told::new(Some(&of.metadata), None, None, 0).binding {
+            return Ok(());
+        }
+        let options = BlobClientSetPropertiesOptions {
+            if_match: Some(etag_of(doing, &now)?),
+            ..with_headers!(BlobClientSetPropertiesOptions, of.headers)
+        };
+        match self.client.blob(&of.spot)?.set_properties(Some(options)).await.map_err(fault(doing)) {
+            Err(fault) if fault.is_refused_by_condition() => Ok(()),
+            set => set.map(drop),
         }
     }
 
@@ -86,4 +107,10 @@ impl Azure {
             }
         }
     }
+}
+
+/// Headers as they are when nobody said the type.
+fn typed(headers: &ContentHeaders) -> ContentHeaders {
+    let content_type = headers.content_type.clone().or_else(|| Some(CONTENT_TYPE.to_owned()));
+    ContentHeaders { content_type, ..headers.clone() }
 }

@@ -7,8 +7,9 @@ use azure_storage_blob::models::{
 use futures::stream::StreamExt;
 
 use super::Azure;
+use super::attributes::{described, unspelled};
 use super::error::fault;
-use super::told::{bare, described, millis, unspelled};
+use super::told::{bare, millis};
 use crate::backend::service::{Answer, Cursor, Fault, Listed, Page, Told};
 use crate::model::ContentHeaders;
 
@@ -87,7 +88,7 @@ fn listed(item: BlobItem) -> Option<Listed> {
         cache_control: properties.cache_control,
         ..ContentHeaders::default()
     };
-    let said = || described(headers, found.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let said = described(headers, found.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let told = Told::new(Some(&metadata), etag.as_deref().map(bare), stored_ms, size).described(said);
     Some(Listed { name: item.name?, told: Some(told), size, stored_ms })
 }

@@ -3,6 +3,7 @@
 //! Typed calls are `azure_storage_blob`'s, made once each; signing with an account's key is ours, and reads go through the
 //! crate's pipeline only: its own download is many requests, and allocates as much as it asked for when an answer is short.
 
+mod attributes;
 mod blobs;
 mod blocks;
 mod body;

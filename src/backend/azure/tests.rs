@@ -29,7 +29,7 @@ fn account_at(port: u16, keys: ReadKeys<Credentials>) -> Azure {
 fn target(bucket: &str, name: &str, write: &str) -> Target {
     let metadata =
         Metadata::from([("anybucket-write", write), ("anybucket-modified", "5")].map(|(k, v)| (k.to_owned(), v.to_owned())));
-    Target { spot: Spot::new(bucket.to_owned(), name.to_owned()), metadata }
+    Target::new(Spot::new(bucket.to_owned(), name.to_owned()), metadata)
 }
 
 fn written_by(told: &Told) -> &str {

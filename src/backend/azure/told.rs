@@ -1,28 +1,14 @@
-//! What an answer says of a blob, and how our metadata is spelled there.
-//!
-//! Names of metadata are C# identifiers, and their case is nobody's promise:
-//! <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>.
-
-use std::collections::HashMap;
+//! What an answer says of a blob.
 
 use azure_core::http::Etag;
 use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::time::{OffsetDateTime, parse_rfc7231};
 
-use crate::backend::service::{Answer, Fault, Metadata, Only, Told, whole_size};
-use crate::model::{ContentHeaders, Described};
+use super::attributes::{described, unspelled};
+use crate::backend::service::{Answer, Fault, Only, Told, whole_size};
+use crate::model::ContentHeaders;
 
 const METADATA: &str = "x-ms-meta-";
-
-/// Our metadata as Azure has it.
-pub(super) fn spelled(metadata: &Metadata) -> HashMap<String, String> {
-    metadata.iter().map(|(name, value)| (name.replace('-', "_"), value.clone())).collect()
-}
-
-/// The other way round. What others call theirs is none of ours, however it is spelled.
-pub(super) fn unspelled<'a>(found: impl Iterator<Item = (&'a str, &'a str)>) -> Metadata {
-    found.map(|(name, value)| (name.to_lowercase().replace('_', "-"), value.to_owned())).collect()
-}
 
 /// Of an answer that brings a blob, or tells of one.
 pub(super) fn told(doing: &'static str, headers: &Headers) -> Answer<Told> {
@@ -35,28 +21,21 @@ pub(super) fn told(doing: &'static str, headers: &Headers) -> Answer<Told> {
     let metadata = unspelled(theirs(headers));
     let stored_ms = text("last-modified").and_then(|date| parse_rfc7231(date).ok()).map(millis);
     let told = Told::new(Some(&metadata), text("etag").map(bare), stored_ms, size);
-    Ok(told.described(|| {
-        let kept = |name: &'static str| text(name).map(str::to_owned);
-        let content = ContentHeaders {
-            content_type: kept("content-type"),
-            content_encoding: kept("content-encoding"),
-            content_disposition: kept("content-disposition"),
-            content_language: kept("content-language"),
-            cache_control: kept("cache-control"),
-            ..ContentHeaders::default()
-        };
-        described(content, theirs(headers))
-    }))
+    let kept = |name: &'static str| text(name).map(str::to_owned);
+    let content = ContentHeaders {
+        content_type: kept("content-type"),
+        content_encoding: kept("content-encoding"),
+        content_disposition: kept("content-disposition"),
+        content_language: kept("content-language"),
+        cache_control: kept("cache-control"),
+        ..ContentHeaders::default()
+    };
+    Ok(told.described(described(content, theirs(headers))))
 }
 
 /// User metadata of others, by the names that S3 clients see.
 fn theirs(headers: &Headers) -> impl Iterator<Item = (&str, &str)> {
     headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix(METADATA)?, value.as_str())))
-}
-
-/// What whoever stored a blob said of it.
-pub(super) fn described<'a>(headers: ContentHeaders, metadata: impl Iterator<Item = (&'a str, &'a str)>) -> Described {
-    Described::unordered(headers, metadata.map(|(name, value)| (name.to_lowercase(), value.to_owned())))
 }
 
 /// Headers bring ETags in quotes, listings without.
@@ -94,14 +73,6 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::service::Metadata;
-
-    #[test]
-    fn our_metadata_comes_back_whatever_its_case() {
-        let metadata = Metadata::from([("anybucket-write".to_owned(), "1".to_owned())]);
-        assert_eq!(spelled(&metadata), [("anybucket_write".to_owned(), "1".to_owned())].into());
-        assert_eq!(unspelled([("Anybucket_Write", "1")].into_iter()), metadata);
-    }
 
     #[test]
     fn a_range_tells_the_size_of_the_whole() {

@@ -3,8 +3,10 @@
 use futures::stream;
 
 use super::{Store, at, expecting, in_chunks, keys, object, pattern, plain, publish, read, with_bucket, write};
-use crate::backend::{Body, BodyError, Error, GetOptions, KeptPart, LABEL_CHARS_MAX, Published, PutOptions, StoreUpload};
-use crate::model::Location;
+use crate::backend::{
+    Attributes, Body, BodyError, Error, Found, GetOptions, KeptPart, LABEL_CHARS_MAX, Published, PutOptions, StoreUpload,
+};
+use crate::model::{ContentHeaders, Location};
 
 pub(crate) async fn a_body_comes_back_as_it_was(store: Store) {
     let store = with_bucket(store).await;
@@ -19,7 +21,9 @@ pub(crate) async fn a_body_comes_back_as_it_was(store: Store) {
             assert_eq!((fetched.found.size, &fetched.found.binding), (size as u64, &kept.binding));
             assert_eq!(fetched.body.size, Some(size as u64));
             assert!(fetched.body.collect(4 << 20).await.unwrap() == bytes, "{size} bytes in chunks of {chunk}");
-            assert_eq!(store.head(&plain("a")).await.unwrap(), fetched.found);
+            // What was said of it is told by who is asked for nothing else.
+            let head = Found { described: None, ..store.head(&plain("a")).await.unwrap() };
+            assert_eq!(head, Found { described: None, ..fetched.found });
         }
     }
 }
@@ -85,34 +89,54 @@ pub(crate) async fn the_modification_time_is_the_writers(store: Store) {
     }
 }
 
-/// Where they have a name of their own at once: a store that stages may forget it.
-pub(crate) async fn a_label_goes_with_the_bytes(store: Store) {
+/// Whether bytes say what they were stored with. A store that nobody else reads tells the label alone.
+fn check_attributes(found: &Found, attributes: &Attributes, what: &str) {
+    assert_eq!(found.label, attributes.label, "{what}");
+    let Some(described) = &found.described else { return };
+    assert_eq!(described.headers, attributes.headers, "{what}");
+    assert_eq!(described.metadata, attributes.metadata, "{what}");
+}
+
+fn attributes(label: &str) -> Attributes {
+    let text = |text: &str| Some(text.to_owned());
+    let headers = ContentHeaders {
+        content_type: Some(format!("text/{}; charset=utf-8", label.len())),
+        content_encoding: text("gzip"),
+        content_disposition: text("attachment; filename=\"a.txt\""),
+        content_language: text("de"),
+        cache_control: text("max-age=5"),
+        ..ContentHeaders::default()
+    };
+    Attributes { label: text(label), headers, metadata: vec![("colour".to_owned(), label[..1].to_owned())] }
+}
+
+/// Where they have a name of their own at once: a store that stages may forget them.
+pub(crate) async fn attributes_go_with_the_bytes(store: Store) {
     let store = with_bucket(store).await;
-    let label = |text: &str| Some(text.to_owned());
     let longest = "x-_1".repeat(LABEL_CHARS_MAX / 4);
     // Held in memory, streamed, and of unknown length.
     for (said, size, told) in [("held", 10, true), (&longest, 10, true), ("streamed", 2 << 20, true), ("untold", 2 << 20, false)]
     {
-        let put = PutOptions { label: label(said), size: told.then_some(size), ..PutOptions::any() };
+        let put = PutOptions { attributes: attributes(said), size: told.then_some(size), ..PutOptions::any() };
         let bytes = pattern(1, size as usize);
         let body = if told { Body::from(bytes) } else { in_chunks(&bytes, 100_000) };
         let kept = store.put(&object("a"), body, put).await.unwrap();
         let Location::Moving(write) = kept.location else { return };
         let own = at("a", Location::Own(write));
-        assert_eq!(store.head(&own).await.unwrap().label, label(said), "{said}");
+        check_attributes(&store.head(&own).await.unwrap(), &attributes(said), said);
         publish(&store, "a", &kept).await.unwrap();
-        assert_eq!(store.head(&plain("a")).await.unwrap().label, label(said), "{said}, at the plain name");
-        let put = PutOptions { label: label("copied"), ..PutOptions::any() };
+        check_attributes(&store.head(&plain("a")).await.unwrap(), &attributes(said), &format!("{said}, at the plain name"));
+        let put = PutOptions { attributes: attributes("of a copy"), ..PutOptions::any() };
         let copy = store.copy(&own, expecting(&kept.binding), &object("b"), put).await.unwrap();
         let Location::Moving(write) = copy.location else { panic!("{copy:?}") };
-        assert_eq!(store.head(&at("b", Location::Own(write))).await.unwrap().label, label("copied"), "{said}");
+        check_attributes(&store.head(&at("b", Location::Own(write))).await.unwrap(), &attributes("of a copy"), said);
     }
-    let (write, of_upload) = (PutOptions::any().write, label("of an upload"));
+    let (write, of_upload) = (PutOptions::any().write, attributes("of an upload"));
     let token = store.start_upload(&object("a"), write, of_upload.clone()).await.unwrap();
     let upload = StoreUpload { object: object("a"), write, token };
     let (parts, _) = put_parts(&store, &upload, &[10]).await;
-    store.assemble(&upload, &parts, PutOptions { label: of_upload.clone(), ..PutOptions::any() }).await.unwrap();
-    assert_eq!(store.head(&at("a", Location::Own(write))).await.unwrap().label, of_upload);
+    store.assemble(&upload, &parts, PutOptions { attributes: of_upload.clone(), ..PutOptions::any() }).await.unwrap();
+    check_attributes(&store.head(&at("a", Location::Own(write))).await.unwrap(), &of_upload, "of an upload");
 }
 
 pub(crate) async fn two_writes_of_the_same_bytes_are_told_apart(store: Store) {
@@ -153,7 +177,7 @@ pub(crate) async fn a_copy_is_bound_to_its_source(store: Store) {
 
 async fn start(store: &Store, key: &str) -> StoreUpload {
     let (object, write) = (object(key), PutOptions::any().write);
-    let token = store.start_upload(&object, write, None).await.unwrap();
+    let token = store.start_upload(&object, write, Attributes::default()).await.unwrap();
     StoreUpload { object, write, token }
 }
 

@@ -27,7 +27,7 @@ impl Gcs {
         let mut token = None;
         loop {
             let call = copying(from, seen, to, only)?.with_some("rewriteToken", token.as_deref());
-            let step: Step = self.client.ask_json(call.json(&About::new(&to.metadata))?).await?;
+            let step: Step = self.client.ask_json(call.json(&About::new(to))?).await?;
             if step.done {
                 return Ok(());
             }

@@ -15,12 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::Gcs;
 use super::call::Call;
 use super::error::of_bucket;
-use crate::backend::service::{Answer, Fault, Metadata, Outgoing, Target};
+use crate::backend::service::{Answer, CONTENT_TYPE, Fault, Outgoing, Target};
 use crate::model::hex;
 
 const DOING: &str = "storing an object";
-/// Nobody's bytes are of a type that a service does something about.
-pub(super) const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// What an object is stored with.
 #[derive(Serialize)]
@@ -28,7 +26,15 @@ pub(super) const CONTENT_TYPE: &str = "application/octet-stream";
 pub(super) struct About<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
-    content_type: &'static str,
+    content_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_disposition: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_language: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<&'a str>,
     /// In order, so that the same is said in the same words.
     metadata: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,13 +42,23 @@ pub(super) struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    pub fn new(metadata: &'a Metadata) -> Self {
-        let metadata = metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        Self { name: None, content_type: CONTENT_TYPE, metadata, crc32c: None }
+    /// Of an object that is named elsewhere.
+    pub fn new(to: &'a Target) -> Self {
+        let headers = &to.headers;
+        Self {
+            name: None,
+            content_type: headers.content_type.as_deref().unwrap_or(CONTENT_TYPE),
+            content_encoding: headers.content_encoding.as_deref(),
+            content_disposition: headers.content_disposition.as_deref(),
+            content_language: headers.content_language.as_deref(),
+            cache_control: headers.cache_control.as_deref(),
+            metadata: to.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            crc32c: None,
+        }
     }
 
     fn of(to: &'a Target, crc32c: Option<String>) -> Self {
-        Self { name: Some(&to.spot.name), crc32c, ..Self::new(&to.metadata) }
+        Self { name: Some(&to.spot.name), crc32c, ..Self::new(to) }
     }
 }
 
@@ -97,9 +113,11 @@ impl Envelope {
         getrandom::fill(&mut chance).map_err(|err| Fault::unsent(DOING, &err))?;
         let boundary = hex(&chance);
         let json = serde_json::to_string(about).map_err(|err| Fault::unsent(DOING, &err))?;
+        // What is said twice has to be the same.
+        let content_type = about.content_type;
         let head = format!(
             "--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json}\r\n\
-             --{boundary}\r\nContent-Type: {CONTENT_TYPE}\r\n\r\n"
+             --{boundary}\r\nContent-Type: {content_type}\r\n\r\n"
         );
         let tail = format!("\r\n--{boundary}--\r\n");
         Ok(Self { boundary, head: head.into(), tail: tail.into() })

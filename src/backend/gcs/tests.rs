@@ -51,7 +51,7 @@ fn mark(write: u64) -> Metadata {
 }
 
 fn target(name: &str, write: u64) -> Target {
-    Target { spot: at(name), metadata: mark(write) }
+    Target::new(at(name), mark(write))
 }
 
 fn bytes(size: usize) -> Bytes {
@@ -202,7 +202,7 @@ async fn every_write_is_another_generation(gcs: &Gcs) {
 }
 
 async fn what_others_stored_is_known_by_its_generation(gcs: &Gcs) {
-    let foreign = Target { spot: at("a"), metadata: Metadata::new() };
+    let foreign = Target::new(at("a"), Metadata::new());
     let mut seen = BTreeSet::new();
     for _ in 0..2 {
         gcs.put(&foreign, "the same".into()).await.unwrap();
@@ -284,7 +284,7 @@ async fn a_copy_has_its_own_mark(gcs: &Gcs) {
     gcs.make_bucket("another-bucket").await.unwrap();
     let other = Spot::new("another-bucket".to_owned(), "x/y".to_owned());
     for to in [at("b/c d"), other] {
-        gcs.copy(&at("a"), &told, &Target { spot: to.clone(), metadata: mark(2) }, Only::Any).await.unwrap();
+        gcs.copy(&at("a"), &told, &Target::new(to.clone(), mark(2)), Only::Any).await.unwrap();
         let opened = gcs.open(&to, None).await.unwrap();
         assert_eq!(format!("{:?}", opened.told.binding), "Tag(\"2\")");
         assert!(read(opened).await.unwrap() == whole);
@@ -320,7 +320,7 @@ async fn buckets_are_made_once_and_removed_empty(gcs: &Gcs) {
 
 async fn a_missing_bucket_is_no_missing_object(gcs: &Gcs) {
     let nowhere = Spot::new("no-bucket".to_owned(), "a".to_owned());
-    let to = Target { spot: nowhere, metadata: mark(1) };
+    let to = Target::new(nowhere, mark(1));
     let faults: Vec<Fault> = vec![
         gcs.put(&to, "a".into()).await.unwrap_err(),
         gcs.page("no-bucket", "", &Cursor::Start).await.unwrap_err(),

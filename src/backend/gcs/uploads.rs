@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Gcs;
 use super::call::Call;
-use super::put::{CONTENT_TYPE, crc32c};
-use crate::backend::service::{Answer, Fault, Outgoing, PartAt, Target, UploadAt};
+use super::put::crc32c;
+use crate::backend::service::{Answer, CONTENT_TYPE, Fault, Outgoing, PartAt, Target, UploadAt};
+use crate::model::ContentHeaders;
 
 const STARTING: &str = "starting an upload";
 const STORING: &str = "storing a part";
@@ -53,7 +54,10 @@ pub(super) struct Part {
 impl Gcs {
     pub(super) async fn begin_upload(&self, to: &Target) -> Answer<String> {
         let call = Call::new(STARTING, Method::POST, &[&to.spot.bucket, &to.spot.name])?.with("uploads", "");
-        let mut call = call.header(header::CONTENT_TYPE, CONTENT_TYPE)?.body(0, Bytes::new().into());
+        let mut call = call.body(0, Bytes::new().into());
+        for (name, value) in said(&to.headers) {
+            call = call.header(name, value)?;
+        }
         for (name, value) in &to.metadata {
             let name = HeaderName::try_from(format!("x-goog-meta-{name}"));
             call = call.header(name.map_err(|err| Fault::unsent(STARTING, &err))?, value)?;
@@ -100,6 +104,18 @@ impl Gcs {
             ended => ended.map(drop),
         }
     }
+}
+
+/// Here what others hear of an object is in headers.
+fn said(headers: &ContentHeaders) -> impl Iterator<Item = (HeaderName, &str)> {
+    let all = [
+        (header::CONTENT_TYPE, Some(headers.content_type.as_deref().unwrap_or(CONTENT_TYPE))),
+        (header::CONTENT_ENCODING, headers.content_encoding.as_deref()),
+        (header::CONTENT_DISPOSITION, headers.content_disposition.as_deref()),
+        (header::CONTENT_LANGUAGE, headers.content_language.as_deref()),
+        (header::CACHE_CONTROL, headers.cache_control.as_deref()),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn of_upload(doing: &'static str, method: Method, upload: &UploadAt) -> Answer<Call> {

@@ -7,6 +7,7 @@ use aws_sdk_s3::types::MetadataDirective;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use tokio::time::timeout;
 
+use super::attributes::stored_with;
 use super::error::ask;
 use super::uploads::PartName;
 use super::{REQUEST_BYTES_MAX, S3};
@@ -33,7 +34,7 @@ impl S3 {
         let doing = "copying an object";
         let request = self.caller.client().copy_object().bucket(&to.spot.bucket).key(&to.spot.name);
         let request = request.copy_source(source(from)).set_copy_source_if_match(seen.etag.clone());
-        let request = request.metadata_directive(MetadataDirective::Replace).set_metadata(Some(to.metadata.clone()));
+        let request = stored_with!(request.metadata_directive(MetadataDirective::Replace), to);
         let request = request.set_if_match(only.etag()).set_if_none_match(only.none_match());
         let copied = patiently(doing, ask(doing, request.send())).await?;
         match copied.copy_object_result {

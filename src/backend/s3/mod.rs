@@ -2,6 +2,7 @@
 //!
 //! Nothing here rests on conditions that the service may not know.
 
+mod attributes;
 mod buckets;
 mod chain;
 mod client;

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, SdkBody};
 use bytes::Bytes;
@@ -10,9 +9,10 @@ use futures::stream::{self, StreamExt};
 use http_body::Body;
 
 use super::S3;
+use super::attributes::{described, stored_with};
 use super::error::ask;
 use crate::backend::service::{Answer, Fault, Only, Opened, Outgoing, Spot, Target, Told, first_byte, whole_size};
-use crate::model::{ContentHeaders, Described, ETag, Tags};
+use crate::model::{Described, ETag, Tags};
 
 /// The body as the SDK sends it, once.
 pub(super) fn stream_of(body: impl Body<Data = Bytes, Error = std::io::Error> + Send + Sync + 'static) -> ByteStream {
@@ -22,7 +22,7 @@ pub(super) fn stream_of(body: impl Body<Data = Bytes, Error = std::io::Error> + 
 impl S3 {
     fn put_request(&self, to: &Target, bytes: u64) -> PutObjectFluentBuilder {
         let request = self.caller.client().put_object().bucket(&to.spot.bucket).key(&to.spot.name);
-        request.set_metadata(Some(to.metadata.clone())).content_length(bytes.cast_signed())
+        stored_with!(request, to).content_length(bytes.cast_signed())
     }
 
     pub(super) async fn put_object(&self, to: &Target, bytes: Bytes) -> Answer<()> {
@@ -41,12 +41,13 @@ impl S3 {
         let head = ask(doing, request.send()).await.map_err(|fault| no_marker(at, fault))?;
         let size = told_length(doing, head.content_length())?;
         let told = Told::new(head.metadata(), head.e_tag(), head.last_modified().and_then(millis), size);
+        let said = described(&head);
         if !told.is_foreign() {
-            return Ok(told);
+            return Ok(told.described(said));
         }
         let tags = if head.tag_count().unwrap_or(0) > 0 { self.tags(at).await? } else { Tags::new() };
         let shown_etag = head.e_tag().and_then(ETag::told);
-        Ok(Told { shown_etag, ..told }.described(|| Described { tags, ..described(&head) }))
+        Ok(Told { shown_etag, ..told }.described(Described { tags, ..said }))
     }
 
     async fn tags(&self, at: &Spot) -> Answer<Tags> {
@@ -101,22 +102,6 @@ fn no_marker(at: &Spot, fault: Fault) -> Fault {
         (Some(_), Some(405)) => Fault { status: Some(404), ..fault },
         _ => fault,
     }
-}
-
-/// What another client said of an object.
-fn described(head: &HeadObjectOutput) -> Described {
-    let text = |told: Option<&str>| told.map(str::to_owned);
-    let headers = ContentHeaders {
-        content_type: text(head.content_type()),
-        content_encoding: text(head.content_encoding()),
-        content_disposition: text(head.content_disposition()),
-        content_language: text(head.content_language()),
-        cache_control: text(head.cache_control()),
-        expires: text(head.expires_string()),
-        website_redirect_location: text(head.website_redirect_location()),
-        storage_class: None,
-    };
-    Described::unordered(headers, head.metadata().cloned().unwrap_or_default())
 }
 
 /// What is not told is not taken for nothing.

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::*;
-use crate::backend::{Body, Error, Found, GetOptions, Kept, Place, Published, PutOptions};
+use crate::backend::{Attributes, Body, Error, Found, GetOptions, Kept, Place, Published, PutOptions};
 use crate::model::{Binding, BucketName, Incarnation, Key, Location, ObjectId, WriteId};
 use crate::s3::testing::{ACCESS_KEY, Call, SECRET_KEY, server};
 
@@ -171,7 +171,7 @@ fn write_id(n: u64) -> WriteId {
 }
 
 fn options(n: u64) -> PutOptions {
-    PutOptions { write: write_id(n), size: None, modified_ms: 5, label: None }
+    PutOptions { write: write_id(n), size: None, modified_ms: 5, attributes: Attributes::default() }
 }
 
 fn bytes(size: usize) -> Bytes {

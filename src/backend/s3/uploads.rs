@@ -3,6 +3,7 @@
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 
+use super::attributes::stored_with;
 use super::copy::patiently;
 use super::error::ask;
 use super::sum::Sum;
@@ -49,7 +50,7 @@ impl S3 {
 
     async fn create_upload_of(&self, to: &Target, algorithm: Option<ChecksumAlgorithm>) -> Answer<String> {
         let request = self.caller.client().create_multipart_upload().bucket(&to.spot.bucket).key(&to.spot.name);
-        let request = request.set_metadata(Some(to.metadata.clone())).set_checksum_algorithm(algorithm);
+        let request = stored_with!(request, to).set_checksum_algorithm(algorithm);
         let started = ask("starting an upload", request.send()).await?;
         Ok(started.upload_id.unwrap_or_default())
     }

@@ -52,8 +52,8 @@ impl<S: Service> Core<S> {
         if !self.service.is_exact() {
             self.pending.admit(object, write)?;
         }
-        let metadata = Mark { write, modified_ms: Some(told.modified_ms), key: None, label: told.label.clone() }.metadata();
-        let target = Target { spot: self.plain(object), metadata };
+        let mark = Mark { write, modified_ms: Some(told.modified_ms), key: None, label: told.label.clone() };
+        let target = Target::new(self.plain(object), mark.metadata()).with(&told.attributes());
         let mut refusals = 0;
         for _ in 0..TRIES_MAX {
             let there = self.seen(&target.spot).await?;

@@ -16,6 +16,7 @@ use super::{
     Told, UploadAt, buffer,
 };
 use crate::backend::{Backend, Capability};
+use crate::model::{ContentHeaders, Described};
 
 /// What comes later than this is dead (`pending`).
 const LATE_MAX: Duration = Duration::from_secs(14 * 60);
@@ -45,13 +46,15 @@ struct State {
 struct Object {
     bytes: Bytes,
     metadata: Metadata,
+    headers: ContentHeaders,
     etag: String,
     stored_ms: u64,
 }
 
 impl Object {
     fn told(&self) -> Told {
-        Told::new(Some(&self.metadata), Some(&self.etag), Some(self.stored_ms), self.bytes.len() as u64)
+        let told = Told::new(Some(&self.metadata), Some(&self.etag), Some(self.stored_ms), self.bytes.len() as u64);
+        told.described(Described::unordered(self.headers.clone(), self.metadata.clone()))
     }
 }
 
@@ -170,7 +173,7 @@ impl State {
     fn store(&mut self, doing: &'static str, to: &Target, bytes: Bytes) -> Answer<()> {
         self.changes += 1;
         let (etag, stored_ms) = (format!("\"{}\"", self.changes), self.changes * 1_000);
-        let object = Object { bytes, metadata: to.metadata.clone(), etag, stored_ms };
+        let object = Object { bytes, metadata: to.metadata.clone(), headers: to.headers.clone(), etag, stored_ms };
         self.bucket(doing, &to.spot.bucket)?.insert(to.spot.name.clone(), object);
         Ok(())
     }

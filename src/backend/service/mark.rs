@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::backend::Found;
+use crate::backend::{Attributes, Found};
 use crate::model::{Binding, Described, ETag, Key, WriteId};
 
 /// The write whose bytes these are.
@@ -14,7 +14,6 @@ const WRITE: &str = "anybucket-write";
 const MODIFIED: &str = "anybucket-modified";
 /// The key, base64url, where the name does not say it.
 const KEY: &str = "anybucket-key";
-
 /// What the writer wants to hear with the bytes.
 const LABEL: &str = "anybucket-label";
 
@@ -23,6 +22,11 @@ const TOLD_IN_MS: u64 = 999;
 
 /// User metadata: names of a-z and '-', values of ASCII.
 pub(in crate::backend) type Metadata = HashMap<String, String>;
+
+/// Whether this names metadata of ours, however a service spells it.
+pub(in crate::backend) fn is_mark(name: &str) -> bool {
+    [WRITE, MODIFIED, KEY, LABEL].contains(&name.to_ascii_lowercase().replace('_', "-").as_str())
+}
 
 /// What the bytes of a write are stored with.
 #[derive(Clone, Debug)]
@@ -69,7 +73,7 @@ pub(in crate::backend) struct Told {
     /// Where the name does not say it.
     pub key: Option<Key>,
     pub label: Option<String>,
-    /// Of bytes that others stored, where somebody asked.
+    /// What was said of them, where somebody asked.
     pub described: Option<Box<Described>>,
     /// Of bytes that others stored at a service that speaks S3.
     pub shown_etag: Option<ETag>,
@@ -102,10 +106,16 @@ impl Told {
         !self.binding.is_marked()
     }
 
-    /// What others said of their bytes; of ours the label says it.
-    pub fn described(mut self, described: impl FnOnce() -> Described) -> Self {
-        self.described = self.is_foreign().then(|| Box::new(described()));
-        self
+    /// With what was said of the bytes, and not by us.
+    pub fn described(self, mut described: Described) -> Self {
+        described.metadata.retain(|(name, _)| !is_mark(name));
+        Self { described: Some(Box::new(described)), ..self }
+    }
+
+    /// What the bytes are to be stored with at another name.
+    pub fn attributes(&self) -> Attributes {
+        let Described { headers, metadata, .. } = self.described.as_deref().cloned().unwrap_or_default();
+        Attributes { label: self.label.clone(), headers, metadata }
     }
 
     /// Whether all of those bytes are here.

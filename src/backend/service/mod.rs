@@ -6,6 +6,7 @@
 //!
 //! [`Store`] is the backend; a [`Service`] makes single calls and knows nothing of places, bindings, retries or dead peers.
 
+mod attributes;
 mod body;
 mod buckets;
 pub mod buffer;
@@ -41,6 +42,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub(super) use attributes::CONTENT_TYPE;
 pub(super) use body::Outgoing;
 pub use common::Common;
 pub(super) use common::refuse_endpoint;
@@ -55,8 +57,8 @@ pub(super) use names::is_misplaced;
 pub(super) use ranges::{first_byte, whole_size};
 pub(super) use store::Store;
 
-use super::Capability;
-use crate::model::Versioning;
+use super::{Attributes, Capability};
+use crate::model::{ContentHeaders, Versioning};
 
 /// Where an object is at a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,11 +103,26 @@ pub(super) struct VersionCursor {
     pub version: Option<String>,
 }
 
-/// An object that is about to be written: where, and with what user metadata.
+/// An object that is about to be written: where, and with what.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub spot: Spot,
+    /// Ours, and what a service gets of the client's.
     pub metadata: Metadata,
+    pub headers: ContentHeaders,
+}
+
+impl Target {
+    /// Of something that only we read.
+    pub fn new(spot: Spot, metadata: Metadata) -> Self {
+        Self { spot, metadata, headers: ContentHeaders::default() }
+    }
+
+    /// The same for others too, as far as a service takes what the client said.
+    pub fn with(mut self, attributes: &Attributes) -> Self {
+        attributes.add_metadata(&mut self.metadata);
+        Self { headers: attributes.plain_headers(), ..self }
+    }
 }
 
 /// What has to be at a name for a call to do anything there.

@@ -22,7 +22,7 @@ impl<S: Service> Core<S> {
 
     pub(super) async fn write_note(&self, name: &str, bytes: Bytes) -> Result<()> {
         check_note(name, bytes.len())?;
-        Ok(self.put_held(&Target { spot: self.note(name), metadata: Metadata::new() }, bytes).await?)
+        Ok(self.put_held(&Target::new(self.note(name), Metadata::new()), bytes).await?)
     }
 
     pub(super) async fn read_note(&self, name: &str) -> Result<Bytes> {

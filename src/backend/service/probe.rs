@@ -76,7 +76,7 @@ impl<S: Service> Core<S> {
 
     fn probe_target(&self, name: &str, write: u64) -> Target {
         let mark = Mark { write: probe_write(write), modified_ms: Some(1), key: None, label: None };
-        Target { spot: self.probe_spot(name), metadata: mark.metadata() }
+        Target::new(self.probe_spot(name), mark.metadata())
     }
 
     async fn put_probe(&self, name: &str, write: u64, text: &'static str) -> Result<Told> {

@@ -9,7 +9,7 @@ use super::store::Core;
 use super::uploads::Whole;
 use super::{Answer, Service, Target};
 use crate::backend::body::check_size;
-use crate::backend::{Body, Error, Kept, Place, PutOptions, Result};
+use crate::backend::{Attributes, Body, Error, Kept, Place, PutOptions, Result};
 use crate::model::{Key, Location, ObjectId, WriteId};
 
 /// Up to here a body is held in memory: it can be sent again, and services check a checksum of it.
@@ -22,14 +22,15 @@ const PARTS_MAX: u64 = 10_000;
 impl<S: Service> Core<S> {
     /// Where the bytes of a write go, and with what.
     pub(super) fn target(&self, to: &ObjectId, put: &PutOptions) -> Target {
-        self.marked(to, put.write, Some(put.modified_ms), put.label.clone())
+        self.marked(to, put.write, Some(put.modified_ms), &put.attributes)
     }
 
     /// The same, where nobody knows yet when the bytes are whole.
-    pub(super) fn marked(&self, to: &ObjectId, write: WriteId, modified_ms: Option<u64>, label: Option<String>) -> Target {
+    pub(super) fn marked(&self, to: &ObjectId, write: WriteId, modified_ms: Option<u64>, attributes: &Attributes) -> Target {
         let spot = self.own(to, write);
         let key = self.names.hides_key(&spot.name).then(|| to.key.clone());
-        Target { spot, metadata: Mark { write, modified_ms, key, label }.metadata() }
+        let mark = Mark { write, modified_ms, key, label: attributes.label.clone() };
+        Target::new(spot, mark.metadata()).with(attributes)
     }
 
     /// What was stored of a write. Bytes of a key without a plain name stay where they are.

@@ -15,8 +15,8 @@ use super::pending::Pending;
 use super::probe::Nature;
 use super::{Common, Service, Spot};
 use crate::backend::{
-    Backend, Body, Buffered, Capabilities, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place, Published,
-    PutOptions, Result, StoreUpload, Traffic,
+    Attributes, Backend, Body, Buffered, Capabilities, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place,
+    Published, PutOptions, Result, StoreUpload, Traffic,
 };
 use crate::model::{Binding, BucketName, Key, Location, ObjectId, Versioning, WriteId};
 use crate::tasks::Worker;
@@ -169,8 +169,8 @@ impl<S: Service> Backend for Store<S> {
         self.0.open_buffer().await
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
-        self.0.start_upload(to, write, label).instrument(about(to)).await
+    async fn start_upload(&self, to: &ObjectId, write: WriteId, attributes: Attributes) -> Result<String> {
+        self.0.start_upload(to, write, &attributes).instrument(about(to)).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
@@ -178,7 +178,7 @@ impl<S: Service> Backend for Store<S> {
     }
 
     async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], put: PutOptions) -> Result<Kept> {
-        self.0.assemble(upload, parts, put.label).instrument(about(&upload.object)).await
+        self.0.assemble(upload, parts, &put.attributes).instrument(about(&upload.object)).await
     }
 
     async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {

@@ -7,7 +7,7 @@ use super::mark::binding_of;
 use super::put::HELD_BYTES_MAX;
 use super::store::Core;
 use super::{Answer, PartAt, Service, Target, UploadAt};
-use crate::backend::{Body, Error, Kept, KeptPart, PutOptions, Result, StoreUpload};
+use crate::backend::{Attributes, Body, Error, Kept, KeptPart, PutOptions, Result, StoreUpload};
 use crate::model::{Binding, Location, ObjectId, WriteId};
 
 /// A part whose length nobody said is held in memory, up to here.
@@ -15,8 +15,8 @@ const UNTOLD_BYTES_MAX: usize = 64 << 20;
 
 impl<S: Service> Core<S> {
     /// An upload that others send the parts of, under the own name of what it becomes.
-    pub(super) async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
-        Ok(self.begin_upload(&self.marked(to, write, None, label)).await?)
+    pub(super) async fn start_upload(&self, to: &ObjectId, write: WriteId, attributes: &Attributes) -> Result<String> {
+        Ok(self.begin_upload(&self.marked(to, write, None, attributes)).await?)
     }
 
     async fn begin_upload(&self, target: &Target) -> Answer<String> {
@@ -24,12 +24,12 @@ impl<S: Service> Core<S> {
     }
 
     /// Some services want to hear at the end what the whole is stored with.
-    fn upload_at(&self, upload: &StoreUpload, label: Option<String>) -> UploadAt {
-        UploadAt { target: self.marked(&upload.object, upload.write, None, label), id: upload.token.clone() }
+    fn upload_at(&self, upload: &StoreUpload, attributes: &Attributes) -> UploadAt {
+        UploadAt { target: self.marked(&upload.object, upload.write, None, attributes), id: upload.token.clone() }
     }
 
     pub(super) async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {
-        let at = self.upload_at(upload, None);
+        let at = self.upload_at(upload, &Attributes::default());
         let (size, part) = match put.size.or(body.size) {
             Some(size) if size > HELD_BYTES_MAX => (size, self.send_streamed_part(&at, number, body, size).await?),
             Some(size) => (size, self.send_part(&at, number, collect(body, size).await?).await),
@@ -52,8 +52,8 @@ impl<S: Service> Core<S> {
     }
 
     /// Ends an upload with exactly these parts, or finds what its end made.
-    pub(super) async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], label: Option<String>) -> Result<Kept> {
-        let at = self.upload_at(upload, label);
+    pub(super) async fn assemble(&self, upload: &StoreUpload, parts: &[KeptPart], attributes: &Attributes) -> Result<Kept> {
+        let at = self.upload_at(upload, attributes);
         let mut list = Vec::with_capacity(parts.len());
         for part in parts {
             let Binding::Tag(tag) = &part.kept.binding else { return Err(Error::Changed) };
@@ -78,7 +78,7 @@ impl<S: Service> Core<S> {
 
     /// Gives up an upload and what became of it. None there is success.
     pub(super) async fn end_upload(&self, upload: &StoreUpload) -> Result<()> {
-        self.abort(&self.upload_at(upload, None)).await?;
+        self.abort(&self.upload_at(upload, &Attributes::default())).await?;
         self.remove_own(&upload.object, upload.write).await
     }
 

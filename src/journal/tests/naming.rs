@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::backend::{Body, Place, PutOptions};
+use crate::backend::{Attributes, Body, Place, PutOptions};
 use crate::model::{Location, Record, Slot, Versioning, WriteId};
 use crate::status::VersionsQuery;
 
@@ -230,7 +230,7 @@ async fn left_behind(world: &World, process: &Process, key: &str) -> PutOptions 
     let Location::Moving(write) = null(process, key).await.location else { panic!("it was not copied yet") };
     let own = Place { object: object(key), location: Location::Own(write) };
     let found = world.store.head(&own).await.unwrap();
-    PutOptions { write, size: None, modified_ms: found.modified_ms, label: found.label }
+    PutOptions { write, size: None, modified_ms: found.modified_ms, attributes: labelled(found.label) }
 }
 
 /// What it writes under names of their own while it looks for what was lost has rows, or will have.
@@ -240,16 +240,20 @@ async fn what_is_being_written_meanwhile_is_not_taken() {
     versioned(&process, Versioning::Enabled).await;
     process.archive.complete_now().await;
     world.put(&process, "a", "1").await;
-    let label = left_label(&world, &process).await;
+    let attributes = labelled(left_label(&world, &process).await);
     let mut process = world.lose(process).await;
     let write = WriteId::new(process.life(), 9, 9);
     world
         .store
-        .put(&object("a"), Body::from(Bytes::from("2")), PutOptions { write, size: None, modified_ms: LONG_AGO_MS, label })
+        .put(&object("a"), Body::from(Bytes::from("2")), PutOptions { write, size: None, modified_ms: LONG_AGO_MS, attributes })
         .await
         .unwrap();
     process.settle_all().await;
     assert_eq!((get(&process.site, "a").await.unwrap(), versions(&process, "a").await), ("1".into(), 1));
+}
+
+fn labelled(label: Option<String>) -> Attributes {
+    Attributes { label, ..Attributes::default() }
 }
 
 async fn left_label(world: &World, process: &Process) -> Option<String> {

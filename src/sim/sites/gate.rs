@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use super::life::{Life, StoreFault};
 use crate::backend::memory::Memory;
 use crate::backend::{
-    Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place, Published,
-    PutOptions, Result, StoreUpload,
+    Attributes, Backend, Body, Capabilities, Error, Fetched, Found, FoundOwn, FoundVersion, GetOptions, Kept, KeptPart, Place,
+    Published, PutOptions, Result, StoreUpload,
 };
 use crate::model::{Binding, BucketName, Key, ObjectId, Versioning, WriteId};
 use crate::status::redb::Pace;
@@ -95,8 +95,8 @@ impl Backend for Gate {
         self.store.recover(keep).await
     }
 
-    async fn start_upload(&self, to: &ObjectId, write: WriteId, label: Option<String>) -> Result<String> {
-        self.change(self.store.start_upload(to, write, label)).await
+    async fn start_upload(&self, to: &ObjectId, write: WriteId, attributes: Attributes) -> Result<String> {
+        self.change(self.store.start_upload(to, write, attributes)).await
     }
 
     async fn put_part(&self, upload: &StoreUpload, number: u16, body: Body, put: PutOptions) -> Result<Kept> {

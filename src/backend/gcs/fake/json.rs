@@ -9,7 +9,7 @@ use super::Trick;
 use super::ask::Ask;
 use super::media::bring;
 use super::reply::Reply;
-use super::world::World;
+use super::world::{Said, World};
 
 /// Begins what a page token holds.
 const BEHIND: &str = "behind ";
@@ -44,7 +44,7 @@ fn one(world: &mut World, ask: &Ask, bucket: &str, name: &str) -> Result<Reply, 
     }
     let reply = Reply::json(&only_fields(object.resource(name), ask.query("fields")));
     if world.plays(|trick| (*trick == Trick::Replace).then_some(())).is_some() {
-        world.put(bucket, name, "another".into(), object.metadata, false)?;
+        world.put(bucket, name, "another".into(), object.said, false)?;
     }
     Ok(reply)
 }
@@ -62,8 +62,7 @@ fn rewrite(world: &mut World, ask: &Ask, from: (&str, &str), to: (&str, &str)) -
         return Ok(Reply::json(&only_fields(json!({ "done": false, "rewriteToken": world.copying }), ask.query("fields"))));
     }
     let about: Value = serde_json::from_slice(&ask.body).unwrap();
-    let metadata = serde_json::from_value(about["metadata"].clone()).unwrap();
-    world.put(to.0, to.1, source.bytes, metadata, source.is_composite)?;
+    world.put(to.0, to.1, source.bytes, Said::in_json(&about), source.is_composite)?;
     Ok(Reply::json(&only_fields(json!({ "done": true, "resource": {} }), ask.query("fields"))))
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::ask::Ask;
 use super::json::only_fields;
 use super::reply::Reply;
-use super::world::{Object, World};
+use super::world::{Object, Said, World};
 use crate::backend::gcs::put::crc32c;
 
 /// `POST /upload/storage/v1/b/BUCKET/o?uploadType=multipart`
@@ -17,19 +17,21 @@ pub(super) fn store(world: &mut World, ask: &Ask) -> Reply {
 fn try_store(world: &mut World, ask: &Ask) -> Result<Reply, Reply> {
     let invalid = |what: &str| Reply::refused(400, "invalid", what);
     let bucket = ask.path[4].as_str();
-    let (about, media) = parts(ask).ok_or_else(|| invalid("Malformed multipart body."))?;
+    let (about, content_type, media) = parts(ask).ok_or_else(|| invalid("Malformed multipart body."))?;
     let name = about["name"].as_str().ok_or_else(|| invalid("Required"))?;
     if about.get("crc32c").is_some_and(|sum| *sum != crc32c(&media)) {
         return Err(invalid("Provided CRC32C doesn't match calculated CRC32C."));
     }
     world.check(bucket, name, ask.generation("ifGenerationMatch"))?;
-    let metadata = serde_json::from_value(about["metadata"].clone()).unwrap_or_default();
-    world.put(bucket, name, media, metadata, false)?;
+    if content_type != about["contentType"].as_str().unwrap_or_default() {
+        return Err(invalid("Content-Type specified in the upload does not match Content-Type specified in metadata."));
+    }
+    world.put(bucket, name, media, Said::in_json(&about), false)?;
     Ok(Reply::json(&only_fields(world.object(bucket, name)?.resource(name), ask.query("fields"))))
 }
 
-/// What is said of the object, and its bytes.
-fn parts(ask: &Ask) -> Option<(Value, Bytes)> {
+/// What is said of the object, and once more its type, and its bytes.
+fn parts(ask: &Ask) -> Option<(Value, String, Bytes)> {
     let boundary = ask.header("content-type")?.strip_prefix("multipart/related; boundary=")?;
     let (open, close) = (format!("--{boundary}\r\n"), format!("\r\n--{boundary}--\r\n"));
     let whole = &ask.body;
@@ -39,8 +41,9 @@ fn parts(ask: &Ask) -> Option<(Value, Bytes)> {
     }
     let (_, rest) = split(&inner, b"\r\n\r\n")?;
     let (about, rest) = split(&rest, format!("\r\n{open}").as_bytes())?;
-    let (_, media) = split(&rest, b"\r\n\r\n")?;
-    Some((serde_json::from_slice(&about).ok()?, media))
+    let (head, media) = split(&rest, b"\r\n\r\n")?;
+    let content_type = std::str::from_utf8(&head).ok()?.strip_prefix("Content-Type: ")?.to_owned();
+    Some((serde_json::from_slice(&about).ok()?, content_type, media))
 }
 
 fn split(bytes: &Bytes, at: &[u8]) -> Option<(Bytes, Bytes)> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Trick;
+use super::ask::Ask;
 use super::reply::Reply;
 use crate::backend::gcs::put::crc32c;
 use crate::backend::service::Metadata;
@@ -15,10 +16,39 @@ use crate::clock::{SystemClock, WallClock};
 /// Google's generations are as long.
 const FIRST_GENERATION: u64 = 1_700_000_000_000_000;
 
+/// What an object is stored with.
+#[derive(Clone, Default)]
+pub(in crate::backend::gcs) struct Said {
+    pub metadata: Metadata,
+    /// As JSON calls them.
+    pub headers: BTreeMap<&'static str, String>,
+}
+
+/// As JSON calls them, and XML.
+const HEADERS: [(&str, &str); 5] = [
+    ("contentType", "content-type"),
+    ("contentEncoding", "content-encoding"),
+    ("contentDisposition", "content-disposition"),
+    ("contentLanguage", "content-language"),
+    ("cacheControl", "cache-control"),
+];
+
+impl Said {
+    pub(super) fn in_json(about: &Value) -> Self {
+        let headers = HEADERS.into_iter().filter_map(|(name, _)| Some((name, about[name].as_str()?.to_owned())));
+        Self { metadata: serde_json::from_value(about["metadata"].clone()).unwrap_or_default(), headers: headers.collect() }
+    }
+
+    pub(super) fn in_headers(ask: &Ask) -> Self {
+        let headers = HEADERS.into_iter().filter_map(|(name, header)| Some((name, ask.header(header)?.to_owned())));
+        Self { metadata: ask.metadata(), headers: headers.collect() }
+    }
+}
+
 #[derive(Clone)]
 pub(in crate::backend::gcs) struct Object {
     pub bytes: Bytes,
-    pub metadata: Metadata,
+    pub said: Said,
     pub generation: u64,
     /// Milliseconds since 1970.
     created_ms: u64,
@@ -29,7 +59,7 @@ pub(in crate::backend::gcs) struct Object {
 pub(in crate::backend::gcs) struct Upload {
     pub bucket: String,
     pub name: String,
-    pub metadata: Metadata,
+    pub said: Said,
     /// By number, with their ETags.
     pub parts: BTreeMap<u16, (String, Bytes)>,
 }
@@ -99,18 +129,11 @@ impl World {
         if only.is_none_or(|only| only == is) { Ok(()) } else { Err(Reply::condition()) }
     }
 
-    pub(super) fn put(
-        &mut self,
-        bucket: &str,
-        name: &str,
-        bytes: Bytes,
-        metadata: Metadata,
-        is_composite: bool,
-    ) -> Result<(), Reply> {
+    pub(super) fn put(&mut self, bucket: &str, name: &str, bytes: Bytes, said: Said, is_composite: bool) -> Result<(), Reply> {
         let generation = self.count();
         let objects = self.buckets.get_mut(bucket).ok_or_else(Reply::no_bucket)?;
         let created_ms = SystemClock.millis();
-        objects.insert(name.to_owned(), Object { bytes, metadata, generation, created_ms, is_composite });
+        objects.insert(name.to_owned(), Object { bytes, said, generation, created_ms, is_composite });
         Ok(())
     }
 }
@@ -129,10 +152,13 @@ impl Object {
         let mut resource = json!({
             "kind": "storage#object", "name": name, "size": self.bytes.len().to_string(),
             "generation": self.generation.to_string(), "metageneration": "1", "timeCreated": created, "updated": created,
-            "crc32c": crc32c(&self.bytes), "metadata": self.metadata,
+            "crc32c": crc32c(&self.bytes), "metadata": self.said.metadata,
         });
         let (key, value) = if self.is_composite { ("componentCount", json!(1)) } else { ("md5Hash", json!("some")) };
         resource[key] = value;
+        for (name, value) in &self.said.headers {
+            resource[*name] = value.as_str().into();
+        }
         resource
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Trick;
 use super::ask::Ask;
 use super::reply::Reply;
-use super::world::{Upload, World};
+use super::world::{Said, Upload, World};
 use crate::backend::gcs::put::crc32c;
 use crate::backend::gcs::uploads::List;
 
@@ -37,7 +37,7 @@ fn start(world: &mut World, ask: &Ask) -> Result<Reply, Reply> {
     }
     let id = format!("upload/{}+&", world.count());
     let escaped = id.replace('&', "&amp;");
-    world.uploads.insert(id, Upload { bucket, name, metadata: ask.metadata(), parts: Default::default() });
+    world.uploads.insert(id, Upload { bucket, name, said: Said::in_headers(ask), parts: Default::default() });
     Ok(Reply::bytes(
         200,
         format!(
@@ -71,8 +71,8 @@ fn complete(world: &mut World, ask: &Ask, id: &str) -> Result<Reply, Reply> {
         Some(_) => return Err(Reply::bytes(200, "<CompleteMultipartUploadResult/>")),
         None => {}
     }
-    let Upload { bucket, name, metadata, .. } = world.uploads.remove(id).unwrap();
-    world.put(&bucket, &name, whole, metadata, true)?;
+    let Upload { bucket, name, said, .. } = world.uploads.remove(id).unwrap();
+    world.put(&bucket, &name, whole, said, true)?;
     Ok(Reply::bytes(
         200,
         "<CompleteMultipartUploadResult><Bucket>b</Bucket><Key>k</Key><ETag>\"x\"</ETag></CompleteMultipartUploadResult>",

@@ -94,7 +94,7 @@ async fn an_end_that_begins_well_and_fails_is_open() {
 async fn an_upload_needs_its_bucket() {
     let (gcs, _fake) = over_fake().await;
     let spot = Spot::new("no-bucket".to_owned(), "a".to_owned());
-    let target = Target { spot, metadata: mark(1) };
+    let target = Target::new(spot, mark(1));
     assert!(gcs.start_upload(&target).await.unwrap_err().is_bucket_missing());
     gcs.abort_upload(&UploadAt { target, id: "x".to_owned() }).await.unwrap();
 }

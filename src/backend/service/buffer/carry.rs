@@ -100,8 +100,9 @@ impl<S: Service> Core<S> {
         let Some(fetched) = self.get_here(&at, &GetOptions::default()).await? else {
             return if claim.is_doomed() { Ok(()) } else { Err(Error::NotFound) };
         };
-        let Slip { write, size, modified_ms, label, .. } = slip.clone();
-        self.put_there(&slip.object, fetched.body, PutOptions { write, size: Some(size), modified_ms, label }).await?;
+        let Slip { write, size, modified_ms, .. } = *slip;
+        let put = PutOptions { write, size: Some(size), modified_ms, attributes: slip.attributes() };
+        self.put_there(&slip.object, fetched.body, put).await?;
         match self.has(slip).await? {
             true => Ok(()),
             false => Err(Error::Unavailable("the store does not show what it said it had stored".to_owned())),

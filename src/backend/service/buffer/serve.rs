@@ -18,7 +18,7 @@ use crate::backend::service::Service;
 use crate::backend::service::mark::{binding_of, changed_ms};
 use crate::backend::service::store::Core;
 use crate::backend::{self, Body, BodyError, Error, Fetched, FoundOwn, GetOptions, Place, Published, Result};
-use crate::model::{Binding, BucketName, Location, ObjectId, WriteId};
+use crate::model::{Binding, BucketName, Described, Location, ObjectId, WriteId};
 
 /// Bytes read from a file at once.
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -106,7 +106,7 @@ impl Found {
             modified_ms: slip.modified_ms,
             changed_ms: Some(changed_ms(self.came_ms)),
             label: slip.label.clone(),
-            described: None,
+            described: Some(Box::new(Described::unordered(slip.headers.clone(), slip.metadata.clone()))),
             etag: None,
         }
     }

@@ -18,9 +18,9 @@ use crate::backend::awaited::{Awaited, Opener};
 use crate::backend::service::mark::binding_of;
 use crate::backend::service::{Common, Store};
 use crate::backend::{
-    Backend, Body, BodyError, Buffered, Error, FoundOwn, GetOptions, Kept, Place, Published, PutOptions, Result,
+    Attributes, Backend, Body, BodyError, Buffered, Error, FoundOwn, GetOptions, Kept, Place, Published, PutOptions, Result,
 };
-use crate::model::{BucketName, Incarnation, Key, Location, ObjectId, WriteId};
+use crate::model::{BucketName, ContentHeaders, Described, Incarnation, Key, Location, ObjectId, WriteId};
 use crate::tasks::Step;
 
 struct World {
@@ -101,7 +101,7 @@ fn pieces(whole: &Bytes) -> Body {
 }
 
 async fn put(store: &Store<Shelf>, key: &str, n: u64, whole: &Bytes) -> Result<Kept> {
-    let options = PutOptions { write: write_id(n), size: None, modified_ms: 5, label: Some("said".to_owned()) };
+    let options = PutOptions { write: write_id(n), size: None, modified_ms: 5, attributes: said() };
     store.put(&object(key), pieces(whole), options).await
 }
 
@@ -113,6 +113,20 @@ async fn read(store: &Store<Shelf>, key: &str, n: u64) -> Result<Bytes> {
 async fn own_names(store: &Store<Shelf>) -> Vec<(String, WriteId)> {
     let found: Vec<FoundOwn> = store.list_own(&object("-").bucket, None).try_collect().await.unwrap();
     found.into_iter().map(|own| (own.found.key.to_string(), own.write)).collect()
+}
+
+/// What a write is stored with.
+fn said() -> Attributes {
+    let headers = ContentHeaders { content_type: Some("text/plain".to_owned()), ..ContentHeaders::default() };
+    Attributes { label: Some("said".to_owned()), headers, metadata: vec![("colour".to_owned(), "red".to_owned())] }
+}
+
+/// Whether it is found with that.
+async fn check_said(store: &Store<Shelf>, n: u64, size: u64) {
+    let found = store.head(&at("a", n)).await.unwrap();
+    let Described { headers, metadata, .. } = *found.described.unwrap();
+    assert_eq!((found.size, found.modified_ms), (size, 5));
+    assert_eq!(Attributes { label: found.label, headers, metadata }, said());
 }
 
 fn waiting(store: &Store<Shelf>) -> Buffered {
@@ -160,8 +174,7 @@ async fn what_is_put_while_the_store_is_down_is_read_at_once_and_comes_there_lat
     for (n, size) in [(1, 0), (2, 10), (3, 3 << 20)] {
         assert!(store.is_buffered(&at("a", n)));
         assert!(read(&store, "a", n).await.unwrap() == bytes(size));
-        let found = store.head(&at("a", n)).await.unwrap();
-        assert_eq!((found.size, found.modified_ms, found.label.as_deref()), (size as u64, 5, Some("said")));
+        check_said(&store, n, size as u64).await;
     }
     let get = GetOptions { range: Some(1_000_000..2_000_000), expect: Some(binding_of(write_id(3))) };
     let some = store.get(&at("a", 3), get).await.unwrap().body.collect(1 << 20).await.unwrap();
@@ -177,8 +190,7 @@ async fn what_is_put_while_the_store_is_down_is_read_at_once_and_comes_there_lat
     assert!(!store.is_buffered(&at("a", 3)));
     for (n, size) in [(1, 0), (2, 10), (3, 3 << 20)] {
         assert!(read(&store, "a", n).await.unwrap() == bytes(size));
-        let found = store.head(&at("a", n)).await.unwrap();
-        assert_eq!((found.size, found.modified_ms, found.label.as_deref()), (size as u64, 5, Some("said")));
+        check_said(&store, n, size as u64).await;
     }
     assert_eq!(store.publish(&at("a", 3), &binding_of(write_id(3))).await.unwrap(), Published::Done);
     put(&store, "a", 4, &bytes(10)).await.unwrap();
@@ -234,7 +246,7 @@ async fn a_body_that_ends_badly_and_one_that_does_not_fit_leave_nothing() {
     let world = World { bytes_max: 1 << 20, ..World::new(When::Down) };
     let store = world.open().await;
     known_down(&world, &store).await;
-    let options = |n| PutOptions { write: write_id(n), size: None, modified_ms: 5, label: None };
+    let options = |n| PutOptions { write: write_id(n), size: None, modified_ms: 5, attributes: Attributes::default() };
     let piece = || Ok(Bytes::from_static(b"abc"));
     for (size, end) in [(Some(3), Some(BodyError::Refused)), (Some(4), None), (Some(2), None), (None, Some(BodyError::Refused))] {
         let body = Body::new(size, stream::iter([piece()].into_iter().chain(end.map(Err))));
@@ -458,7 +470,7 @@ async fn a_copy_of_what_waits_is_made_from_it() {
     let store = world.open().await;
     known_down(&world, &store).await;
     put(&store, "a", 1, &bytes(3 << 20)).await.unwrap();
-    let options = |n| PutOptions { write: write_id(n), size: None, modified_ms: 6, label: None };
+    let options = |n| PutOptions { write: write_id(n), size: None, modified_ms: 6, attributes: Attributes::default() };
     for (n, range) in [(2, None), (3, Some(10..20))] {
         let get = GetOptions { range: range.clone(), expect: Some(binding_of(write_id(1))) };
         store.copy(&at("a", 1), get, &object("b"), options(n)).await.unwrap();

@@ -14,8 +14,9 @@ use tokio::time::sleep;
 
 use crate::backend::Capability;
 use crate::backend::service::{
-    Answer, Cursor, Fault, Limits, Listed, Metadata, Only, Opened, Outgoing, Page, PartAt, Service, Spot, Target, Told, UploadAt,
+    Answer, Cursor, Fault, Limits, Listed, Only, Opened, Outgoing, Page, PartAt, Service, Spot, Target, Told, UploadAt,
 };
+use crate::model::Described;
 
 /// How the service feels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub enum Mood {
     Busy,
 }
 
-type Objects = BTreeMap<String, (Bytes, Metadata)>;
+type Objects = BTreeMap<String, (Bytes, Target)>;
 
 #[derive(Debug, Default)]
 pub struct World {
@@ -98,7 +99,7 @@ impl Shelf {
             _ => {}
         }
         let objects = world.buckets.get_mut(&to.spot.bucket).ok_or_else(|| fault(404, "NoSuchBucket"))?;
-        objects.insert(to.spot.name.clone(), (bytes, to.metadata.clone()));
+        objects.insert(to.spot.name.clone(), (bytes, to.clone()));
         world.puts += 1;
         Ok(())
     }
@@ -107,8 +108,9 @@ impl Shelf {
         self.answers().await?;
         let world = self.world();
         let objects = world.buckets.get(&at.bucket).ok_or_else(|| fault(404, "NoSuchBucket"))?;
-        let (bytes, metadata) = objects.get(&at.name).ok_or_else(|| fault(404, "NoSuchKey"))?;
-        Ok((bytes.clone(), Told::new(Some(metadata), Some("x"), Some(1_000), bytes.len() as u64)))
+        let (bytes, Target { metadata, headers, .. }) = objects.get(&at.name).ok_or_else(|| fault(404, "NoSuchKey"))?;
+        let told = Told::new(Some(metadata), Some("x"), Some(1_000), bytes.len() as u64);
+        Ok((bytes.clone(), told.described(Described::unordered(headers.clone(), metadata.clone()))))
     }
 }
 
@@ -177,7 +179,7 @@ impl Service for Shelf {
             Cursor::Start | Cursor::Next(_) => "",
         };
         let names = objects.iter().filter(|(name, _)| name.starts_with(prefix) && name.as_str() > behind);
-        let listed = |(name, (bytes, _)): (&String, &(Bytes, Metadata))| Listed {
+        let listed = |(name, (bytes, _)): (&String, &(Bytes, Target))| Listed {
             name: name.clone(),
             told: None,
             size: bytes.len() as u64,

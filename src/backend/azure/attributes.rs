@@ -1,0 +1,59 @@
+//! What blobs are stored with, and how our metadata is spelled there.
+//!
+//! Names of metadata are C# identifiers, and their case is nobody's promise:
+//! <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>.
+
+use std::collections::HashMap;
+
+use crate::backend::service::Metadata;
+use crate::model::{ContentHeaders, Described};
+
+/// Options with content headers. Those of several calls have these fields in common, and no type.
+macro_rules! with_headers {
+    ($options:ident, $headers:expr) => {{
+        let headers: crate::model::ContentHeaders = $headers.clone();
+        $options {
+            blob_content_type: headers.content_type,
+            blob_content_encoding: headers.content_encoding,
+            blob_content_disposition: headers.content_disposition,
+            blob_content_language: headers.content_language,
+            blob_cache_control: headers.cache_control,
+            ..$options::default()
+        }
+    }};
+}
+pub(super) use with_headers;
+
+/// Metadata as Azure has it. What cannot be a name there stays away.
+pub(super) fn spelled(metadata: &Metadata) -> HashMap<String, String> {
+    let spelled = metadata.iter().map(|(name, value)| (name.replace('-', "_"), value.clone()));
+    spelled.filter(|(name, _)| !name.contains('.')).collect()
+}
+
+/// The other way round. What others call theirs is none of ours, however it is spelled.
+pub(super) fn unspelled<'a>(found: impl Iterator<Item = (&'a str, &'a str)>) -> Metadata {
+    found.map(|(name, value)| (name.to_lowercase().replace('_', "-"), value.to_owned())).collect()
+}
+
+/// What whoever stored a blob said of it.
+pub(super) fn described<'a>(headers: ContentHeaders, metadata: impl Iterator<Item = (&'a str, &'a str)>) -> Described {
+    Described::unordered(headers, metadata.map(|(name, value)| (name.to_lowercase(), value.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_metadata_comes_back_whatever_its_case() {
+        let metadata = Metadata::from([("anybucket-write".to_owned(), "1".to_owned())]);
+        assert_eq!(spelled(&metadata), [("anybucket_write".to_owned(), "1".to_owned())].into());
+        assert_eq!(unspelled([("Anybucket_Write", "1")].into_iter()), metadata);
+    }
+
+    #[test]
+    fn what_is_no_identifier_stays_away() {
+        let metadata = Metadata::from([("a.b".to_owned(), "1".to_owned()), ("made-by".to_owned(), "me".to_owned())]);
+        assert_eq!(spelled(&metadata), [("made_by".to_owned(), "me".to_owned())].into());
+    }
+}
