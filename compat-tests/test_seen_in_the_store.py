@@ -50,7 +50,9 @@ def test_headers_and_metadata_of_a_put(store, site, here):
     here.put_object(Bucket=BUCKET, Key="small", Body=b"a", **SAID)
     here.put_object(Bucket=BUCKET, Key="large", Body=b"a" * (3 << 20), **SAID)
     assert shown(here, "small")["Metadata"] == SAID["Metadata"]
-    check_same(site, here, store, "small", "large")
+    # Sent in chunks to the store, which may keep that for what they are.
+    here.put_object(Bucket=BUCKET, Key="large and plain", Body=b"a" * (3 << 20))
+    check_same(site, here, store, "small", "large", "large and plain")
     here.put_object(Bucket=BUCKET, Key="small", Body=b"b", ContentType="image/png")
     check_same(site, here, store, "small")
 
@@ -74,9 +76,12 @@ def test_headers_and_metadata_of_a_copy(store, site, here):
 
 
 def test_what_the_store_would_not_take_is_kept_here(store, site, here):
-    odd = {"ContentType": "no type", "ContentLanguage": "de_DE;q=1", "Metadata": {"anybucket-write": "1", "colour": "two  spaces"}}
-    here.put_object(Bucket=BUCKET, Key="odd", Body=b"a", **odd)
+    long = {"ContentDisposition": "attachment; filename=" + "a" * 1000, "CacheControl": "max-age=5, " + "b" * 1000}
+    odd = {"ContentType": "no type", "ContentLanguage": "de_DE;q=1"} | long
+    metadata = {"anybucket-write": "1", "colour": "two  spaces", "snowball-auto-extract": "true"} | {f"name-{n}": "1" for n in range(90)}
+    here.put_object(Bucket=BUCKET, Key="odd", Body=b"a", **odd, Metadata=metadata)
     site.settle()
     head = here.head_object(Bucket=BUCKET, Key="odd")
     assert {name: head[name] for name in odd} == odd
+    assert head["Metadata"] == metadata
     assert read(at_store(store), "odd") == read(here, "odd") == b"a"

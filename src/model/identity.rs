@@ -75,6 +75,15 @@ pub struct ContentHeaders {
     pub storage_class: Option<String>,
 }
 
+/// A Content-Encoding as it counts for a body that is stored: `aws-chunked` tells how it travelled, not what it is.
+pub fn without_chunking(encoding: &str) -> Option<String> {
+    if !encoding.contains("aws-chunked") {
+        return Some(encoding.to_owned());
+    }
+    let kept: Vec<_> = encoding.split(',').map(str::trim).filter(|token| !token.is_empty() && *token != "aws-chunked").collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
 /// User metadata: names in the case they came in, in the order they came in.
 pub type Metadata = Vec<(String, String)>;
 

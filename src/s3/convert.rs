@@ -9,7 +9,7 @@ use s3s::{S3Error, S3Result};
 use super::error;
 use crate::model::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, ETag, Identity, Key, Metadata, ObjectId, Parts, Slot,
-    Stamp,
+    Stamp, without_chunking,
 };
 use crate::site::Error;
 
@@ -233,15 +233,6 @@ pub fn text_of(headers: &HeaderMap, name: &HeaderName) -> S3Result<Option<String
     let text =
         std::str::from_utf8(value.as_bytes()).map_err(|_| error::invalid_argument(format!("the header {name} is not UTF-8")))?;
     Ok((!text.is_empty()).then(|| text.to_owned()))
-}
-
-/// `aws-chunked` tells how the body travels, not what it is.
-fn without_chunking(encoding: &str) -> Option<String> {
-    if !encoding.contains("aws-chunked") {
-        return Some(encoding.to_owned());
-    }
-    let kept: Vec<_> = encoding.split(',').map(str::trim).filter(|token| !token.is_empty() && *token != "aws-chunked").collect();
-    (!kept.is_empty()).then(|| kept.join(", "))
 }
 
 pub fn website_redirect(headers: &HeaderMap) -> S3Result<Option<String>> {

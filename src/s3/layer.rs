@@ -126,7 +126,7 @@ impl S3Layer {
         let patience = Patience { idle_max: limits.idle_max, bytes_per_second_min: limits.body_bytes_per_second_min };
         let mut request = request.map(|body| watch_body(body, patience, counted, tail));
         request.extensions_mut().insert(Arc::clone(&progress));
-        join_lists(request.headers_mut());
+        join_encodings(request.headers_mut());
         let page = Wanted::of(&request, &self.browsers.hosts);
         let mut response = self.serve(request).instrument(span.clone()).await;
         if self.forms.settings.vouch_encryption && response.status().is_success() {
@@ -194,16 +194,14 @@ fn check_size(uri: &Uri, headers: &HeaderMap, bytes_max: usize) -> Result<(), S3
     if line + lines > bytes_max { Err(error::headers_too_large()) } else { Ok(()) }
 }
 
-/// Lists that came in several lines are put into one, as they are for their signature: AWS's SDK for Rust says `gzip` in a line of its
-/// own beside `aws-chunked`, which s3s would refuse.
-fn join_lists(headers: &mut HeaderMap) {
-    for name in [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CACHE_CONTROL] {
-        let values: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-        if values.len() > 1
-            && let Ok(joined) = HeaderValue::from_bytes(&values.join(&b","[..]))
-        {
-            headers.insert(name, joined);
-        }
+/// Encodings that came in several lines are put into one, as they are for their signature: AWS's SDK for Rust says `aws-chunked` in a
+/// line of its own beside what the body is, which s3s would refuse.
+fn join_encodings(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b","[..]))
+    {
+        headers.insert(header::CONTENT_ENCODING, joined);
     }
 }
 

@@ -24,10 +24,9 @@ macro_rules! with_headers {
 }
 pub(super) use with_headers;
 
-/// Metadata as Azure has it. What cannot be a name there stays away.
+/// Metadata as Azure has it.
 pub(super) fn spelled(metadata: &Metadata) -> HashMap<String, String> {
-    let spelled = metadata.iter().map(|(name, value)| (name.replace('-', "_"), value.clone()));
-    spelled.filter(|(name, _)| !name.contains('.')).collect()
+    metadata.iter().map(|(name, value)| (name.replace('-', "_"), value.clone())).collect()
 }
 
 /// The other way round. What others call theirs is none of ours, however it is spelled.
@@ -49,11 +48,5 @@ mod tests {
         let metadata = Metadata::from([("anybucket-write".to_owned(), "1".to_owned())]);
         assert_eq!(spelled(&metadata), [("anybucket_write".to_owned(), "1".to_owned())].into());
         assert_eq!(unspelled([("Anybucket_Write", "1")].into_iter()), metadata);
-    }
-
-    #[test]
-    fn what_is_no_identifier_stays_away() {
-        let metadata = Metadata::from([("a.b".to_owned(), "1".to_owned()), ("made-by".to_owned(), "me".to_owned())]);
-        assert_eq!(spelled(&metadata), [("made_by".to_owned(), "me".to_owned())].into());
     }
 }

@@ -48,21 +48,11 @@ impl Azure {
         if typed(&to.headers) == typed(&seen.attributes().plain_headers()) { Ok(()) } else { self.set_headers(to).await }
     }
 
-    /// A copy has the headers of its source. What others brought to the name meanwhile keeps its own.
+    /// A copy has the headers of its source. Others are asked for at a write's own name alone, to which nobody else comes.
     async fn set_headers(&self, of: &Target) -> Answer<()> {
-        let doing = "setting headers of a blob";
-        let now = self.look_at_blob(&of.spot).await?;
-        if now.binding != Told::new(Some(&of.metadata), None, None, 0).binding {
-            return Ok(());
-        }
-        let options = BlobClientSetPropertiesOptions {
-            if_match: Some(etag_of(doing, &now)?),
-            ..with_headers!(BlobClientSetPropertiesOptions, of.headers)
-        };
-        match self.client.blob(&of.spot)?.set_properties(Some(options)).await.map_err(fault(doing)) {
-            Err(fault) if fault.is_refused_by_condition() => Ok(()),
-            set => set.map(drop),
-        }
+        let options = with_headers!(BlobClientSetPropertiesOptions, of.headers);
+        let set = self.client.blob(&of.spot)?.set_properties(Some(options)).await;
+        set.map(drop).map_err(fault("setting headers of a blob"))
     }
 
     /// Looks at a copy until it is done, and gives it up when it takes too long.

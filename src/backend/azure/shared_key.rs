@@ -41,10 +41,18 @@ fn string_to_sign(request: &Request, account: &str) -> String {
         text.push('\n');
         text.push_str(value);
     }
-    for (name, value) in headers.iter().filter(|(name, _)| name.starts_with("x-ms-")) {
+    let mut own: Vec<_> = headers.iter().filter(|(name, _)| name.starts_with("x-ms-")).collect();
+    own.sort_by_key(|(name, _)| in_words(name));
+    for (name, value) in own {
         text.push_str(&format!("\n{name}:{}", value.trim()));
     }
     format!("{text}\n{}", resource(request.url(), account))
+}
+
+/// Headers stand in the order that .NET gives words: a `_` comes before digits and letters
+/// (<https://github.com/Azure/azure-sdk-for-net/issues/41328>).
+fn in_words(name: &str) -> String {
+    name.replace('_', "!")
 }
 
 /// What the request is about. An emulator has the account in its paths, and here twice.
@@ -77,6 +85,16 @@ mod tests {
         let expected = "GET\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:Fri, 26 Jun 2015 23:39:12 GMT\nx-ms-version:2014-02-14\n\
                         /myaccount/mycontainer\ncomp:metadata\nrestype:container\ntimeout:20";
         assert_eq!(string_to_sign(&request, "myaccount"), expected);
+    }
+
+    #[test]
+    fn names_of_metadata_are_signed_in_the_order_of_words() {
+        let mut request = Request::new("https://a.blob.core.windows.net/c/x".parse().unwrap(), Method::Put);
+        for name in ["x-ms-meta-sha1", "x-ms-meta-sha_256", "x-ms-meta-shade"] {
+            request.insert_header(name, "1");
+        }
+        let text = string_to_sign(&request, "a");
+        assert!(text.contains("\nx-ms-meta-sha_256:1\nx-ms-meta-sha1:1\nx-ms-meta-shade:1\n"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 
-use crate::model::{ContentHeaders, Described};
+use crate::model::{ContentHeaders, Described, without_chunking};
 
 /// A request with what its object is to be stored with. The SDK's builders have these in common, and no trait.
 macro_rules! stored_with {
@@ -32,7 +32,8 @@ pub(super) fn described(head: &HeadObjectOutput) -> Described {
     let text = |told: Option<&str>| told.map(str::to_owned);
     let headers = ContentHeaders {
         content_type: text(head.content_type()),
-        content_encoding: text(head.content_encoding()),
+        // Some services keep the one that is ours.
+        content_encoding: head.content_encoding().and_then(without_chunking),
         content_disposition: text(head.content_disposition()),
         content_language: text(head.content_language()),
         cache_control: text(head.cache_control()),

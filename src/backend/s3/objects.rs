@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, SdkBody};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
+use http::header;
 use http_body::Body;
 
 use super::S3;
@@ -32,7 +34,7 @@ impl S3 {
 
     pub(super) async fn put_object_streamed(&self, to: &Target, body: Outgoing) -> Answer<()> {
         let request = self.put_request(to, body.size()).body(stream_of(body));
-        ask("storing a body", request.send()).await.map(drop)
+        ask("storing a body", request.customize().mutate_request(join_encodings).send()).await.map(drop)
     }
 
     pub(super) async fn head_object(&self, at: &Spot) -> Answer<Told> {
@@ -93,6 +95,16 @@ impl S3 {
         let request = self.caller.client().delete_object().bucket(&at.bucket).key(&at.name).set_version_id(at.version.clone());
         let removed = ask("removing an object", request.set_if_match(only.etag()).send()).await?;
         if at.version.is_some() { Ok(()) } else { self.remove_for_good(at, &removed).await }
+    }
+}
+
+/// The SDK says `aws-chunked` in a line of its own beside what the body is. Some services look at one line only (Ceph:
+/// <https://github.com/ceph/ceph/pull/70459>), and then the signature is wrong.
+fn join_encodings(request: &mut HttpRequest) {
+    let encoding = header::CONTENT_ENCODING.as_str();
+    let lines: Vec<_> = request.headers().get_all(encoding).map(str::to_owned).collect();
+    if lines.len() > 1 {
+        request.headers_mut().insert(encoding, lines.join(","));
     }
 }
 

@@ -46,6 +46,11 @@ impl Settings {
         if let Some(refusal) = endpoint.as_ref().and_then(|endpoint| refuse_endpoint(endpoint, "https://s3.example.com")) {
             return Some(refusal);
         }
+        if endpoint.as_ref().is_some_and(|endpoint| endpoint.contains("storage.googleapis.com")) {
+            let reason =
+                "Google Cloud Storage is kind = \"gcs\": its S3 interface hands out what is stored compressed as something else";
+            return Some(("endpoint", reason.to_owned()));
+        }
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if region.is_empty() || !region.chars().all(legal) {
             return Some(("region", format!("found {region:?}; allowed: a name such as \"eu-central-1\"")));
@@ -63,7 +68,15 @@ mod tests {
         let good = Settings::at(Some("http://127.0.0.1:7070".to_owned()), "home");
         assert_eq!(good.refusal(), None);
         assert_eq!(Settings::at(None, "home").refusal(), None);
-        for endpoint in ["", "s3.example.com", "ftp://x", "http://x/path", "https://user:secret@x", "https://x?y"] {
+        for endpoint in [
+            "",
+            "s3.example.com",
+            "ftp://x",
+            "http://x/path",
+            "https://user:secret@x",
+            "https://x?y",
+            "https://storage.googleapis.com",
+        ] {
             let bad = Settings { endpoint: Some(endpoint.to_owned()), ..good.clone() };
             assert_eq!(bad.refusal().map(|(setting, _)| setting), Some("endpoint"), "{endpoint}");
         }

@@ -42,7 +42,10 @@ async fn face() -> (SocketAddr, Task) {
         while let Ok((connection, _)) = listener.accept().await {
             connection.set_nodelay(true).unwrap();
             let layer = server.layer.clone();
-            let service = hyper::service::service_fn(move |request| layer.call(request));
+            let service = hyper::service::service_fn(move |request| {
+                assert_one_encoding(&request);
+                layer.call(request)
+            });
             connections.spawn(async move {
                 let http = hyper::server::conn::http1::Builder::new();
                 let _ = http.serve_connection(TokioIo::new(connection), service).await;
@@ -50,6 +53,11 @@ async fn face() -> (SocketAddr, Task) {
         }
     });
     (address, Task(task))
+}
+
+/// Some services look at one line only.
+fn assert_one_encoding<B>(request: &http::Request<B>) {
+    assert!(request.headers().get_all(http::header::CONTENT_ENCODING).iter().count() < 2, "{:?}", request.headers());
 }
 
 fn keys() -> Login {

@@ -1,30 +1,38 @@
 //! What a service gets of a client's headers and metadata, for others who read it: what every service takes as it is. Our own
 //! clients are answered from the record, which has all of it.
 
-use super::mark::{Metadata, is_mark};
+use super::mark::Metadata;
 use crate::backend::Attributes;
 use crate::model::ContentHeaders;
 
 /// What services say of bytes whose type nobody said.
 pub(in crate::backend) const CONTENT_TYPE: &str = "application/octet-stream";
-/// Of one value.
-const VALUE_CHARS_MAX: usize = 1024;
-/// Names and values together, ours included: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>.
+/// Of all content headers together: AWS takes 2 KiB of them, and 8 KiB of headers in all.
+const HEADERS_BYTES_MAX: usize = 3 << 9;
+/// Of user metadata, ours included: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>. MinIO counts whole names.
 const METADATA_BYTES_MAX: usize = 2 << 10;
+const PREFIX_BYTES: usize = "x-amz-meta-".len();
+/// Each is named once more where it is signed.
+const NAMES_MAX: usize = 32;
+/// How names begin that some service acts on: `hdi-isfolder` makes a folder of a blob.
+const SPOKEN_FOR: [&str; 6] = ["anybucket", "amz", "x-amz", "goog", "hdi", "minio"];
 
 impl Attributes {
     /// The headers that go to a service. Where a website is served from and how bytes are stored is its own affair.
     pub(in crate::backend) fn plain_headers(&self) -> ContentHeaders {
-        let only = |value: &Option<String>, is_legal: fn(&str) -> bool| {
-            value.as_ref().filter(|value| is_plain(value) && is_legal(value)).cloned()
+        let mut left = HEADERS_BYTES_MAX;
+        let mut only = |value: &Option<String>, is_legal: fn(&str) -> bool| {
+            let value = value.as_ref().filter(|value| is_plain(value) && is_legal(value) && value.len() <= left)?;
+            left -= value.len();
+            Some(value.clone())
         };
         ContentHeaders {
             content_type: only(&self.headers.content_type, is_media_type),
             content_encoding: only(&self.headers.content_encoding, is_list),
-            content_disposition: only(&self.headers.content_disposition, |_| true),
             content_language: only(&self.headers.content_language, is_list),
             cache_control: only(&self.headers.cache_control, |_| true),
             expires: only(&self.headers.expires, |_| true),
+            content_disposition: only(&self.headers.content_disposition, |_| true),
             website_redirect_location: None,
             storage_class: None,
         }
@@ -33,16 +41,14 @@ impl Attributes {
     /// Adds the user metadata that goes to a service, in order and as long as there is room, to that which is ours. Its names
     /// have no case there.
     pub(super) fn add_metadata(&self, metadata: &mut Metadata) {
-        let mut bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-        for (name, value) in &self.metadata {
-            let name = name.to_ascii_lowercase();
-            bytes += name.len() + value.len();
-            if bytes > METADATA_BYTES_MAX {
+        let mut bytes: usize = metadata.iter().map(|(name, value)| PREFIX_BYTES + name.len() + value.len()).sum();
+        let named = self.metadata.iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        for (name, value) in named.filter(|(name, value)| is_name(name) && is_plain(value)) {
+            bytes += PREFIX_BYTES + name.len() + value.len();
+            if bytes > METADATA_BYTES_MAX || metadata.len() == NAMES_MAX {
                 return;
             }
-            if is_name(&name) && !is_mark(&name) && is_plain(value) {
-                metadata.entry(name).or_insert_with(|| value.clone());
-            }
+            metadata.entry(name).or_insert_with(|| value.clone());
         }
     }
 }
@@ -50,24 +56,28 @@ impl Attributes {
 /// Services and signatures make something else of spaces that stand beside others or at an end, and of what is not ASCII.
 fn is_plain(value: &str) -> bool {
     let is_visible = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    is_visible && !value.is_empty() && value.len() <= VALUE_CHARS_MAX && value.trim() == value && !value.contains("  ")
+    is_visible && !value.is_empty() && value.trim() == value && !value.contains("  ")
 }
 
+/// Proxies before services drop names with a `_` or a dot. A body that says it is a snowball is taken apart by MinIO.
 fn is_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !SPOKEN_FOR.iter().any(|begin| name.starts_with(begin))
+        && !name.contains("snowball")
 }
 
+/// One that can stand in a part of a multipart document, and begins none.
 fn is_media_type(value: &str) -> bool {
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    let is_part =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte));
-    essence.split_once('/').is_some_and(|(kind, name)| is_part(kind) && is_part(name))
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+/=; ".contains(&byte);
+    let essence = value.split(';').next().unwrap_or_default();
+    let is_typed = essence.split_once('/').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty());
+    is_typed && value.bytes().all(is_legal) && !essence.to_ascii_lowercase().starts_with("multipart/")
 }
 
-/// Of languages, or of encodings.
+/// Of languages, or of encodings: no longer than Google takes.
 fn is_list(value: &str) -> bool {
-    value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b',' | b' '))
+    value.len() <= 100 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b',' | b' '))
 }
 
 #[cfg(test)]
@@ -86,15 +96,41 @@ mod tests {
 
     #[test]
     fn a_service_gets_no_header_that_it_may_refuse() {
-        for taken in ["text/plain", "text/html; charset=utf-8", "application/vnd.a+json", "multipart/mixed; boundary=\"a b\""] {
+        for taken in ["text/plain", "text/html; charset=utf-8", "application/vnd.a+json"] {
             let headers = ContentHeaders { content_type: Some(taken.to_owned()), ..ContentHeaders::default() };
             assert_eq!(headers_of(taken), headers);
         }
-        for odd in ["", " text/plain", "text", "text/", "/", "a  b/c", "text/plain\n", "text/grün", &"a/".repeat(600)] {
+        let long = format!("a/{}", "b".repeat(HEADERS_BYTES_MAX));
+        for odd in [
+            "",
+            " text/plain",
+            "text",
+            "text/",
+            "/",
+            "a  b/c",
+            "a/b\n",
+            "a/ü",
+            "a/b; c=\"d\"",
+            "Multipart/mixed; boundary=x",
+            &long,
+        ] {
             assert_eq!(headers_of(odd), ContentHeaders::default(), "{odd:?}");
         }
         let headers = ContentHeaders { content_language: Some("de_DE;q=1".to_owned()), ..ContentHeaders::default() };
         assert_eq!(Attributes { headers, ..Attributes::default() }.plain_headers(), ContentHeaders::default());
+    }
+
+    #[test]
+    fn long_headers_together_are_no_more_than_a_service_takes() {
+        let long = |letter: &str| Some(letter.repeat(700));
+        let headers = ContentHeaders {
+            cache_control: long("a"),
+            expires: long("b"),
+            content_disposition: long("c"),
+            ..ContentHeaders::default()
+        };
+        let taken = Attributes { headers: headers.clone(), ..Attributes::default() }.plain_headers();
+        assert_eq!(taken, ContentHeaders { content_disposition: None, ..headers });
     }
 
     fn added(metadata: &[(&str, &str)], ours: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -109,32 +145,32 @@ mod tests {
 
     #[test]
     fn a_service_gets_the_metadata_that_it_keeps_as_it_is() {
-        let odd = [("é", "1"), ("a b", "1"), ("1a", "1"), ("", "1"), ("b", "ü"), ("b", ""), ("b", " x"), ("b", "x\ty")];
+        let odd =
+            [("é", "1"), ("a b", "1"), ("1a", "1"), ("", "1"), ("a_b", "1"), ("b", "ü"), ("b", ""), ("b", " x"), ("b", "x\ty")];
         assert_eq!(added(&odd, &[]), []);
         let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(
-            added(&[("Colour", "red"), ("colour", "blue"), ("a_b.c-d", "=?x")], &[]),
-            [text("a_b.c-d", "=?x"), text("colour", "red")]
-        );
+        let same = [("Colour", "red"), ("colour", "blue"), ("sha-256", "=?x")];
+        assert_eq!(added(&same, &[]), [text("colour", "red"), text("sha-256", "=?x")]);
     }
 
     #[test]
-    fn no_client_speaks_for_us() {
+    fn no_client_speaks_for_us_or_has_a_service_do_something() {
         let ours = ("anybucket-write", "1");
-        let theirs = [
-            ("Anybucket-Write", "2"),
-            ("anybucket_write", "2"),
-            ("anybucket-key", "2"),
-            ("anybucket-label", "2"),
-            ("anybucket-modified", "2"),
-        ];
-        assert_eq!(added(&theirs, &[ours]), [(ours.0.to_owned(), ours.1.to_owned())]);
+        let theirs =
+            ["Anybucket-Write", "anybucket-key", "hdi-isfolder", "snowball-auto-extract", "Minio-Snowball-Prefix", "x-amz-acl"];
+        assert_eq!(added(&theirs.map(|name| (name, "true")), &[ours]), [(ours.0.to_owned(), ours.1.to_owned())]);
     }
 
     #[test]
     fn what_does_not_fit_stays_here() {
-        let (long, own) = ("x".repeat(900), "y".repeat(500));
-        let all = added(&[("a", &long), ("b", "1"), ("c", &long), ("d", "1")], &[("anybucket-label", &own)]);
+        let (long, label) = ("x".repeat(900), "y".repeat(500));
+        let all = added(
+            &[("a", &long), ("odd", &"ü".repeat(900)), ("b", "1"), ("c", &long), ("d", "1")],
+            &[("anybucket-label", &label)],
+        );
         assert_eq!(all.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "anybucket-label", "b"]);
+        let names: Vec<_> = (0..100).map(|n| format!("n{n}")).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        assert_eq!(added(&many, &[]).len(), NAMES_MAX);
     }
 }

@@ -60,6 +60,20 @@ async fn signed_chunks_are_taken() {
     assert_eq!(stored.header("content-encoding"), None);
 }
 
+/// It is signed as one.
+#[tokio::test]
+async fn an_encoding_may_come_in_two_lines() {
+    let server = server().await;
+    let mut call = Call::new("PUT", "/bucket/k").header("content-encoding", "gzip,aws-chunked");
+    call.body = b"zipped".to_vec();
+    let (mut headers, _) = call.sign();
+    headers.retain(|(name, _)| name != "content-encoding");
+    headers.extend(["gzip", "aws-chunked"].map(|line| ("content-encoding".to_owned(), line.to_owned())));
+    assert_eq!(server.raw(&call.bytes_with(headers)).await.status, 200);
+    let stored = server.get("k").await;
+    assert_eq!((stored.header("content-encoding"), stored.body.as_str()), (Some("gzip"), "zipped"));
+}
+
 #[tokio::test]
 async fn a_tampered_chunk_is_refused() {
     let server = server().await;
