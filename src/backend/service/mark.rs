@@ -24,7 +24,7 @@ const TOLD_IN_MS: u64 = 999;
 pub(in crate::backend) type Metadata = HashMap<String, String>;
 
 /// Whether this names metadata of ours, however a service spells it.
-pub(in crate::backend) fn is_mark(name: &str) -> bool {
+fn is_mark(name: &str) -> bool {
     [WRITE, MODIFIED, KEY, LABEL].contains(&name.to_ascii_lowercase().replace('_', "-").as_str())
 }
 
