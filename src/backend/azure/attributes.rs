@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::backend::service::Metadata;
+use crate::backend::service::{Metadata, Told};
 use crate::model::{ContentHeaders, Described};
 
 /// Options with content headers. Those of several calls have these fields in common, and no type.
@@ -34,9 +34,13 @@ pub(super) fn unspelled<'a>(found: impl Iterator<Item = (&'a str, &'a str)>) -> 
     found.map(|(name, value)| (name.to_lowercase().replace('_', "-"), value.to_owned())).collect()
 }
 
-/// What whoever stored a blob said of it.
-pub(super) fn described<'a>(headers: ContentHeaders, metadata: impl Iterator<Item = (&'a str, &'a str)>) -> Described {
-    Described::unordered(headers, metadata.map(|(name, value)| (name.to_lowercase(), value.to_owned())))
+/// A blob with what whoever stored it said of it: names that we spelled are as they were before.
+pub(super) fn described<'a>(told: Told, headers: ContentHeaders, found: impl Iterator<Item = (&'a str, &'a str)>) -> Told {
+    let described = match told.is_foreign() {
+        true => Described::unordered(headers, found.map(|(name, value)| (name.to_lowercase(), value.to_owned()))),
+        false => Described::unordered(headers, unspelled(found)),
+    };
+    told.described(described)
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ fn listed(item: BlobItem) -> Option<Listed> {
         cache_control: properties.cache_control,
         ..ContentHeaders::default()
     };
-    let said = described(headers, found.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let told = Told::new(Some(&metadata), etag.as_deref().map(bare), stored_ms, size).described(said);
+    let told = Told::new(Some(&metadata), etag.as_deref().map(bare), stored_ms, size);
+    let told = described(told, headers, found.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     Some(Listed { name: item.name?, told: Some(told), size, stored_ms })
 }

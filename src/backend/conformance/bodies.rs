@@ -108,7 +108,8 @@ fn attributes(label: &str) -> Attributes {
         cache_control: text("max-age=5"),
         ..ContentHeaders::default()
     };
-    Attributes { label: text(label), headers, metadata: vec![("colour".to_owned(), label[..1].to_owned())] }
+    let metadata = [("colour", &label[..1]), ("made-by", "a client")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Attributes { label: text(label), headers, metadata: metadata.into() }
 }
 
 /// Where they have a name of their own at once: a store that stages may forget them.
