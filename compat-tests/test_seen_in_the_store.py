@@ -75,10 +75,17 @@ def test_headers_and_metadata_of_a_copy(store, site, here):
     check_same(site, here, store, "copy", "other", "source")
 
 
+def test_as_much_as_goes_to_the_store(store, site, here):
+    long = {"ContentDisposition": "attachment; filename=" + "a" * 700, "CacheControl": "max-age=5, " + "b" * 700, "ContentType": "a/" + "c" * 20}
+    here.put_object(Bucket=BUCKET, Key="much", Body=b"a", **long, Metadata={f"name-{n:02}": "x" * 40 for n in range(20)})
+    check_same(site, here, store, "much")
+
+
 def test_what_the_store_would_not_take_is_kept_here(store, site, here):
     long = {"ContentDisposition": "attachment; filename=" + "a" * 1000, "CacheControl": "max-age=5, " + "b" * 1000}
     odd = {"ContentType": "no type", "ContentLanguage": "de_DE;q=1"} | long
-    metadata = {"anybucket-write": "1", "colour": "two  spaces", "snowball-auto-extract": "true"} | {f"name-{n}": "1" for n in range(90)}
+    metadata = {"anybucket-write": "1", "colour": "two  spaces", "snowball-auto-extract": "true"} | {f"name-{n}": "1" for n in range(60)}
+    metadata["a" * 250] = "1"
     here.put_object(Bucket=BUCKET, Key="odd", Body=b"a", **odd, Metadata=metadata)
     site.settle()
     head = here.head_object(Bucket=BUCKET, Key="odd")

@@ -23,6 +23,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 
 pub use body::{Body, BodyError};
 pub use error::{Error, Result};
@@ -80,7 +81,7 @@ pub struct PutOptions {
 }
 
 /// What bytes are stored with, at whatever name they are. A store that stages may forget it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     /// What the caller wants to hear with the bytes: printable ASCII, [`LABEL_CHARS_MAX`] at the most.
     pub label: Option<String>,

@@ -45,12 +45,15 @@ impl Azure {
             (Some(CopyStatus::Success), _) => {}
             (status, _) => return Err(Fault::nonsense(DOING, format!("a new copy is {status:?}"))),
         }
-        if typed(&to.headers) == typed(&seen.attributes().plain_headers()) { Ok(()) } else { self.set_headers(to).await }
+        // What others said may be nothing that we would say.
+        let said = seen.attributes();
+        let there = if seen.is_foreign() { said.headers } else { said.plain_headers() };
+        if typed(&to.headers) == typed(&there) { Ok(()) } else { self.set_headers(to).await }
     }
 
     /// A copy has the headers of its source. Others are asked for at a write's own name alone, to which nobody else comes.
     async fn set_headers(&self, of: &Target) -> Answer<()> {
-        let options = with_headers!(BlobClientSetPropertiesOptions, of.headers);
+        let options = with_headers!(BlobClientSetPropertiesOptions, typed(&of.headers));
         let set = self.client.blob(&of.spot)?.set_properties(Some(options)).await;
         set.map(drop).map_err(fault("setting headers of a blob"))
     }

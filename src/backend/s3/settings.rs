@@ -46,7 +46,7 @@ impl Settings {
         if let Some(refusal) = endpoint.as_ref().and_then(|endpoint| refuse_endpoint(endpoint, "https://s3.example.com")) {
             return Some(refusal);
         }
-        if endpoint.as_ref().is_some_and(|endpoint| endpoint.contains("storage.googleapis.com")) {
+        if endpoint.as_ref().is_some_and(|endpoint| endpoint.trim_end_matches('/').ends_with("storage.googleapis.com")) {
             let reason =
                 "Google Cloud Storage is kind = \"gcs\": its S3 interface hands out what is stored compressed as something else";
             return Some(("endpoint", reason.to_owned()));

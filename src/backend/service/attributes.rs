@@ -1,7 +1,7 @@
 //! What a service gets of a client's headers and metadata, for others who read it: what every service takes as it is. Our own
 //! clients are answered from the record, which has all of it.
 
-use super::mark::Metadata;
+use super::mark::{MODIFIED, Metadata};
 use crate::backend::Attributes;
 use crate::model::ContentHeaders;
 
@@ -11,16 +11,22 @@ pub(in crate::backend) const CONTENT_TYPE: &str = "application/octet-stream";
 const HEADERS_BYTES_MAX: usize = 3 << 9;
 /// Of user metadata, ours included: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>. MinIO counts whole names.
 const METADATA_BYTES_MAX: usize = 2 << 10;
+/// Of milliseconds since 1970.
+const TIME_CHARS_MAX: usize = 13;
 const PREFIX_BYTES: usize = "x-amz-meta-".len();
 /// Each is named once more where it is signed.
 const NAMES_MAX: usize = 32;
+/// Of a name: Backblaze takes no longer ones.
+const NAME_BYTES_MAX: usize = 50;
 /// How names begin that some service acts on: `hdi-isfolder` makes a folder of a blob.
-const SPOKEN_FOR: [&str; 6] = ["anybucket", "amz", "x-amz", "goog", "hdi", "minio"];
+const SPOKEN_FOR: [&str; 7] = ["anybucket-", "amz-", "x-amz-", "b2-", "goog-", "hdi-", "minio-"];
 
 impl Attributes {
     /// The headers that go to a service. Where a website is served from and how bytes are stored is its own affair.
     pub(in crate::backend) fn plain_headers(&self) -> ContentHeaders {
-        let mut left = HEADERS_BYTES_MAX;
+        // Who says no type finds the service's own there, and has the same left.
+        let unsaid = if self.headers.content_type.is_none() { CONTENT_TYPE.len() } else { 0 };
+        let mut left = HEADERS_BYTES_MAX - unsaid;
         let mut only = |value: &Option<String>, is_legal: fn(&str) -> bool| {
             let value = value.as_ref().filter(|value| is_plain(value) && is_legal(value) && value.len() <= left)?;
             left -= value.len();
@@ -41,11 +47,14 @@ impl Attributes {
     /// Adds the user metadata that goes to a service, in order and as long as there is room, to that which is ours. Its names
     /// have no case there.
     pub(super) fn add_metadata(&self, metadata: &mut Metadata) {
-        let mut bytes: usize = metadata.iter().map(|(name, value)| PREFIX_BYTES + name.len() + value.len()).sum();
+        // An upload says at its begin what fits beside its time too, which only the key's name tells.
+        let undated = usize::from(!metadata.contains_key(MODIFIED));
+        let ours: usize = metadata.iter().map(|(name, value)| PREFIX_BYTES + name.len() + value.len()).sum();
+        let mut bytes = ours + undated * (PREFIX_BYTES + MODIFIED.len() + TIME_CHARS_MAX);
         let named = self.metadata.iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
         for (name, value) in named.filter(|(name, value)| is_name(name) && is_plain(value)) {
             bytes += PREFIX_BYTES + name.len() + value.len();
-            if bytes > METADATA_BYTES_MAX || metadata.len() == NAMES_MAX {
+            if bytes > METADATA_BYTES_MAX || metadata.len() + undated == NAMES_MAX {
                 return;
             }
             metadata.entry(name).or_insert_with(|| value.clone());
@@ -62,6 +71,7 @@ fn is_plain(value: &str) -> bool {
 /// Proxies before services drop names with a `_` or a dot. A body that says it is a snowball is taken apart by MinIO.
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= NAME_BYTES_MAX
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !SPOKEN_FOR.iter().any(|begin| name.starts_with(begin))
         && !name.contains("snowball")
@@ -69,10 +79,13 @@ fn is_name(name: &str) -> bool {
 
 /// One that can stand in a part of a multipart document, and begins none.
 fn is_media_type(value: &str) -> bool {
-    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+/=; ".contains(&byte);
-    let essence = value.split(';').next().unwrap_or_default();
-    let is_typed = essence.split_once('/').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty());
-    is_typed && value.bytes().all(is_legal) && !essence.to_ascii_lowercase().starts_with("multipart/")
+    let is_token =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte));
+    let are_tokens = |(one, other): (&str, &str)| is_token(one) && is_token(other);
+    let mut pieces = value.split(';');
+    let essence = pieces.next().and_then(|essence| essence.split_once('/'));
+    essence.is_some_and(|(kind, name)| are_tokens((kind, name)) && !kind.eq_ignore_ascii_case("multipart"))
+        && pieces.all(|parameter| parameter.trim().split_once('=').is_some_and(are_tokens))
 }
 
 /// Of languages, or of encodings: no longer than Google takes.
@@ -111,6 +124,9 @@ mod tests {
             "a/b\n",
             "a/ü",
             "a/b; c=\"d\"",
+            "a/b;",
+            "a/b; c",
+            "a/b/c",
             "Multipart/mixed; boundary=x",
             &long,
         ] {
@@ -145,8 +161,18 @@ mod tests {
 
     #[test]
     fn a_service_gets_the_metadata_that_it_keeps_as_it_is() {
-        let odd =
-            [("é", "1"), ("a b", "1"), ("1a", "1"), ("", "1"), ("a_b", "1"), ("b", "ü"), ("b", ""), ("b", " x"), ("b", "x\ty")];
+        let odd = [
+            ("é", "1"),
+            ("a b", "1"),
+            ("1a", "1"),
+            ("", "1"),
+            ("a_b", "1"),
+            ("b", "ü"),
+            ("b", ""),
+            ("b", " x"),
+            (&"n".repeat(51), "1"),
+            ("b", "x\ty"),
+        ];
         assert_eq!(added(&odd, &[]), []);
         let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let same = [("Colour", "red"), ("colour", "blue"), ("sha-256", "=?x")];
@@ -156,8 +182,15 @@ mod tests {
     #[test]
     fn no_client_speaks_for_us_or_has_a_service_do_something() {
         let ours = ("anybucket-write", "1");
-        let theirs =
-            ["Anybucket-Write", "anybucket-key", "hdi-isfolder", "snowball-auto-extract", "Minio-Snowball-Prefix", "x-amz-acl"];
+        let theirs = [
+            "Anybucket-Write",
+            "anybucket-key",
+            "hdi-isfolder",
+            "b2-content-md5",
+            "snowball-auto-extract",
+            "Minio-Snowball-Prefix",
+            "x-amz-acl",
+        ];
         assert_eq!(added(&theirs.map(|name| (name, "true")), &[ours]), [(ours.0.to_owned(), ours.1.to_owned())]);
     }
 
@@ -171,6 +204,7 @@ mod tests {
         assert_eq!(all.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "anybucket-label", "b"]);
         let names: Vec<_> = (0..100).map(|n| format!("n{n}")).collect();
         let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
-        assert_eq!(added(&many, &[]).len(), NAMES_MAX);
+        assert_eq!(added(&many, &[]).len(), NAMES_MAX - 1);
+        assert_eq!(added(&many, &[("anybucket-modified", "1795412900999")]).len(), NAMES_MAX);
     }
 }

@@ -11,7 +11,7 @@ use crate::model::{Binding, Described, ETag, Key, WriteId};
 /// The write whose bytes these are.
 const WRITE: &str = "anybucket-write";
 /// Milliseconds since 1970, as the writer says.
-const MODIFIED: &str = "anybucket-modified";
+pub(super) const MODIFIED: &str = "anybucket-modified";
 /// The key, base64url, where the name does not say it.
 const KEY: &str = "anybucket-key";
 /// What the writer wants to hear with the bytes.

@@ -101,7 +101,7 @@ impl<S: Service> Core<S> {
             return if claim.is_doomed() { Ok(()) } else { Err(Error::NotFound) };
         };
         let Slip { write, size, modified_ms, .. } = *slip;
-        let put = PutOptions { write, size: Some(size), modified_ms, attributes: slip.attributes() };
+        let put = PutOptions { write, size: Some(size), modified_ms, attributes: slip.attributes.clone() };
         self.put_there(&slip.object, fetched.body, put).await?;
         match self.has(slip).await? {
             true => Ok(()),

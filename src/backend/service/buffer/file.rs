@@ -9,12 +9,10 @@ use crc_fast::{CrcAlgorithm, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Attributes;
-use crate::model::{ContentHeaders, Metadata, ObjectId, WriteId};
+use crate::model::{ObjectId, WriteId};
 
 /// The version of the format, at the very end.
 const MAGIC: &[u8; 8] = b"anybuf02";
-/// The one before told neither headers nor metadata, which are last.
-const MAGIC_WITHOUT: &[u8; 8] = b"anybuf01";
 /// Checksum and length of the slip, and the magic.
 const TAIL_BYTES: usize = 8 + 4 + MAGIC.len();
 /// A key has 1,024 bytes, a label 512, and what clients say of their bytes is no longer than a request's headers.
@@ -33,13 +31,11 @@ pub(super) struct Slip {
     pub write: WriteId,
     /// Milliseconds since 1970, as the writer says.
     pub modified_ms: u64,
-    pub label: Option<String>,
+    pub attributes: Attributes,
     /// Bytes.
     pub size: u64,
     /// CRC-64/NVME of the bytes.
     pub crc64: u64,
-    pub headers: ContentHeaders,
-    pub metadata: Metadata,
 }
 
 /// Which write of which object: a write's own name is made of both.
@@ -57,11 +53,6 @@ impl Name {
 }
 
 impl Slip {
-    /// What the service is to store the bytes with.
-    pub fn attributes(&self) -> Attributes {
-        Attributes { label: self.label.clone(), headers: self.headers.clone(), metadata: self.metadata.clone() }
-    }
-
     pub fn name(&self) -> Name {
         Name { write: self.write, object: self.object.clone() }
     }
@@ -142,7 +133,7 @@ pub(super) fn read_slip(path: &Path) -> io::Result<(Slip, u64)> {
     file.read_exact_at(&mut tail, end)?;
     let (sum, rest) = tail.split_at(8);
     let (length, magic) = rest.split_at(4);
-    if magic != MAGIC && magic != MAGIC_WITHOUT {
+    if magic != MAGIC {
         return Err(torn("it does not end as it should"));
     }
     let length = u32::from_be_bytes(length.try_into().expect("it was split so"));
@@ -151,10 +142,6 @@ pub(super) fn read_slip(path: &Path) -> io::Result<(Slip, u64)> {
     file.read_exact_at(&mut text, begin)?;
     if crc64(&text).to_be_bytes() != *sum {
         return Err(torn("what it says of itself has another checksum"));
-    }
-    if magic == MAGIC_WITHOUT {
-        let nothing = (ContentHeaders::default(), Metadata::new());
-        text.extend(postcard::to_stdvec(&nothing).map_err(io::Error::other)?);
     }
     let slip: Slip = postcard::from_bytes(&text).map_err(|_| torn("what it says of itself cannot be read"))?;
     if slip.size != begin || path.file_name().is_none_or(|name| *name != *slip.name().file()) {
@@ -188,7 +175,7 @@ fn crc64(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Incarnation;
+    use crate::model::{ContentHeaders, Incarnation};
 
     fn slip(n: u64) -> Slip {
         Slip {
@@ -196,11 +183,13 @@ mod tests {
             object: ObjectId::parse("bucket", "a/é").unwrap(),
             write: WriteId::new(Incarnation(1), 1, n),
             modified_ms: 5,
-            label: Some("said".to_owned()),
+            attributes: Attributes {
+                label: Some("said".to_owned()),
+                headers: ContentHeaders { content_type: Some("text/plain".to_owned()), ..ContentHeaders::default() },
+                metadata: vec![("Colour".to_owned(), "grün".to_owned())],
+            },
             size: 0,
             crc64: 0,
-            headers: ContentHeaders { content_type: Some("text/plain".to_owned()), ..ContentHeaders::default() },
-            metadata: vec![("Colour".to_owned(), "grün".to_owned())],
         }
     }
 
@@ -222,24 +211,6 @@ mod tests {
             assert!(came_ms > 0 && is_sound(&File::open(&path).unwrap(), &read).unwrap());
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "no draft is left");
-    }
-
-    /// As versions before this one wrote it.
-    #[derive(Serialize)]
-    struct SlipBefore<'a>(&'a str, &'a ObjectId, WriteId, u64, Option<&'a str>, u64, u64);
-
-    #[test]
-    fn a_file_of_a_version_before_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let (slip, path) = written(dir.path(), 1, b"some bytes");
-        let before =
-            SlipBefore(&slip.store, &slip.object, slip.write, slip.modified_ms, slip.label.as_deref(), slip.size, slip.crc64);
-        let text = postcard::to_stdvec(&before).unwrap();
-        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
-        std::fs::write(&path, [b"some bytes", text.as_slice(), &crc64(&text).to_be_bytes(), &length, MAGIC_WITHOUT].concat())
-            .unwrap();
-        let (read, _) = read_slip(&path).unwrap();
-        assert_eq!(read, Slip { headers: ContentHeaders::default(), metadata: Metadata::new(), ..slip });
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::backend::service::body::collect;
 use crate::backend::service::calls::SLOW_BYTES_PER_S;
 use crate::backend::service::put::HELD_BYTES_MAX;
 use crate::backend::service::store::Core;
-use crate::backend::{Attributes, Body, Error, Kept, PutOptions, Result};
+use crate::backend::{Body, Error, Kept, PutOptions, Result};
 use crate::model::ObjectId;
 
 impl<S: Service> Core<S> {
@@ -54,17 +54,14 @@ impl<S: Service> Core<S> {
             buffer.note_needed(if self.calls.is_alive() { "it is slow" } else { "nobody answers there" });
         }
         let (write, announced) = (put.write, put.size.or(body.size));
-        let Attributes { label, headers, metadata } = put.attributes;
         let slip = Slip {
             store: String::new(),
             object: to.clone(),
             write,
             modified_ms: put.modified_ms,
-            label,
+            attributes: put.attributes,
             size: 0,
             crc64: 0,
-            headers,
-            metadata,
         };
         let slip = buffer.store(slip, body, announced, room).await?;
         Ok(self.kept(&to.key, write, slip.size))

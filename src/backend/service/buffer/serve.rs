@@ -105,8 +105,8 @@ impl Found {
             size: slip.size,
             modified_ms: slip.modified_ms,
             changed_ms: Some(changed_ms(self.came_ms)),
-            label: slip.label.clone(),
-            described: Some(Box::new(Described::unordered(slip.headers.clone(), slip.metadata.clone()))),
+            label: slip.attributes.label.clone(),
+            described: Some(Box::new(Described::unordered(slip.attributes.headers.clone(), slip.attributes.metadata.clone()))),
             etag: None,
         }
     }
