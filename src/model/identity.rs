@@ -75,6 +75,9 @@ pub struct ContentHeaders {
     pub storage_class: Option<String>,
 }
 
+/// What S3 says of bytes whose type nobody said.
+pub const UNSAID_CONTENT_TYPE: &str = "binary/octet-stream";
+
 /// A Content-Encoding as it counts for a body that is stored: `aws-chunked` tells how it travelled, not what it is.
 pub fn without_chunking(encoding: &str) -> Option<String> {
     if !encoding.contains("aws-chunked") {

@@ -27,8 +27,8 @@ pub use documents::{Cors, CorsRule, Ownership, PublicAccess};
 pub use event::{Event, News, Telling};
 pub use glob::glob;
 pub use identity::{
-    ContentHeaders, Described, ETag, Identity, Metadata, PART_NUMBER_MAX, PartEntry, Parts, Tags, hex, is_part_number,
-    without_chunking,
+    ContentHeaders, Described, ETag, Identity, Metadata, PART_NUMBER_MAX, PartEntry, Parts, Tags, UNSAID_CONTENT_TYPE, hex,
+    is_part_number, without_chunking,
 };
 pub use lifecycle::{Day, Expiration, Expiring, Lifecycle, LifecycleFilter, LifecycleRule, NoncurrentExpiration};
 pub use lock::{Bypass, DefaultRetention, ObjectLock, Registers, Retention, RetentionMode, RetentionPeriod};

@@ -18,7 +18,9 @@ use super::layer::Progress;
 use super::outgoing::Outgoing;
 use super::sites::{self, Wait};
 use super::{Face, acl, error, lifecycle, lock, tagging, upload, uri, versioning};
-use crate::model::{Checksum, ChecksumKind, ContentHeaders, Expiring, ObjectId, PartEntry, Parts, Registers, Slot};
+use crate::model::{
+    Checksum, ChecksumKind, ContentHeaders, Expiring, ObjectId, PartEntry, Parts, Registers, Slot, UNSAID_CONTENT_TYPE,
+};
 use crate::site::{Description, ReadConditions, Seen, Selection};
 
 /// Most parts in one page of GetObjectAttributes.
@@ -195,7 +197,7 @@ async fn shown_headers(face: &Face, wanted: &Wanted, seen: &Seen) -> S3Result<He
 }
 
 fn stored_headers(stored: &ContentHeaders, headers: &mut HeaderMap) {
-    let fallback = Some("binary/octet-stream".to_owned());
+    let fallback = Some(UNSAID_CONTENT_TYPE.to_owned());
     let named = [
         (header::CONTENT_TYPE, stored.content_type.as_ref().or(fallback.as_ref())),
         (header::CONTENT_ENCODING, stored.content_encoding.as_ref()),

@@ -35,10 +35,15 @@ pub(super) fn unspelled<'a>(found: impl Iterator<Item = (&'a str, &'a str)>) -> 
 }
 
 /// A blob with what whoever stored it said of it: names that we spelled are as they were before.
-pub(super) fn described<'a>(told: Told, headers: ContentHeaders, found: impl Iterator<Item = (&'a str, &'a str)>) -> Told {
+pub(super) fn described<'a>(
+    told: Told,
+    headers: ContentHeaders,
+    unspelled: Metadata,
+    found: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Told {
     let described = match told.is_foreign() {
         true => Described::unordered(headers, found.map(|(name, value)| (name.to_lowercase(), value.to_owned()))),
-        false => Described::unordered(headers, unspelled(found)),
+        false => Described::unordered(headers, unspelled),
     };
     told.described(described)
 }

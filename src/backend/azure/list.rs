@@ -89,6 +89,6 @@ fn listed(item: BlobItem) -> Option<Listed> {
         ..ContentHeaders::default()
     };
     let told = Told::new(Some(&metadata), etag.as_deref().map(bare), stored_ms, size);
-    let told = described(told, headers, found.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let told = described(told, headers, metadata, found.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     Some(Listed { name: item.name?, told: Some(told), size, stored_ms })
 }

@@ -30,7 +30,7 @@ pub(super) fn told(doing: &'static str, headers: &Headers) -> Answer<Told> {
         cache_control: kept("cache-control"),
         ..ContentHeaders::default()
     };
-    Ok(described(told, content, theirs(headers)))
+    Ok(described(told, content, metadata, theirs(headers)))
 }
 
 /// User metadata of others, by the names that S3 clients see.

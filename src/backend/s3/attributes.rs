@@ -5,17 +5,16 @@ use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 
 use crate::model::{ContentHeaders, Described, without_chunking};
 
-/// What S3 says of bytes whose type nobody said. The SDK would say something else.
-pub(super) const CONTENT_TYPE: &str = "binary/octet-stream";
-
 /// A request with what its object is to be stored with. The SDK's builders have these in common, and no trait.
 macro_rules! stored_with {
     ($request:expr, $to:expr) => {{
         let (headers, metadata) = ($to.headers.clone(), $to.metadata.clone());
         let expires = headers.expires.as_deref().and_then($crate::backend::s3::attributes::date);
+        // The SDK would say something else.
+        let unsaid = || $crate::model::UNSAID_CONTENT_TYPE.to_owned();
         $request
             .set_metadata(Some(metadata))
-            .set_content_type(headers.content_type.or_else(|| Some($crate::backend::s3::attributes::CONTENT_TYPE.to_owned())))
+            .set_content_type(Some(headers.content_type.unwrap_or_else(unsaid)))
             .set_content_encoding(headers.content_encoding)
             .set_content_disposition(headers.content_disposition)
             .set_content_language(headers.content_language)
