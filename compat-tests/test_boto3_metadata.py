@@ -1,5 +1,6 @@
 """What travels with an object: content headers, user metadata, tags; and what a copy makes of them."""
 
+import http.client
 from datetime import datetime, timezone
 
 import pytest
@@ -75,6 +76,15 @@ def _decoded(header: str) -> str:
     if "=?" in header:
         return str(make_header(decode_header(header)))
     return header.encode("latin-1").decode("utf-8")
+
+
+def test_metadata_may_have_as_many_names_as_fit(raw, bucket, monkeypatch):
+    """S3 counts bytes. HTTP libraries count header lines: most servers' and Python's own stop at a hundred."""
+    monkeypatch.setattr(http.client, "_MAXHEADERS", 1000)
+    sent = {f"x-amz-meta-{number}": str(number % 10) for number in range(450)}
+    assert raw.call("PUT", f"/{bucket}/k", headers=sent, body=b"x").status == 200
+    back = raw.call("HEAD", f"/{bucket}/k").headers
+    assert {name: value for name, value in back.items() if name in sent} == sent
 
 
 def test_too_much_metadata_is_refused(raw, bucket):

@@ -91,6 +91,10 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Asked<S> {
 
 /// Wait after a failed accept: the process is out of file descriptors, and trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Header lines of a request over HTTP/1. S3 counts bytes only, [8 KiB of them], and more metadata than this does not fit in.
+///
+/// [8 KiB of them]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+const HEADERS_MAX: usize = 600;
 
 impl Server {
     /// Answers on `listener`, over TLS where there is an acceptor for it, with a clone of `service` for each connection.
@@ -203,7 +207,7 @@ where
 
 fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout).max_headers(HEADERS_MAX);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(settings.header_timeout);
     http.http2().max_concurrent_streams(settings.streams_max);
     http
