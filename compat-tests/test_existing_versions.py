@@ -98,6 +98,24 @@ def test_every_version_is_what_it_was(store, site, there):
             time.sleep(0.2)
 
 
+def test_a_null_version_of_ours_lies_apart_from_the_service_s(store, site, there):
+    """In a bucket that is suspended: at the key's own name it would be the service's current version."""
+    there.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+    first = ids(there, "a")
+    site.up()
+    site.import_all()
+    here = at_site(site)
+    assert here.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Suspended"
+    here.put_object(Bucket=BUCKET, Key="a", Body=b"ours")
+    here.put_object(Bucket=BUCKET, Key="new", Body=b"ours too")
+    # Elsewhere they would be at their keys within a second.
+    time.sleep(2)
+    assert current(there, "a") == b"three" and ids(there, "new") == []
+    assert [version for version in first if version not in ids(there, "a")] == ["null"], "ours took the place of this one alone"
+    bodies = [entry[5] for entry in history(here) if entry[0] in ("a", "new")]
+    assert bodies == [b"ours", b"three", b"two", b"one", b"ours too"]
+
+
 def test_what_either_writes_or_removes_goes_on(store, site, there):
     site.up()
     site.import_all()
