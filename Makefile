@@ -20,7 +20,7 @@ ARGS        ?=
 
 export ANYBUCKET_BIN := $(BINARY)
 
-.PHONY: help run demo build check test unit conformance compat-stores compat-all sim faults crashes compat crash chaos bench bench-sites bench-proxy clients
+.PHONY: help run demo build check test unit conformance compat-stores compat-all sim faults crashes compat crash chaos bench bench-sites bench-proxy clients minio
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -52,11 +52,15 @@ conformance: clients ## what is promised of every store, over services that are 
 	ANYBUCKET_FAKE_GCS=$(abspath .tools/bin/fake-gcs-server) $(CARGO) test $(FLAGS) --lib -- --ignored \
 	backend::s3::tests::versitygw backend::s3::tests::versioned backend::s3::tests::s3proxy backend::azure::tests::azurite backend::gcs::tests::emulator
 
+minio: ## the same over MinIO, which takes minutes to build and is no part of `make test`
+	compat-tests/setup.sh minio
+	ANYBUCKET_MINIO=$(abspath .tools/bin/minio) $(CARGO) test $(FLAGS) --lib -- --ignored backend::s3::tests::minio
+
 compat-stores: build clients ## aws-cli, boto3, rclone and races with each of those services holding the objects
 	for store in versitygw azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ON_STORES) $(ARGS) || exit 1; done
 
-compat-all: build clients ## every compat suite with each of a directory, versitygw, S3Proxy, Azurite and our fake of Google's store: hours
-	for store in fs versitygw s3proxy azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ARGS) || exit 1; done
+compat-all: build minio ## every compat suite with each of a directory, versitygw, S3Proxy, MinIO, Azurite and our fake of Google's store: hours
+	for store in fs versitygw s3proxy minio azurite gcs; do COMPAT_STORE=$$store $(VENV_PYTHON) compat-tests/run.py $(ARGS) || exit 1; done
 
 sim: ## N histories of several sites from the seed FROM on, every promise checked; a failure prints the seed that replays it
 	ANYBUCKET_SIM_FROM=$(FROM) ANYBUCKET_SIM_N=$(N) $(CARGO) test $(SIM_FLAGS) histories_by_the_seed
@@ -70,7 +74,7 @@ crashes: ## every crash, failing call and hang-up of the scripted histories, not
 compat: build clients ## seventeen real clients (compat-tests/COMPATIBILITY.md) and raw requests against the release binary
 	$(VENV_PYTHON) compat-tests/run.py $(ARGS)
 
-crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged; COMPAT_STORE=versitygw, s3proxy, azurite or gcs: over that service
+crash: build clients ## N times: load, kill -9, start, compare with what was acknowledged; COMPAT_STORE=versitygw, s3proxy, minio, azurite or gcs: over that service
 	$(VENV_PYTHON) compat-tests/crash.py --cycles $(N) $(ARGS)
 
 chaos: build clients ## three sites and a NATS that are killed, cut off and slowed down under load, FAULTS times; then all must be equal

@@ -71,9 +71,10 @@ def server_survives(request):
 
 
 def gateway(directory: Path, **said):
-    """A versitygw of the test's own, running."""
+    """An S3 service of the test's own, running: versitygw, or MinIO where `COMPAT_STORE` asks for that."""
+    make = stores.minio if os.environ.get("COMPAT_STORE") == "minio" else stores.versitygw
     try:
-        service = stores.versitygw(directory, **said)
+        service = make(directory, **said)
     except FileNotFoundError as error:
         pytest.skip(str(error))
     service.up()

@@ -126,7 +126,7 @@ class Gcs(Stored):
         return self.fetch(f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}?alt=media", {"accept-encoding": "gzip"})
 
 
-VIEWS = {"versitygw": S3, "s3proxy": S3, "azurite": Azure, "gcs": Gcs}
+VIEWS = {"versitygw": S3, "s3proxy": S3, "minio": S3, "azurite": Azure, "gcs": Gcs}
 
 
 def view(service: Service, bucket: str) -> Stored:

@@ -4,6 +4,8 @@
 #
 # Each part has a stamp that holds the hash of its pins and sources, so a second call does nothing. A client that cannot be
 # installed is named and left out; its suite is then skipped by name (run.py fails on that in CI).
+#
+# `setup.sh minio` builds MinIO too, which takes as long as half the others: `make compat-all` wants it, `make test` does not.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,7 +25,7 @@ hash_of() {
     s3fs) set -- "$here/py-clients/requirements-s3fs.txt" ;;
     js) set -- "$here"/js-client/* ;;
     go) set -- "$here"/go-client/* ;;
-    restic | versitygw | fake-gcs-server | azurite | s3proxy) set -- "$here/$1"/* ;;
+    restic | versitygw | fake-gcs-server | azurite | s3proxy | minio) set -- "$here/$1"/* ;;
     java) set -- "$here"/java-client/*.* ;;
     rust) set -- "$here"/rust-clients/Cargo.* "$here"/rust-clients/src/* ;;
     esac
@@ -94,12 +96,16 @@ make_azurite() {
     npm_ci "$tools/azurite"
 }
 
-# go_build DIRECTORY OUTPUT ARGUMENTS: the caches are big and nothing else needs them.
+# The caches are big and nothing else needs them.
+with_go() {
+    GOPATH=$tools/go GOCACHE=$tools/go/cache GOFLAGS=-modcacherw GOTOOLCHAIN=local CGO_ENABLED=0 PATH=$venv/bin:$PATH go "$@"
+}
+
+# go_build DIRECTORY OUTPUT ARGUMENTS
 go_build() {
     from=$1 output=$2 && shift 2
     cd "$from"
-    GOPATH=$tools/go GOCACHE=$tools/go/cache GOFLAGS=-modcacherw GOTOOLCHAIN=local CGO_ENABLED=0 \
-        PATH=$venv/bin:$PATH go build -trimpath -ldflags=-s -o "$output" "$@"
+    with_go build -trimpath -ldflags=-s -o "$output" "$@"
 }
 
 make_go() { go_build "$here/go-client" "$tools/bin/go-client" .; }
@@ -109,6 +115,12 @@ make_restic() { go_build "$here/restic" "$tools/bin/restic" -tags disable_grpc_m
 
 # No client: the S3 server that is the store of `make conformance`, and that `make bench` measures beside ours.
 make_versitygw() { go_build "$here/versitygw" "$tools/bin/versitygw" github.com/versity/versitygw/cmd/versitygw; }
+
+# No client: another S3 server as the store, by its own go.mod and the checksum database: it has as many pins as all the others.
+make_minio() {
+    export GOBIN="$tools/bin"
+    with_go install -trimpath -ldflags=-s "$(cat "$here/minio/pin")"
+}
 
 # No client: an emulator of Google Cloud Storage, for what it does right (`make conformance`).
 make_fake_gcs_server() { go_build "$here/fake-gcs-server" "$tools/bin/fake-gcs-server" github.com/fsouza/fake-gcs-server; }
@@ -159,5 +171,6 @@ part versitygw "building versitygw"
 part fake-gcs-server "building fake-gcs-server"
 part azurite "installing Azurite"
 part s3proxy "fetching S3Proxy"
+if [ "${1:-}" = minio ]; then part minio "building MinIO (once; some minutes)"; fi
 rm -rf "$tools/go"
 wait

@@ -1,4 +1,4 @@
-"""The services that can hold the objects of the site under test: `COMPAT_STORE=versitygw`, `s3proxy`, `azurite` or `gcs`, else a directory."""
+"""The services that can hold the objects of the site under test: `COMPAT_STORE=versitygw`, `s3proxy`, `minio`, `azurite` or `gcs`, else a directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import urllib.request
 from pathlib import Path
 
 from process import Process, accepts, free_port
@@ -31,6 +32,19 @@ class Service(Process):
     def say(self, kind: str, **settings: str) -> None:
         said = {"kind": kind, "home": HOME} | settings
         self.settings = {MAIN + name.upper(): value for name, value in said.items()}
+
+
+class Minio(Service):
+    """It takes connections before it answers them."""
+
+    def up(self, patience_s: float = 60) -> float:
+        return self.start(self.is_ready, patience_s)
+
+    def is_ready(self) -> bool:
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/minio/health/ready", timeout=5).status == 200
+        except OSError:
+            return False
 
 
 def versitygw(directory: Path, has_versions: bool = False) -> Service:
@@ -68,6 +82,16 @@ def s3proxy(directory: Path) -> Service:
     return service
 
 
+def minio(directory: Path, has_versions: bool = True) -> Service:
+    """An S3 service of its own kind, built by `setup.sh minio`. Its buckets may always have versions."""
+    port, access, secret = free_port(), "COMPATSTORE", "compat-store-secret"
+    argv = [installed("bin/minio"), "server", "--quiet", "--address", f"127.0.0.1:{port}", "--console-address", f"127.0.0.1:{free_port()}"]
+    env = {"MINIO_ROOT_USER": access, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
+    service = Minio("minio", [*argv, str(directory / "objects")], directory, port, env)
+    service.say("s3", endpoint=f"http://127.0.0.1:{port}", access_key=access, secret_key=secret)
+    return service
+
+
 def azurite(directory: Path) -> Service:
     """Microsoft's emulator of Azure Blob Storage. Its account and key are known to everybody."""
     port, account = free_port(), "devstoreaccount1"
@@ -88,7 +112,7 @@ def gcs(directory: Path) -> Service:
     return service
 
 
-SERVICES = {"versitygw": versitygw, "s3proxy": s3proxy, "azurite": azurite, "gcs": gcs}
+SERVICES = {"versitygw": versitygw, "s3proxy": s3proxy, "minio": minio, "azurite": azurite, "gcs": gcs}
 
 
 def asked(directory: Path) -> Service | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from botocore.exceptions import ClientError
 
 from boto import at_site, at_store
 
@@ -65,3 +66,25 @@ def test_what_was_there_keeps_its_etag_headers_metadata_and_tags(store, site):
     assert shown(here, "said") == shown(there, "said")
     here.copy_object(Bucket=BUCKET, Key="copy", CopySource=f"{BUCKET}/of/parts")
     assert shown(here, "copy")["Metadata"] == SAID["Metadata"]
+
+
+def test_a_key_that_the_store_cannot_have_is_not_taken_for_another(store, site, tmp_path):
+    """Services refuse such names, and some take `/a` or `a/` for `a`. Where others write too, each is asked for."""
+    there = at_store(store)
+    there.create_bucket(Bucket=BUCKET)
+    there.put_object(Bucket=BUCKET, Key="a", Body=b"a")
+    there.put_object(Bucket=BUCKET, Key="f/a", Body=b"f/a")
+    (tmp_path / "config.toml").write_text(f'[[bucket]]\nmatch = "{BUCKET}"\nownership = "shared"\n')
+    site.up()
+    here = at_site(site)
+    odd = ["/a", "a/", "./a", "f//a", "f/./a", "f/../a", "//"]
+    for key in odd:
+        with pytest.raises(ClientError) as missing:
+            here.head_object(Bucket=BUCKET, Key=key)
+        assert missing.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404, key
+        here.delete_object(Bucket=BUCKET, Key=key)
+    for key in odd:
+        here.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
+    site.import_all()
+    assert {key: read(here, key) for key in ["a", "f/a", *odd]} == {key: key.encode() for key in ["a", "f/a", *odd]}
+    assert (there.get_object(Bucket=BUCKET, Key="a")["Body"].read(), len(here.list_objects_v2(Bucket=BUCKET)["Contents"])) == (b"a", 9)

@@ -13,14 +13,20 @@ pub(crate) mod own;
 pub(crate) mod races;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, TryStreamExt};
+use tokio::time::sleep;
 
-use super::{Backend, Body, Found, GetOptions, Kept, Place, Published, PutOptions, Result};
+use super::{Backend, Body, Error, Found, GetOptions, Kept, Place, Published, PutOptions, Result};
 use crate::model::{Binding, BucketName, Key, Location, ObjectId};
 
 pub(crate) type Store = Arc<dyn Backend>;
+
+/// Between two questions about what waits before its store, and how many there are: a minute of a machine that does much else.
+const LATER: Duration = Duration::from_millis(20);
+const LATER_MAX: u32 = 3_000;
 
 /// Makes one test of every promise: `passes_conformance!(expression)`, where the expression gives `(Arc<impl Backend>, guard)`.
 macro_rules! passes_conformance {
@@ -207,8 +213,27 @@ fn agrees(listed: &Found, looked: &Found) -> bool {
     if is_bare { (&listed.key, listed.size) == (&looked.key, looked.size) } else { listed == looked }
 }
 
+/// As the site does: what waits before its store is asked for again.
 async fn publish(store: &Store, key: &str, kept: &Kept) -> Result<Published> {
-    store.publish(&at(key, kept.location.clone()), &kept.binding).await
+    let from = at(key, kept.location.clone());
+    for _ in 0..LATER_MAX {
+        match store.publish(&from, &kept.binding).await {
+            Ok(Published::Waits) => sleep(LATER).await,
+            said => return said,
+        }
+    }
+    panic!("{key:?} never comes to its store");
+}
+
+/// As the site does: what is on its way to its store is removed when it has come.
+async fn delete(store: &Store, place: &Place, binding: &Binding) {
+    for _ in 0..LATER_MAX {
+        match store.delete(place, binding).await {
+            Err(Error::Unavailable(_)) => sleep(LATER).await,
+            said => return said.unwrap(),
+        }
+    }
+    panic!("{place:?} is not removed");
 }
 
 /// Stages and publishes. No second name is left.

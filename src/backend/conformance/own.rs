@@ -3,7 +3,7 @@
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::names::odd_keys;
-use super::{Store, at, bucket, expecting, keys, object, pattern, plain, read, settled, stage, with_bucket, write};
+use super::{Store, at, bucket, delete, expecting, keys, object, pattern, plain, read, settled, stage, with_bucket, write};
 use crate::backend::{Body, Error, FoundOwn, GetOptions, Kept, Place, Published, PutOptions, Result};
 use crate::model::{Binding, Incarnation, Key, Location, WriteId};
 
@@ -55,7 +55,7 @@ impl Version {
     }
 
     async fn delete(&self, store: &Store) {
-        store.delete(&self.own(), &self.kept.binding).await.unwrap();
+        delete(store, &self.own(), &self.kept.binding).await;
     }
 
     /// Its bytes are at their name.
@@ -96,7 +96,7 @@ pub(crate) async fn versions_of_a_key_lie_side_by_side(store: Store) {
     two.is_there(&store).await;
     other.is_there(&store).await;
     assert_eq!(read(&store, &plain("d/a"), expecting(&null.binding)).await.unwrap(), pattern(99, 10));
-    store.delete(&plain("d/a"), &null.binding).await.unwrap();
+    delete(&store, &plain("d/a"), &null.binding).await;
     store.harden(&[plain("d/a"), one.own()]).await.unwrap();
     write(&store, "d/a", &pattern(98, 10)).await;
     two.is_there(&store).await;
@@ -145,9 +145,9 @@ pub(crate) async fn an_own_name_is_never_written_over(store: Store) {
 pub(crate) async fn what_was_given_up_does_not_come_to_an_own_name(store: Store) {
     let store = with_bucket(store).await;
     let version = Version::staged(&store, "a", 1).await;
-    store.delete(&version.on_its_way(), &Version::staged(&store, "a", 1).await.kept.binding).await.unwrap();
+    delete(&store, &version.on_its_way(), &Version::staged(&store, "a", 1).await.kept.binding).await;
     assert_eq!(store.head(&version.on_its_way()).await.unwrap().binding, version.kept.binding);
-    store.delete(&version.on_its_way(), &version.kept.binding).await.unwrap();
+    delete(&store, &version.on_its_way(), &version.kept.binding).await;
     assert_eq!(version.publish(&store).await.unwrap(), Published::Gone);
     version.is_gone(&store).await;
 }
@@ -181,10 +181,10 @@ pub(crate) async fn a_delete_at_an_own_name_removes_only_what_it_names(store: St
     let null = write(&store, "a/b", &pattern(9, 10)).await;
     let (one, two) = (Version::published(&store, "a/b", 1).await, Version::published(&store, "a/b", 2).await);
     for other in [&two.kept.binding, &null.binding, &Binding::None] {
-        store.delete(&one.own(), other).await.unwrap();
-        store.delete(&one.on_its_way(), other).await.unwrap();
+        delete(&store, &one.own(), other).await;
+        delete(&store, &one.on_its_way(), other).await;
     }
-    store.delete(&plain("a/b"), &one.kept.binding).await.unwrap();
+    delete(&store, &plain("a/b"), &one.kept.binding).await;
     one.is_there(&store).await;
     let refused = read(&store, &one.own(), expecting(&two.kept.binding)).await;
     assert!(matches!(refused, Err(Error::Changed)), "{refused:?}");
@@ -193,7 +193,7 @@ pub(crate) async fn a_delete_at_an_own_name_removes_only_what_it_names(store: St
         one.is_gone(&store).await;
     }
     // Where they were staged is as good a name for what was published since.
-    store.delete(&two.on_its_way(), &two.kept.binding).await.unwrap();
+    delete(&store, &two.on_its_way(), &two.kept.binding).await;
     two.is_gone(&store).await;
     assert_eq!(read(&store, &plain("a/b"), expecting(&null.binding)).await.unwrap(), pattern(9, 10));
     assert_eq!(listed(&store, None).await, []);
@@ -392,7 +392,7 @@ pub(crate) async fn own_names_do_not_disturb_each_other(store: Store) {
                 version.delete(&store).await;
                 version.is_gone(&store).await;
                 let place = settled(key, &plain_one);
-                store.delete(&place, &plain_one.binding).await.unwrap();
+                delete(&store, &place, &plain_one.binding).await;
                 store.harden(&[place, version.own()]).await.unwrap();
                 store.release(&version.on_its_way()).await;
                 store.release(&at(key, plain_one.location)).await;

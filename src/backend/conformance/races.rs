@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use super::{Store, at, bucket, expecting, keys, pattern, plain, publish, read, settled, stage, with_bucket, write};
+use super::{Store, at, bucket, delete, expecting, keys, pattern, plain, publish, read, settled, stage, with_bucket, write};
 use crate::backend::{Error, Kept, Published};
 
 pub(crate) async fn concurrent_publishers_leave_one_whole_body(store: Store) {
@@ -95,7 +95,7 @@ pub(crate) async fn neighbours_do_not_disturb_each_other(store: Store) {
                 let kept = write(&store, key, &pattern(n, 50)).await;
                 let place = settled(key, &kept);
                 assert_eq!(read(&store, &place, expecting(&kept.binding)).await.unwrap(), pattern(n, 50), "{key}");
-                store.delete(&place, &kept.binding).await.unwrap();
+                delete(&store, &place, &kept.binding).await;
                 let gone = store.head(&place).await;
                 assert!(matches!(gone, Err(Error::NotFound)), "{key}: {gone:?}");
                 store.harden(&[place]).await.unwrap();

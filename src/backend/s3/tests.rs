@@ -1,6 +1,7 @@
 //! The store over services of S3: our own face in this process, and others where they are at hand.
 
 mod chain;
+mod minio;
 mod s3proxy;
 mod versioned;
 mod versitygw;

@@ -9,8 +9,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
+use super::names::is_odd;
 use super::store::Core;
-use super::{Answer, Cursor, Opened, Service, Spot, Told};
+use super::{Answer, Cursor, Fault, Opened, Service, Spot, Told};
 use crate::backend::{Body, BodyError, Error, Fetched, Found, GetOptions, Place, Result};
 use crate::model::{Binding, Location, ObjectId};
 
@@ -42,8 +43,15 @@ impl<S: Service> Core<S> {
     }
 
     pub(super) async fn look(&self, at: &Spot) -> Answer<Told> {
-        let told = self.quick("looking at an object", 0, || self.service.look(at)).await?;
+        let told = self.quick("looking at an object", 0, || self.service.look(at)).await;
+        let told = told.map_err(|fault| self.no_such_name(at, fault))?;
         Ok(told.of_version(at.version.as_deref()))
+    }
+
+    /// Where a service refuses a name that some spell otherwise, nothing is. What answers a HEAD says no more than 400.
+    fn no_such_name(&self, at: &Spot, fault: Fault) -> Fault {
+        let is_refused = fault.status == Some(400) && (is_odd(&at.name) || self.service.is_odd(&at.name));
+        if is_refused { Fault { status: Some(404), code: String::new(), ..fault } } else { fault }
     }
 
     /// What is at a name; `None` where nothing is.
@@ -54,10 +62,10 @@ impl<S: Service> Core<S> {
         }
     }
 
-    /// Fails where a name would lead to something else: services over directories take `a/` and `a/./b` for `a` and `a/b`. There
-    /// something has such a name only if it is listed under it.
+    /// Fails where a name would lead to something else: services over directories take `a/` and `a/./b` for `a` and `a/b`, MinIO
+    /// `/a` for `a`. There something has such a name only if it is listed under it.
     pub(super) async fn check_name(&self, at: &Place) -> Result<()> {
-        if at.location != Location::Plain || !self.nature.is_tree || self.has_plain(&at.object.key) {
+        if at.location != Location::Plain || !self.nature.confuses_names || self.has_plain(&at.object.key) {
             return Ok(());
         }
         match self.is_listed(&self.plain(&at.object)).await {
@@ -132,7 +140,8 @@ impl<S: Service> Core<S> {
     }
 
     async fn opened(&self, at: &Spot, range: Option<&Range<u64>>) -> Answer<Opened> {
-        let Opened { told, first, stream } = self.quick("reading an object", 0, || self.service.open(at, range)).await?;
+        let opened = self.quick("reading an object", 0, || self.service.open(at, range)).await;
+        let Opened { told, first, stream } = opened.map_err(|fault| self.no_such_name(at, fault))?;
         Ok(Opened { told: told.of_version(at.version.as_deref()), first, stream })
     }
 

@@ -105,7 +105,7 @@ impl Names {
 }
 
 /// Whether some service cannot hold such a name, or takes it for another.
-fn is_odd(key: &str) -> bool {
+pub(super) fn is_odd(key: &str) -> bool {
     let is_untold = |c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}');
     let is_strange = |segment: &str| matches!(segment, "" | "." | "..") || segment.len() > SEGMENT_BYTES_MAX;
     is_unspeakable(key) || key.chars().any(is_untold) || key.split('/').any(is_strange)

@@ -32,6 +32,8 @@ pub(super) struct Nature {
     pub is_utf16: bool,
     /// There is no name below another.
     pub is_tree: bool,
+    /// A name may lead to what has another: where names are files, and MinIO takes `/a` for `a`.
+    pub confuses_names: bool,
 }
 
 impl Nature {
@@ -55,11 +57,13 @@ impl<S: Service> Core<S> {
             return Err(refused("it does not keep the metadata of objects: nothing could be told apart there"));
         }
         self.put_probe("a0", 3, "probe").await?;
+        let is_tree = self.probe_below().await?;
         let nature = Nature {
             conditional_copy: self.probe_copies(&old, &new).await?,
             conditional_removal: self.probe_removal(&old).await?,
             is_utf16: self.probe_order().await?,
-            is_tree: self.probe_below().await?,
+            is_tree,
+            confuses_names: is_tree || self.probe_spellings().await?,
         };
         if self.service.is_exact() && !(nature.conditional_copy && nature.conditional_removal) {
             return Err(refused("it does what it was told not to do under a condition: it is not what its kind says"));
@@ -155,6 +159,17 @@ impl<S: Service> Core<S> {
             Err(fault) if fault.is_silence() || fault.is_denied() => Err(fault.into()),
             Err(_) => Ok(true),
         }
+    }
+
+    /// Whether other names lead to one that is there.
+    async fn probe_spellings(&self) -> Result<bool> {
+        let name = self.names.probe("a0");
+        for other in [format!("/{name}"), format!("{name}/"), name.replacen('/', "//", 1)] {
+            if self.seen(&Spot::new(self.home.clone(), other)).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
