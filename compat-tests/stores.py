@@ -42,7 +42,7 @@ class Minio(Service):
 
     def is_ready(self) -> bool:
         try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/minio/health/ready", timeout=5).status == 200
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/minio/health/cluster", timeout=5).status == 200
         except OSError:
             return False
 

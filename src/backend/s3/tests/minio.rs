@@ -19,7 +19,7 @@ async fn minio() -> (Arc<Store<S3>>, Gateway) {
 async fn is_ready(address: SocketAddr) {
     for _ in 0..600 {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET /minio/health/ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /minio/health/cluster HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         if answer.starts_with(b"HTTP/1.1 200") {
