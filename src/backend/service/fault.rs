@@ -15,6 +15,8 @@ const NAME_CODES: [&str; 6] =
     ["KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "InvalidURI", "InvalidResourceName", "OutOfRangeInput"];
 /// A name below that of an object, where names are files.
 const BELOW_FILE: &str = "ObjectParentIsFile";
+/// Bytes that are not those of their checksum when they come. Each is made here, so it was the way there.
+const BROKEN_CODES: [&str; 4] = ["BadDigest", "XAmzContentSHA256Mismatch", "Md5Mismatch", "Crc64Mismatch"];
 const FOREIGN_BUCKET: &str = "BucketAlreadyExists";
 /// Of a call that was not made.
 const NOT_TRIED: &str = "NotTried";
@@ -136,8 +138,8 @@ impl Fault {
     /// Whether the same call may go well a moment later.
     pub fn is_passing(&self) -> bool {
         // The last is what services over directories say while a folder goes.
-        let is_slow = self.is(&["SlowDown", "RequestTimeout", "ExistingObjectIsDirectory"]);
-        is_slow || self.status.is_none_or(|status| matches!(status, 200..300 | 408 | 429 | 500 | 502..=504))
+        let is_told = self.is(&["SlowDown", "RequestTimeout", "ExistingObjectIsDirectory"]) || self.is(&BROKEN_CODES);
+        is_told || self.status.is_none_or(|status| matches!(status, 200..300 | 408 | 429 | 500 | 502..=504))
     }
 
     /// Whether the service will never take such a name, though another may: where names are files, none is below another.
@@ -191,6 +193,7 @@ impl From<Fault> for Error {
         match (fault.code.as_str(), fault.status) {
             _ if fault.is_bucket_missing() => Self::NoSuchBucket,
             _ if fault.is_not_empty() => Self::NotEmpty(text),
+            _ if fault.is(&BROKEN_CODES) => Self::Unavailable(text),
             _ if fault.is(&NAME_CODES) || fault.is(&[FOREIGN_BUCKET]) => Self::Name(text),
             ("QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage" | "InsufficientCapacity", _) | (_, Some(507)) => {
                 Self::Full(io::Error::new(io::ErrorKind::StorageFull, text))
@@ -257,10 +260,17 @@ mod tests {
             (409, "ExistingObjectIsDirectory"),
             (200, "InternalError"),
             (400, "RequestTimeout"),
+            (400, "XAmzContentSHA256Mismatch"),
         ] {
             assert!(matches!(told(status, code), Error::Unavailable(_)), "{status} {code}");
         }
         assert!(matches!(told(400, "InvalidRequest"), Error::Io { .. }));
+    }
+
+    #[test]
+    fn what_breaks_on_its_way_is_sent_again() {
+        assert!(fault(Some(400), "BadDigest").is_passing());
+        assert!(!fault(Some(400), "InvalidRequest").is_passing());
     }
 
     #[test]
