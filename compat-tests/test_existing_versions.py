@@ -75,7 +75,8 @@ def test_every_version_is_what_it_was(store, site, there):
     here = at_site(site)
     assert here.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     assert current(here, "a") == b"three"
-    assert refused(here.get_object, Bucket=BUCKET, Key="gone") == "NoSuchKey"
+    for missing in ["gone", "/a", "a//b", "./a", "a/../a"]:
+        assert refused(here.get_object, Bucket=BUCKET, Key=missing) == "NoSuchKey", missing
     site.import_all()
     assert history(here) == was
     # By the ids that clients of the service know.

@@ -148,6 +148,11 @@ impl Fault {
         is_below_file || self.is(&NAME_CODES)
     }
 
+    /// Whether the service says that no object can have such a name.
+    pub fn is_no_name(&self) -> bool {
+        self.is(&["InvalidObjectName", "XMinioInvalidObjectName"])
+    }
+
     /// Whether nobody answered at all.
     pub fn is_silence(&self) -> bool {
         self.status.is_none()

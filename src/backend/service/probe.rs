@@ -165,8 +165,11 @@ impl<S: Service> Core<S> {
     async fn probe_spellings(&self) -> Result<bool> {
         let name = self.names.probe("a0");
         for other in [format!("/{name}"), format!("{name}/"), name.replacen('/', "//", 1)] {
-            if self.seen(&Spot::new(self.home.clone(), other)).await?.is_some() {
-                return Ok(true);
+            match self.seen(&Spot::new(self.home.clone(), other)).await {
+                Ok(None) => {}
+                Err(fault) if fault.is_silence() => return Err(fault.into()),
+                // What it makes of such names is not known then.
+                Ok(Some(_)) | Err(_) => return Ok(true),
             }
         }
         Ok(false)

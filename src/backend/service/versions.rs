@@ -29,7 +29,11 @@ impl<S: Service> Listing<S> {
             return Ok(None);
         }
         let call = || self.core.service.page_versions(&self.bucket, &self.prefix, self.from.as_ref());
-        let mut page = self.core.quick(DOING, 0, call).await?;
+        let mut page = match self.core.quick(DOING, 0, call).await {
+            // Of a key that the service cannot have.
+            Err(fault) if !self.prefix.is_empty() && fault.is_no_name() => return Ok(None),
+            page => page?,
+        };
         // Some begin with the name that they were to go on behind.
         if let Some(VersionCursor { name, version: None }) = &self.from {
             page.listed.retain(|listed| listed.name > *name);
