@@ -137,7 +137,7 @@ impl Fault {
 
     /// Whether the same call may go well a moment later.
     pub fn is_passing(&self) -> bool {
-        // The last is what services over directories say while a folder goes.
+        // ExistingObjectIsDirectory is what services over directories say while a folder goes.
         let is_told = self.is(&["SlowDown", "RequestTimeout", "ExistingObjectIsDirectory"]) || self.is(&BROKEN_CODES);
         is_told || self.status.is_none_or(|status| matches!(status, 200..300 | 408 | 429 | 500 | 502..=504))
     }

@@ -43,22 +43,21 @@ impl<S: Service> Core<S> {
     }
 
     pub(super) async fn look(&self, at: &Spot) -> Answer<Told> {
-        let told = match self.quick("looking at an object", 0, || self.service.look(at)).await {
-            Err(fault) => return Err(self.unless_no_name(at, fault).await),
-            Ok(told) => told,
-        };
+        let told = self.quick("looking at an object", 0, || self.service.look(at)).await;
+        let told = self.unless_no_name(at, told).await?;
         Ok(told.of_version(at.version.as_deref()))
     }
 
     /// A service that refuses a name has nothing there. What answers a HEAD gives no reason, and not every 400 is that: a listing
     /// tells.
-    async fn unless_no_name(&self, at: &Spot, fault: Fault) -> Fault {
+    async fn unless_no_name<T>(&self, at: &Spot, answer: Answer<T>) -> Answer<T> {
+        let Err(fault) = answer else { return answer };
         let is_untold = fault.status == Some(400) && fault.code.is_empty() && at.version.is_none();
         let is_no_name = match is_untold && is_odd(&at.name) {
             true => self.is_listed(at).await.is_err_and(|told| told.is_no_name()),
             false => fault.is_no_name(),
         };
-        if is_no_name { Fault { status: Some(404), code: String::new(), ..fault } } else { fault }
+        Err(if is_no_name { Fault { status: Some(404), code: String::new(), ..fault } } else { fault })
     }
 
     /// What is at a name; `None` where nothing is.
@@ -147,10 +146,8 @@ impl<S: Service> Core<S> {
     }
 
     async fn opened(&self, at: &Spot, range: Option<&Range<u64>>) -> Answer<Opened> {
-        let Opened { told, first, stream } = match self.quick("reading an object", 0, || self.service.open(at, range)).await {
-            Err(fault) => return Err(self.unless_no_name(at, fault).await),
-            Ok(opened) => opened,
-        };
+        let opened = self.quick("reading an object", 0, || self.service.open(at, range)).await;
+        let Opened { told, first, stream } = self.unless_no_name(at, opened).await?;
         Ok(Opened { told: told.of_version(at.version.as_deref()), first, stream })
     }
 
