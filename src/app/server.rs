@@ -95,6 +95,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// [8 KiB of them]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 const HEADERS_MAX: usize = 600;
+/// The same over HTTP/2, which adds 32 bytes to each name and value: <https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2>.
+const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 
 impl Server {
     /// Answers on `listener`, over TLS where there is an acceptor for it, with a clone of `service` for each connection.
@@ -209,7 +211,7 @@ fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout).max_headers(HEADERS_MAX);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(settings.header_timeout);
-    http.http2().max_concurrent_streams(settings.streams_max);
+    http.http2().max_concurrent_streams(settings.streams_max).max_header_list_size(HEADER_LIST_BYTES_MAX);
     http
 }
 
@@ -421,7 +423,11 @@ mod tests {
             let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
             let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
-            let request = Request::get("https://localhost/").header("host", "localhost").body(Full::<Bytes>::default()).unwrap();
+            let mut request = Request::get("https://localhost/").header("host", "localhost");
+            for n in 0..HEADERS_MAX - 10 {
+                request = request.header(format!("x-amz-meta-{n}"), "of the longest metadata");
+            }
+            let request = request.body(Full::<Bytes>::default()).unwrap();
             let answer = if protocol == "h2" {
                 let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
                 tokio::spawn(connection);

@@ -1,6 +1,7 @@
 //! What the SDK says of a call, as a fault.
 
 use std::error::Error as StdError;
+use std::iter;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -28,6 +29,13 @@ where
             let code = told.code().unwrap_or_default().to_owned();
             Fault { doing, status, code, detail: told.message().unwrap_or_default().to_owned() }
         }
+        None if is_head_too_large(&err) => Fault::nonsense(doing, "there are more headers than the client reads"),
         None => Fault::broken(doing, status, &err),
     }
+}
+
+/// The client of the SDK reads a hundred lines. What has more is no reason to take the service for dead.
+fn is_head_too_large(err: &(dyn StdError + 'static)) -> bool {
+    let mut chain = iter::successors(Some(err), |&err| err.source());
+    chain.any(|err| err.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large))
 }

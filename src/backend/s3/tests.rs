@@ -343,6 +343,22 @@ async fn the_home_bucket_is_nobodys() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_with_more_headers_than_are_read_makes_no_service_dead() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = Settings::at(Some(format!("http://{}", listener.local_addr().unwrap())), "anybucket-home");
+    let _task = Task(tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        assert!(connection.read(&mut [0; 4 << 10]).await.unwrap() > 0);
+        let lines: String = (0..150).map(|n| format!("x-amz-meta-{n}: x\r\n")).collect();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{lines}\r\n");
+        connection.write_all(answer.as_bytes()).await.unwrap();
+    }));
+    let caller = client::Caller::new(&settings, keys()).await.unwrap();
+    let fault = error::ask("looking", caller.client().head_object().bucket("b").key("a").send()).await.unwrap_err();
+    assert!(!fault.is_silence() && fault.detail.contains("headers"), "{fault:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_service_and_a_wrong_key_say_what_they_are() {
     let (address, task) = face().await;
     let settings = Settings::at(Some(format!("http://{address}")), "anybucket-home");
