@@ -1,7 +1,7 @@
 """Kills the real binary at random moments under mixed load and checks that every promise it made still holds.
 
     .tools/py/bin/python compat-tests/crash.py --cycles 25 [--seed S] [--seconds-per-cycle 1.0] [--objects N]
-    COMPAT_STORE=versitygw .tools/py/bin/python compat-tests/crash.py [--kill-store]
+    COMPAT_STORE=versitygw|minio .tools/py/bin/python compat-tests/crash.py [--kill-store]
 
 kill -9 alone proves nothing about fsync: the page cache survives it. The crash states in `cargo test` prove that half.
 """
@@ -206,8 +206,8 @@ def preloaded_key(number: int) -> str:
 
 def main() -> int:
     said = arguments()
-    if said.kill_store and os.environ.get("COMPAT_STORE") != "versitygw":
-        sys.exit("--kill-store needs COMPAT_STORE=versitygw: the emulators forget when they die")
+    if said.kill_store and os.environ.get("COMPAT_STORE") not in ("versitygw", "minio"):
+        sys.exit("--kill-store needs COMPAT_STORE=versitygw or minio: the emulators forget when they die")
     seed = said.seed if said.seed is not None else random.SystemRandom().randrange(1 << 32)
     said.dir.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=said.dir))

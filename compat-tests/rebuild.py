@@ -1,7 +1,7 @@
 """Removes status.redb under many objects and versions, and compares everything that clients can ask for before and after.
 
     .tools/py/bin/python compat-tests/rebuild.py [--objects 20000] [--kill]
-    COMPAT_STORE=versitygw|s3proxy|azurite|gcs: over that service
+    COMPAT_STORE=versitygw|s3proxy|minio|azurite|gcs: over that service
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import subprocess
 import sys
 import sysconfig
-import urllib.request
 from pathlib import Path
 
 from process import Process, accepts, free_port
@@ -41,10 +41,14 @@ class Minio(Service):
         return self.start(self.is_ready, patience_s)
 
     def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/minio/health/cluster", timeout=5).status == 200
-        except OSError:
+            connection.request("GET", "/minio/health/cluster")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
 
 def versitygw(directory: Path, has_versions: bool = False) -> Service:

@@ -35,7 +35,7 @@ impl Gcs {
         let call = call.with("fields", "name").json(&Bucket { name: name.to_owned() })?;
         match self.client.ask(call).await {
             Err(fault) if fault.status == CONFLICT => match self.get_bucket(name).await {
-                Err(denied) if denied.is_denied() => Err(Fault { code: "BucketAlreadyExists".to_owned(), ..fault }),
+                Err(denied) if denied.is_forbidden() => Err(Fault { code: "BucketAlreadyExists".to_owned(), ..fault }),
                 looked => looked,
             },
             made => made.map(drop),

@@ -24,7 +24,7 @@ impl S3 {
             Err(fault) if fault.is(&["BucketAlreadyOwnedByYou"]) => Ok(()),
             // Some say so of what is ours.
             Err(fault) if fault.is(&["BucketAlreadyExists"]) => self.head_bucket(bucket).await.map_err(|seen| match seen {
-                seen if seen.is_denied() => Fault::foreign_bucket("making a bucket", bucket),
+                seen if seen.is_forbidden() => Fault::foreign_bucket("making a bucket", bucket),
                 seen => seen,
             }),
             made => made.map(drop),
@@ -77,5 +77,22 @@ impl S3 {
 
 /// Whether the service will not answer, however often it is asked.
 fn is_refused(fault: &Fault) -> bool {
-    fault.is_denied() || matches!(fault.status, Some(301 | 307 | 400))
+    fault.is_forbidden() || !fault.is_denied() && matches!(fault.status, Some(301 | 307 | 400))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_that_end_are_no_word_on_versions() {
+        let fault =
+            |status, code: &str| Fault { doing: "looking", status: Some(status), code: code.to_owned(), detail: String::new() };
+        for (status, code) in [(403, "AccessDenied"), (400, "AuthorizationHeaderMalformed"), (301, "PermanentRedirect")] {
+            assert!(is_refused(&fault(status, code)), "{code}");
+        }
+        for (status, code) in [(400, "ExpiredToken"), (403, "InvalidAccessKeyId"), (503, "SlowDown")] {
+            assert!(!is_refused(&fault(status, code)), "{code}");
+        }
+    }
 }

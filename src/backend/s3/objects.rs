@@ -57,7 +57,7 @@ impl S3 {
         let told = ask("reading an object's tags", request.set_version_id(at.version.clone()).send()).await;
         let told = match told {
             // That it is gone is found out by whoever reads it.
-            Err(fault) if fault.is_denied() || fault.is_missing() || fault.is_unknown_call() => {
+            Err(fault) if fault.is_forbidden() || fault.is_missing() || fault.is_unknown_call() => {
                 tracing::warn!(
                     bucket = at.bucket,
                     name = at.name,

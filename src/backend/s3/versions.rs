@@ -40,7 +40,7 @@ impl S3 {
         }
         match self.remove_versions(at).await {
             // Nothing is there to be seen, which is what was asked for.
-            Err(fault) if fault.is_denied() || fault.is_unknown_call() => {
+            Err(fault) if fault.is_forbidden() || fault.is_unknown_call() => {
                 self.tell_once(&at.bucket, &fault);
                 Ok(())
             }

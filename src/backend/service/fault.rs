@@ -15,8 +15,22 @@ const NAME_CODES: [&str; 6] =
     ["KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "InvalidURI", "InvalidResourceName", "OutOfRangeInput"];
 /// A name below that of an object, where names are files.
 const BELOW_FILE: &str = "ObjectParentIsFile";
-/// Bytes that are not those of their checksum when they come. Each is made here, so it was the way there.
-const BROKEN_CODES: [&str; 4] = ["BadDigest", "XAmzContentSHA256Mismatch", "Md5Mismatch", "Crc64Mismatch"];
+/// Bytes that are not those of their checksum, or not as many, when they come. Each is made here, so it was the way there; and
+/// within MinIO, where a copy is overtaken.
+const BROKEN_CODES: [&str; 5] = ["BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "Md5Mismatch", "Crc64Mismatch"];
+/// Credentials that the service does not know, or knows no longer: some with status 400, some with 403
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+const LOGIN_CODES: [&str; 9] = [
+    "AuthenticationFailed",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidAuthenticationInfo",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "XAdminUserNotFound",
+];
 const FOREIGN_BUCKET: &str = "BucketAlreadyExists";
 /// Of a call that was not made.
 const NOT_TRIED: &str = "NotTried";
@@ -153,13 +167,31 @@ impl Fault {
         self.is(&["InvalidObjectName", "XMinioInvalidObjectName"])
     }
 
+    /// The same said of a listing of what begins with such a name, which has fewer words.
+    pub fn is_no_prefix(&self) -> bool {
+        // Of S3Proxy, AWS and MinIO.
+        self.is_no_name() || self.is(&["InvalidRequest", "InvalidArgument", "XMinioInvalidResourceName"])
+    }
+
     /// Whether nobody answered at all.
     pub fn is_silence(&self) -> bool {
         self.status.is_none()
     }
 
+    /// Whether the credentials, or the rights they have, are not enough.
     pub fn is_denied(&self) -> bool {
-        matches!(self.status, Some(401 | 403))
+        self.is_login_refused() || self.status == Some(403)
+    }
+
+    /// Whether the service knows the credentials, as far as it says, and they lack the right.
+    pub fn is_forbidden(&self) -> bool {
+        self.status == Some(403) && !self.is(&LOGIN_CODES)
+    }
+
+    fn is_login_refused(&self) -> bool {
+        // What has no body gives no reason: S3 answers 400 to a HEAD with a token that is over.
+        let is_untold = self.code.is_empty() && matches!(self.status, Some(400 | 403));
+        self.status == Some(401) || is_untold || self.is(&LOGIN_CODES)
     }
 
     fn text(&self) -> String {
@@ -173,15 +205,7 @@ impl Fault {
         let text = self.text();
         match self.code.as_str() {
             "RequestTimeTooSkewed" => Error::Unavailable(format!("{text}; set the clocks right")),
-            // What has no body gives no reason.
-            ""
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidToken"
-            | "ExpiredToken"
-            | "XAdminUserNotFound"
-            | "AuthenticationFailed"
-            | "InvalidAuthenticationInfo" => {
+            _ if self.is_login_refused() => {
                 Error::Unavailable(format!("{text}; check the credentials and the address of this store"))
             }
             _ => Error::ReadOnly(io::Error::new(
@@ -205,7 +229,7 @@ impl From<Fault> for Error {
             }
             (_, Some(404)) => Self::NotFound,
             _ if fault.is_refused_by_condition() || fault.is_beyond_end() => Self::Changed,
-            (_, Some(401 | 403)) => fault.denied(),
+            _ if fault.is_denied() => fault.denied(),
             // Of 409 too: somebody else was at the name, or above it.
             ("SlowDown" | "RequestTimeout", _) | (_, None | Some(200..300 | 408 | 409 | 429 | 500..)) => Self::Unavailable(text),
             _ => Self::Io { context: "the service refused".to_owned(), source: io::Error::other(text) },
@@ -266,6 +290,8 @@ mod tests {
             (200, "InternalError"),
             (400, "RequestTimeout"),
             (400, "XAmzContentSHA256Mismatch"),
+            (400, "ExpiredToken"),
+            (400, ""),
         ] {
             assert!(matches!(told(status, code), Error::Unavailable(_)), "{status} {code}");
         }
@@ -274,8 +300,18 @@ mod tests {
 
     #[test]
     fn what_breaks_on_its_way_is_sent_again() {
-        assert!(fault(Some(400), "BadDigest").is_passing());
+        assert!(fault(Some(400), "BadDigest").is_passing() && fault(Some(400), "IncompleteBody").is_passing());
         assert!(!fault(Some(400), "InvalidRequest").is_passing());
+    }
+
+    #[test]
+    fn credentials_that_are_not_known_are_no_lack_of_rights() {
+        for (status, code) in [(403, "InvalidAccessKeyId"), (403, "RequestTimeTooSkewed"), (400, "ExpiredToken"), (400, "")] {
+            let fault = fault(Some(status), code);
+            assert!(fault.is_denied() && !fault.is_forbidden(), "{status} {code}");
+        }
+        assert!(fault(Some(403), "AccessDenied").is_forbidden() && fault(Some(403), "").is_forbidden());
+        assert!(!fault(Some(400), "InvalidRequest").is_denied());
     }
 
     #[test]

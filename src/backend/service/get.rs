@@ -9,9 +9,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
-use super::names::is_odd;
 use super::store::Core;
-use super::{Answer, Cursor, Fault, Opened, Service, Spot, Told};
+use super::{Answer, Opened, Service, Spot, Told};
 use crate::backend::{Body, BodyError, Error, Fetched, Found, GetOptions, Place, Result};
 use crate::model::{Binding, Location, ObjectId};
 
@@ -48,51 +47,11 @@ impl<S: Service> Core<S> {
         Ok(told.of_version(at.version.as_deref()))
     }
 
-    /// A service that refuses a name has nothing there. What answers a HEAD gives no reason, and not every 400 is that: a listing
-    /// tells.
-    async fn unless_no_name<T>(&self, at: &Spot, answer: Answer<T>) -> Answer<T> {
-        let Err(fault) = answer else { return answer };
-        let is_untold = fault.status == Some(400) && fault.code.is_empty() && at.version.is_none();
-        let is_no_name = match is_untold && is_odd(&at.name) {
-            true => self.is_listed(at).await.is_err_and(|told| told.is_no_name()),
-            false => fault.is_no_name(),
-        };
-        Err(if is_no_name { Fault { status: Some(404), code: String::new(), ..fault } } else { fault })
-    }
-
     /// What is at a name; `None` where nothing is.
     pub(super) async fn seen(&self, at: &Spot) -> Answer<Option<Told>> {
         match self.look(at).await {
             Err(fault) if fault.is_missing() => Ok(None),
             seen => seen.map(Some),
-        }
-    }
-
-    /// Fails where a name would lead to something else: services over directories take `a/` and `a/./b` for `a` and `a/b`, MinIO
-    /// `/a` for `a`. There something has such a name only if it is listed under it.
-    pub(super) async fn check_name(&self, at: &Place) -> Result<()> {
-        if at.location != Location::Plain || !self.nature.confuses_names || self.has_plain(&at.object.key) {
-            return Ok(());
-        }
-        match self.is_listed(&self.plain(&at.object)).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::NotFound),
-            // Not even the beginning of a name there.
-            Err(fault) if fault.status == Some(400) => Err(Error::NotFound),
-            Err(fault) => Err(fault.into()),
-        }
-    }
-
-    async fn is_listed(&self, at: &Spot) -> Answer<bool> {
-        let mut from = Cursor::Start;
-        loop {
-            let page = self.page(&at.bucket, &at.name, &from).await?;
-            match page.next {
-                _ if page.listed.iter().any(|listed| listed.name == at.name) => return Ok(true),
-                // Longer names come behind it.
-                Some(next) if page.listed.is_empty() => from = Cursor::Next(next),
-                _ => return Ok(false),
-            }
         }
     }
 

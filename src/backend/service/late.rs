@@ -40,6 +40,12 @@ struct State {
     /// Whether every call is refused for now.
     is_busy: bool,
     is_exact: bool,
+    /// Whether names are spelt as MinIO does.
+    is_prim: bool,
+    /// What every look at an object is answered: status and code.
+    denial: Option<(u16, &'static str)>,
+    /// How often credentials were to be read anew.
+    forgotten: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +84,9 @@ impl Late {
             is_rough: false,
             is_busy: false,
             is_exact,
+            is_prim: false,
+            denial: None,
+            forgotten: 0,
         })))
     }
 
@@ -100,6 +109,27 @@ impl Late {
     /// From now on it does nothing, or what it does otherwise.
     pub fn set_busy(&self, is_busy: bool) {
         self.state().is_busy = is_busy;
+    }
+
+    /// From now on it leaves out a `/` that a name begins with, and refuses names with empty or dotted segments.
+    pub fn spell_as_minio(&self) {
+        self.state().is_prim = true;
+    }
+
+    /// From now on it answers looks at objects with this status and code only.
+    pub fn deny_looks(&self, status: u16, code: &'static str) {
+        self.state().denial = Some((status, code));
+    }
+
+    /// How often credentials were to be read anew.
+    pub fn forgotten(&self) -> u32 {
+        self.state().forgotten
+    }
+
+    /// Somebody else stores bytes.
+    pub fn store_theirs(&self, bucket: &str, name: &str, bytes: &'static str) {
+        let to = Target::new(Spot::new(bucket.to_owned(), name.to_owned()), Metadata::new());
+        self.state().store("storing bytes", &to, Bytes::from_static(bytes.as_bytes())).expect("the bucket is there");
     }
 
     /// From now on calls fare as they may, or all are done at once.
@@ -167,7 +197,26 @@ impl State {
 
     fn object(&self, doing: &'static str, at: &Spot) -> Answer<&Object> {
         let bucket = self.buckets.get(&at.bucket).ok_or_else(|| refused(doing, 404, "NoSuchBucket"))?;
-        bucket.get(&at.name).ok_or_else(|| refused(doing, 404, "NoSuchKey"))
+        bucket.get(self.spelt(doing, &at.name)?).ok_or_else(|| refused(doing, 404, "NoSuchKey"))
+    }
+
+    /// The name that it takes a name for.
+    fn spelt<'a>(&self, doing: &'static str, name: &'a str) -> Answer<&'a str> {
+        let spelt = name.strip_prefix('/').filter(|_| self.is_prim).unwrap_or(name);
+        let mut segments = spelt.strip_suffix('/').unwrap_or(spelt).split('/');
+        match self.is_prim && segments.any(|segment| matches!(segment, "" | "." | "..")) {
+            true => Err(refused(doing, 400, "XMinioInvalidObjectName")),
+            false => Ok(spelt),
+        }
+    }
+
+    fn told(&self, doing: &'static str, at: &Spot) -> Answer<Told> {
+        if let Some((status, code)) = self.denial {
+            return Err(refused(doing, status, code));
+        }
+        // What answers a HEAD has no body, and gives no reason.
+        let untold = |fault: Fault| if fault.status == Some(400) { refused(doing, 400, "") } else { fault };
+        self.object(doing, at).map(Object::told).map_err(untold)
     }
 
     fn store(&mut self, doing: &'static str, to: &Target, bytes: Bytes) -> Answer<()> {
@@ -239,7 +288,9 @@ impl Service for Late {
         false
     }
 
-    fn forget_keys(&self) {}
+    fn forget_keys(&self) {
+        self.state().forgotten += 1;
+    }
 
     async fn put(&self, to: &Target, bytes: Bytes) -> Answer<()> {
         let to = to.clone();
@@ -252,7 +303,7 @@ impl Service for Late {
     }
 
     async fn look(&self, at: &Spot) -> Answer<Told> {
-        self.look_at("looking", |state| Ok(state.object("looking", at)?.told())).await
+        self.look_at("looking", |state| state.told("looking", at)).await
     }
 
     async fn open(&self, at: &Spot, range: Option<&Range<u64>>) -> Answer<Opened> {
@@ -290,6 +341,8 @@ impl Service for Late {
         let doing = "listing";
         self.look_at(doing, |state| {
             let objects = state.buckets.get(bucket).ok_or_else(|| refused(doing, 404, "NoSuchBucket"))?;
+            // Nothing is below the empty name.
+            let prefix = if prefix.is_empty() { prefix } else { state.spelt(doing, prefix)? };
             let behind = match from {
                 Cursor::Start => None,
                 Cursor::Behind(name) | Cursor::Next(name) => Some(name),

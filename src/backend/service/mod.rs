@@ -29,6 +29,7 @@ mod pending;
 mod probe;
 mod put;
 mod ranges;
+mod spelling;
 mod store;
 mod tally;
 mod turns;

@@ -74,7 +74,7 @@ impl<S: Service> Core<S> {
         Ok(nature)
     }
 
-    fn probe_spot(&self, name: &str) -> Spot {
+    pub(super) fn probe_spot(&self, name: &str) -> Spot {
         Spot::new(self.home.clone(), self.names.probe(name))
     }
 
@@ -159,20 +159,6 @@ impl<S: Service> Core<S> {
             Err(fault) if fault.is_silence() || fault.is_denied() => Err(fault.into()),
             Err(_) => Ok(true),
         }
-    }
-
-    /// Whether other names lead to one that is there.
-    async fn probe_spellings(&self) -> Result<bool> {
-        let name = self.names.probe("a0");
-        for other in [format!("/{name}"), format!("{name}/"), name.replacen('/', "//", 1)] {
-            match self.seen(&Spot::new(self.home.clone(), other)).await {
-                Ok(None) => {}
-                Err(fault) if fault.is_silence() => return Err(fault.into()),
-                // What it makes of such names is not known then.
-                Ok(Some(_)) | Err(_) => return Ok(true),
-            }
-        }
-        Ok(false)
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {

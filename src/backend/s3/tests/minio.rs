@@ -1,4 +1,10 @@
-//! Over MinIO, which has conditions and versions, and refuses keys with an empty segment or one of dots.
+//! Over MinIO, which has conditions and versions, no `a` beside `a/b`, and refuses keys with an empty segment or one of dots.
+
+use std::io;
+use std::time::Duration;
+
+use aws_sdk_s3::types::BucketVersioningStatus;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 
@@ -11,23 +17,26 @@ async fn minio() -> (Arc<Store<S3>>, Gateway) {
     run.args(["--console-address", &free_address().await.to_string()]).arg(dir.path().join("objects"));
     run.envs([("MINIO_ROOT_USER", ACCESS_KEY), ("MINIO_ROOT_PASSWORD", SECRET_KEY), ("MINIO_BROWSER", "off")]);
     let gateway = Gateway::start(&mut run, dir, address).await;
-    is_ready(address).await;
+    becomes_ready(address).await;
     (store_at(address).await, gateway)
 }
 
 /// It takes connections before it answers them.
-async fn is_ready(address: SocketAddr) {
-    for _ in 0..600 {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET /minio/health/cluster HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        if answer.starts_with(b"HTTP/1.1 200") {
-            return;
+async fn becomes_ready(address: SocketAddr) {
+    let ready = async {
+        while !is_ready(address).await.unwrap_or(false) {
+            sleep(Duration::from_millis(100)).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("the MinIO at {address} does not get ready");
+    };
+    timeout(Duration::from_secs(60), ready).await.unwrap_or_else(|_| panic!("the MinIO at {address} does not get ready"));
+}
+
+async fn is_ready(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /minio/health/cluster HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
 }
 
 crate::backend::conformance::passes_gateway_conformance! {
@@ -39,4 +48,20 @@ crate::backend::conformance::passes_gateway_conformance! {
 async fn a_long_range_is_copied() {
     let (store, _minio) = minio().await;
     a_long_range_is_copied_by_the_service(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a MinIO: make minio"]
+async fn it_keeps_no_versions_of_ours() {
+    let (store, _minio) = minio().await;
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    versioned::set_versioning(&store, "bucket", BucketVersioningStatus::Enabled).await;
+    versioned::nothing_stays_at_names_of_ours(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a MinIO: make minio"]
+async fn its_versions_are_read_and_removed_by_its_names() {
+    let (store, _minio) = minio().await;
+    versioned::versions_of_others_are_read_and_removed_one_by_one(&store).await;
 }

@@ -23,7 +23,7 @@ async fn store(home: Option<BucketVersioningStatus>, bucket: BucketVersioningSta
     (store, task)
 }
 
-async fn set_versioning(store: &Store<S3>, bucket: &str, status: BucketVersioningStatus) {
+pub(super) async fn set_versioning(store: &Store<S3>, bucket: &str, status: BucketVersioningStatus) {
     let call = store.service().caller.client().put_bucket_versioning().bucket(bucket);
     call.versioning_configuration(VersioningConfiguration::builder().status(status).build()).send().await.unwrap();
 }
@@ -47,7 +47,7 @@ async fn write_and_remove(store: &Store<S3>, n: u64) {
     store.delete(&at("a", Location::Plain), &kept.binding).await.unwrap();
 }
 
-async fn nothing_stays_at_names_of_ours(store: &Store<S3>) {
+pub(super) async fn nothing_stays_at_names_of_ours(store: &Store<S3>) {
     let longer = format!(".anybucket/v/a@{}x", write_id(1));
     let call = store.service().caller.client().put_object().bucket("bucket").key(&longer);
     call.body(aws_sdk_s3::primitives::ByteStream::from_static(b"another's")).send().await.unwrap();
@@ -136,7 +136,7 @@ fn native(found: &FoundVersion) -> Place {
     at(found.key.as_str(), Location::Native(found.version.clone()))
 }
 
-async fn versions_of_others_are_read_and_removed_one_by_one(store: &Store<S3>) {
+pub(super) async fn versions_of_others_are_read_and_removed_one_by_one(store: &Store<S3>) {
     history_of_others(store).await;
     assert_eq!(store.versioning(&object("-").bucket).await.unwrap(), Versioning::Enabled);
     put(store, "z", 7, &bytes(10)).await;
