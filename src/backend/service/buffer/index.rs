@@ -185,12 +185,13 @@ impl Index {
     pub fn put_off(&self, name: &Name, reason: &Error) {
         let mut waiting = self.waiting();
         let Some(entry) = waiting.writes.get_mut(name) else { return };
-        entry.tries = entry.tries.saturating_add(1);
         entry.refused = match reason {
             Error::Unavailable(_) => None,
             Error::NoSuchBucket => Some(Refused::NoSuchBucket),
             _ => Some(Refused::Other),
         };
+        // What the service could not be asked is no refusal.
+        entry.tries = if entry.refused.is_some() { entry.tries.saturating_add(1) } else { 0 };
         let pause = match entry.refused {
             None => AGAIN,
             Some(_) => AGAIN.saturating_mul(2_u32.saturating_pow(entry.tries.min(16))).min(REFUSED_AGAIN_MAX),

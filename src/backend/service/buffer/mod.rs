@@ -52,8 +52,9 @@ pub(super) struct Buffer {
     room: Arc<Room>,
     /// Told when a write came.
     arrived: Notify,
-    /// Whether names were removed that a crash may bring back.
-    is_unsynced: AtomicBool,
+    /// Names that were removed so far, and how many of them no crash brings back.
+    removals: AtomicU64,
+    synced_removals: AtomicU64,
     /// Whether writes come here since the store does not take them.
     is_needed: AtomicBool,
     taken: AtomicU64,
@@ -79,7 +80,8 @@ impl Buffer {
             store,
             settings,
             arrived: Notify::new(),
-            is_unsynced: AtomicBool::new(false),
+            removals: AtomicU64::new(0),
+            synced_removals: AtomicU64::new(0),
             is_needed: AtomicBool::new(false),
             taken: AtomicU64::new(0),
             carried: AtomicU64::new(0),
@@ -194,11 +196,14 @@ impl Buffer {
     }
 
     /// Removes a file. It is known until nothing of it is left anywhere.
-    async fn unlink(&self, name: &Name) -> Result<()> {
-        let path = self.path_of(name);
-        let removed = blocking(move || std::fs::remove_file(path)).await;
-        self.is_unsynced.store(true, Ordering::SeqCst);
-        match removed {
+    async fn unlink(self: &Arc<Self>, name: &Name) -> Result<()> {
+        let (buffer, path) = (self.clone(), self.path_of(name));
+        let removed = blocking(move || {
+            let removed = std::fs::remove_file(path);
+            buffer.removals.fetch_add(1, Ordering::SeqCst);
+            removed
+        });
+        match removed.await {
             Err(err) if err.kind() != io::ErrorKind::NotFound => Err(self.refused(&err)),
             _ => {
                 self.index.free(name);
@@ -208,15 +213,19 @@ impl Buffer {
     }
 
     /// What was removed here stays removed after a crash, once this has returned.
-    pub async fn harden(&self) -> Result<()> {
-        if !self.is_unsynced.swap(false, Ordering::SeqCst) {
+    pub async fn harden(self: &Arc<Self>) -> Result<()> {
+        let removals = self.removals.load(Ordering::SeqCst);
+        // Only what a sync that has ended began with: another may still be under way.
+        if self.synced_removals.load(Ordering::SeqCst) >= removals {
             return Ok(());
         }
-        let synced = self.dir.try_clone();
-        blocking(move || synced?.sync_all()).await.map_err(|err| {
-            self.is_unsynced.store(true, Ordering::SeqCst);
-            self.refused(&err)
-        })
+        let buffer = self.clone();
+        let synced = blocking(move || {
+            buffer.dir.sync_all()?;
+            buffer.synced_removals.fetch_max(removals, Ordering::SeqCst);
+            Ok(())
+        });
+        synced.await.map_err(|err: io::Error| self.refused(&err))
     }
 
     /// Notes that the store does not take writes, the first time that it does not.
