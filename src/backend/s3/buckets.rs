@@ -24,7 +24,8 @@ impl S3 {
             Err(fault) if fault.is(&["BucketAlreadyOwnedByYou"]) => Ok(()),
             // Some say so of what is ours.
             Err(fault) if fault.is(&["BucketAlreadyExists"]) => self.head_bucket(bucket).await.map_err(|seen| match seen {
-                seen if seen.is_forbidden() => Fault::foreign_bucket("making a bucket", bucket),
+                // To a HEAD: it has no reason.
+                seen if seen.status == Some(403) => Fault::foreign_bucket("making a bucket", bucket),
                 seen => seen,
             }),
             made => made.map(drop),

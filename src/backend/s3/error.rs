@@ -8,6 +8,9 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::backend::service::{Answer, Fault};
 
+/// Stands for an answer whose headers are too many. Only looks and reads have such answers.
+const TOO_LARGE: u16 = 431;
+
 /// Awaits a call.
 pub(super) async fn ask<T, E>(doing: &'static str, call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>) -> Answer<T>
 where
@@ -29,12 +32,17 @@ where
             let code = told.code().unwrap_or_default().to_owned();
             Fault { doing, status, code, detail: told.message().unwrap_or_default().to_owned() }
         }
-        None if is_head_too_large(&err) => Fault::nonsense(doing, "there are more headers than the client reads"),
+        None if is_head_too_large(&err) => Fault {
+            doing,
+            status: Some(TOO_LARGE),
+            code: String::new(),
+            detail: "its answer has more headers than the client reads".to_owned(),
+        },
         None => Fault::broken(doing, status, &err),
     }
 }
 
-/// The client of the SDK reads a hundred lines. What has more is no reason to take the service for dead.
+/// The SDK's client reads a hundred lines. An object with more is no reason to take the service for dead, or to ask again.
 fn is_head_too_large(err: &(dyn StdError + 'static)) -> bool {
     let mut chain = iter::successors(Some(err), |&err| err.source());
     chain.any(|err| err.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large))

@@ -40,7 +40,11 @@ impl S3 {
     pub(super) async fn head_object(&self, at: &Spot) -> Answer<Told> {
         let doing = "looking at an object";
         let request = self.caller.client().head_object().bucket(&at.bucket).key(&at.name).set_version_id(at.version.clone());
-        let head = ask(doing, request.send()).await.map_err(|fault| no_marker(at, fault))?;
+        let head = match ask(doing, request.send()).await {
+            Err(fault) if fault.is_untold() => Err(self.reason(at, fault).await),
+            head => head,
+        };
+        let head = head.map_err(|fault| no_marker(at, fault))?;
         let size = told_length(doing, head.content_length())?;
         let told = Told::new(head.metadata(), head.e_tag(), head.last_modified().and_then(millis), size);
         let said = described(&head);
@@ -50,6 +54,14 @@ impl S3 {
         let tags = if head.tag_count().unwrap_or(0) > 0 { self.tags(at).await? } else { Tags::new() };
         let shown_etag = head.e_tag().and_then(ETag::told);
         Ok(Told { shown_etag, ..told }.described(Described { tags, ..said }))
+    }
+
+    /// What answers a HEAD has no body. A GET of the first byte says why it is refused.
+    async fn reason(&self, at: &Spot, untold: Fault) -> Fault {
+        match self.get_object(at, Some(&(0..1))).await {
+            Err(told) if told.status == untold.status => Fault { doing: untold.doing, ..told },
+            _ => untold,
+        }
     }
 
     async fn tags(&self, at: &Spot) -> Answer<Tags> {

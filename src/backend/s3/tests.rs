@@ -342,20 +342,70 @@ async fn the_home_bucket_is_nobodys() {
     assert_eq!(store.list_buckets().await.unwrap(), []);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_object_with_more_headers_than_are_read_makes_no_service_dead() {
+/// A service that answers each request by its first line with a status, headers and a body.
+async fn scripted(answer: impl Fn(&str) -> (&'static str, String, String) + Send + 'static) -> (S3, Task) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = Settings::at(Some(format!("http://{}", listener.local_addr().unwrap())), "anybucket-home");
-    let _task = Task(tokio::spawn(async move {
-        let (mut connection, _) = listener.accept().await.unwrap();
-        assert!(connection.read(&mut [0; 4 << 10]).await.unwrap() > 0);
-        let lines: String = (0..150).map(|n| format!("x-amz-meta-{n}: x\r\n")).collect();
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{lines}\r\n");
-        connection.write_all(answer.as_bytes()).await.unwrap();
+    let task = Task(tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut asked = vec![0; 8 << 10];
+            let length = connection.read(&mut asked).await.unwrap();
+            let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+            let (status, headers, body) = answer(asked.lines().next().unwrap_or_default());
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+            connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        }
     }));
-    let caller = client::Caller::new(&settings, keys()).await.unwrap();
-    let fault = error::ask("looking", caller.client().head_object().bucket("b").key("a").send()).await.unwrap_err();
-    assert!(!fault.is_silence() && fault.detail.contains("headers"), "{fault:?}");
+    let caller = Caller::new(&settings, keys()).await.unwrap();
+    (S3 { settings, caller, versioned: Versioned::default() }, task)
+}
+
+fn reason(code: &str) -> String {
+    format!("<Error><Code>{code}</Code></Error>")
+}
+
+async fn looked(s3: &S3) -> Answer<Told> {
+    s3.head_object(&Spot::new("bucket".to_owned(), "a".to_owned())).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_with_more_headers_than_are_read_makes_no_service_dead() {
+    let (s3, _task) = scripted(|_| {
+        let lines = (0..150).map(|n| format!("x-amz-meta-{n}: x\r\n")).collect();
+        ("200 OK", lines, String::new())
+    })
+    .await;
+    let fault = looked(&s3).await.unwrap_err();
+    assert!(!fault.is_silence() && !fault.is_passing() && fault.detail.contains("headers"), "{fault:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_a_look_is_refused_is_asked_for() {
+    for (status, code) in
+        [("400 Bad Request", "ExpiredToken"), ("400 Bad Request", "XMinioInvalidObjectName"), ("403 Forbidden", "AccessDenied")]
+    {
+        let (s3, _task) = scripted(move |asked| {
+            let reason = if asked.starts_with("HEAD") { String::new() } else { reason(code) };
+            (status, String::new(), reason)
+        })
+        .await;
+        let fault = looked(&s3).await.unwrap_err();
+        assert_eq!(fault.code, code, "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_are_left_out_for_want_of_the_right_only() {
+    for (code, is_told) in [("AccessDenied", true), ("InvalidAccessKeyId", false)] {
+        let (s3, _task) = scripted(move |asked| match asked.contains("?tagging") {
+            true => ("403 Forbidden", String::new(), reason(code)),
+            false => ("200 OK", "x-amz-tagging-count: 1\r\netag: \"e\"\r\n".to_owned(), String::new()),
+        })
+        .await;
+        let told = looked(&s3).await;
+        assert_eq!(told.is_ok(), is_told, "{code}: {told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,21 +11,24 @@ const UNSENT: u16 = 400;
 /// Of what a service says, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 /// Names that the service does not take.
-const NAME_CODES: [&str; 6] =
-    ["KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "InvalidURI", "InvalidResourceName", "OutOfRangeInput"];
+const NAME_CODES: [&str; 4] = ["KeyTooLongError", "InvalidURI", "InvalidResourceName", "OutOfRangeInput"];
+/// Names that no object there can have, the last one of listings of what begins so.
+const NO_NAME_CODES: [&str; 3] = ["InvalidObjectName", "XMinioInvalidObjectName", "XMinioInvalidResourceName"];
 /// A name below that of an object, where names are files.
 const BELOW_FILE: &str = "ObjectParentIsFile";
-/// Bytes that are not those of their checksum, or not as many, when they come. Each is made here, so it was the way there; and
-/// within MinIO, where a copy is overtaken.
+/// Bytes that came as others, or fewer, than their headers say. Those are made here, so it was the way there that broke them; MinIO
+/// says `IncompleteBody` of its own copies too, where another write comes in between.
 const BROKEN_CODES: [&str; 5] = ["BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "Md5Mismatch", "Crc64Mismatch"];
-/// Credentials that the service does not know, or knows no longer: some with status 400, some with 403
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
-const LOGIN_CODES: [&str; 9] = [
+/// Credentials that the service does not know, or knows no longer, with status 400 or 403. Of AWS:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>; Azure, MinIO and versitygw have others.
+const LOGIN_CODES: [&str; 11] = [
     "AuthenticationFailed",
     "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidAuthenticationInfo",
+    "InvalidSecurity",
     "InvalidToken",
+    "InvalidTokenId",
     "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
@@ -159,18 +162,22 @@ impl Fault {
     /// Whether the service will never take such a name, though another may: where names are files, none is below another.
     pub fn is_name_refused(&self) -> bool {
         let is_below_file = self.is(&["ExistingObjectIsDirectory", BELOW_FILE, "XMinioParentIsObject"]);
-        is_below_file || self.is(&NAME_CODES)
+        is_below_file || self.is(&NAME_CODES) || self.is_no_name()
     }
 
     /// Whether the service says that no object can have such a name.
     pub fn is_no_name(&self) -> bool {
-        self.is(&["InvalidObjectName", "XMinioInvalidObjectName"])
+        self.is(&NO_NAME_CODES)
     }
 
-    /// The same said of a listing of what begins with such a name, which has fewer words.
-    pub fn is_no_prefix(&self) -> bool {
-        // Of S3Proxy, AWS and MinIO.
-        self.is_no_name() || self.is(&["InvalidRequest", "InvalidArgument", "XMinioInvalidResourceName"])
+    /// The same of a look: what no object can be called is not there.
+    pub fn of_look(self) -> Self {
+        if self.is_no_name() { Self { status: Some(404), code: String::new(), ..self } } else { self }
+    }
+
+    /// Whether it is a refusal without its reason, as what answers a HEAD is.
+    pub fn is_untold(&self) -> bool {
+        self.code.is_empty() && matches!(self.status, Some(400 | 403))
     }
 
     /// Whether nobody answered at all.
@@ -183,15 +190,18 @@ impl Fault {
         self.is_login_refused() || self.status == Some(403)
     }
 
-    /// Whether the service knows the credentials, as far as it says, and they lack the right.
+    /// Whether the service says that it knows the credentials, and that they lack the right.
     pub fn is_forbidden(&self) -> bool {
-        self.status == Some(403) && !self.is(&LOGIN_CODES)
+        self.status == Some(403) && !self.is_login_refused()
     }
 
     fn is_login_refused(&self) -> bool {
-        // What has no body gives no reason: S3 answers 400 to a HEAD with a token that is over.
-        let is_untold = self.code.is_empty() && matches!(self.status, Some(400 | 403));
-        self.status == Some(401) || is_untold || self.is(&LOGIN_CODES)
+        match self.status {
+            Some(401) => true,
+            // Nothing tells that it is the right that is missing.
+            Some(403) if self.code.is_empty() => true,
+            _ => self.is(&LOGIN_CODES),
+        }
     }
 
     fn text(&self) -> String {
@@ -223,7 +233,7 @@ impl From<Fault> for Error {
             _ if fault.is_bucket_missing() => Self::NoSuchBucket,
             _ if fault.is_not_empty() => Self::NotEmpty(text),
             _ if fault.is(&BROKEN_CODES) => Self::Unavailable(text),
-            _ if fault.is(&NAME_CODES) || fault.is(&[FOREIGN_BUCKET]) => Self::Name(text),
+            _ if fault.is(&NAME_CODES) || fault.is_no_name() || fault.is(&[FOREIGN_BUCKET]) => Self::Name(text),
             ("QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage" | "InsufficientCapacity", _) | (_, Some(507)) => {
                 Self::Full(io::Error::new(io::ErrorKind::StorageFull, text))
             }
@@ -291,11 +301,11 @@ mod tests {
             (400, "RequestTimeout"),
             (400, "XAmzContentSHA256Mismatch"),
             (400, "ExpiredToken"),
-            (400, ""),
         ] {
             assert!(matches!(told(status, code), Error::Unavailable(_)), "{status} {code}");
         }
         assert!(matches!(told(400, "InvalidRequest"), Error::Io { .. }));
+        assert!(matches!(told(400, ""), Error::Io { .. }));
     }
 
     #[test]
@@ -306,12 +316,16 @@ mod tests {
 
     #[test]
     fn credentials_that_are_not_known_are_no_lack_of_rights() {
-        for (status, code) in [(403, "InvalidAccessKeyId"), (403, "RequestTimeTooSkewed"), (400, "ExpiredToken"), (400, "")] {
-            let fault = fault(Some(status), code);
-            assert!(fault.is_denied() && !fault.is_forbidden(), "{status} {code}");
+        for code in LOGIN_CODES {
+            for status in [400, 403] {
+                let fault = fault(Some(status), code);
+                assert!(fault.is_denied() && !fault.is_forbidden(), "{status} {code}");
+                assert!(matches!(Error::from(fault), Error::Unavailable(_)), "{status} {code}");
+            }
         }
-        assert!(fault(Some(403), "AccessDenied").is_forbidden() && fault(Some(403), "").is_forbidden());
-        assert!(!fault(Some(400), "InvalidRequest").is_denied());
+        assert!(fault(Some(403), "").is_denied() && !fault(Some(403), "").is_forbidden());
+        assert!(fault(Some(403), "AccessDenied").is_forbidden());
+        assert!(!fault(Some(400), "InvalidRequest").is_denied() && !fault(Some(400), "").is_denied());
     }
 
     #[test]

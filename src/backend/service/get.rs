@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
 use super::store::Core;
-use super::{Answer, Opened, Service, Spot, Told};
+use super::{Answer, Fault, Opened, Service, Spot, Told};
 use crate::backend::{Body, BodyError, Error, Fetched, Found, GetOptions, Place, Result};
 use crate::model::{Binding, Location, ObjectId};
 
@@ -42,8 +42,7 @@ impl<S: Service> Core<S> {
     }
 
     pub(super) async fn look(&self, at: &Spot) -> Answer<Told> {
-        let told = self.quick("looking at an object", 0, || self.service.look(at)).await;
-        let told = self.unless_no_name(at, told).await?;
+        let told = self.quick("looking at an object", 0, || self.service.look(at)).await.map_err(Fault::of_look)?;
         Ok(told.of_version(at.version.as_deref()))
     }
 
@@ -106,7 +105,7 @@ impl<S: Service> Core<S> {
 
     async fn opened(&self, at: &Spot, range: Option<&Range<u64>>) -> Answer<Opened> {
         let opened = self.quick("reading an object", 0, || self.service.open(at, range)).await;
-        let Opened { told, first, stream } = self.unless_no_name(at, opened).await?;
+        let Opened { told, first, stream } = opened.map_err(Fault::of_look)?;
         Ok(Opened { told: told.of_version(at.version.as_deref()), first, stream })
     }
 

@@ -41,8 +41,8 @@ struct State {
     is_busy: bool,
     is_exact: bool,
     /// Whether names are spelt as MinIO does.
-    is_prim: bool,
-    /// What every look at an object is answered: status and code.
+    spells_as_minio: bool,
+    /// What every look and listing is answered: status and code.
     denial: Option<(u16, &'static str)>,
     /// How often credentials were to be read anew.
     forgotten: u32,
@@ -84,7 +84,7 @@ impl Late {
             is_rough: false,
             is_busy: false,
             is_exact,
-            is_prim: false,
+            spells_as_minio: false,
             denial: None,
             forgotten: 0,
         })))
@@ -113,11 +113,11 @@ impl Late {
 
     /// From now on it leaves out a `/` that a name begins with, and refuses names with empty or dotted segments.
     pub fn spell_as_minio(&self) {
-        self.state().is_prim = true;
+        self.state().spells_as_minio = true;
     }
 
-    /// From now on it answers looks at objects with this status and code only.
-    pub fn deny_looks(&self, status: u16, code: &'static str) {
+    /// From now on it answers looks and listings with this status and code only.
+    pub fn deny(&self, status: u16, code: &'static str) {
         self.state().denial = Some((status, code));
     }
 
@@ -202,21 +202,21 @@ impl State {
 
     /// The name that it takes a name for.
     fn spelt<'a>(&self, doing: &'static str, name: &'a str) -> Answer<&'a str> {
-        let spelt = name.strip_prefix('/').filter(|_| self.is_prim).unwrap_or(name);
+        let spelt = name.strip_prefix('/').filter(|_| self.spells_as_minio).unwrap_or(name);
         let mut segments = spelt.strip_suffix('/').unwrap_or(spelt).split('/');
-        match self.is_prim && segments.any(|segment| matches!(segment, "" | "." | "..")) {
+        match self.spells_as_minio && segments.any(|segment| matches!(segment, "" | "." | "..")) {
             true => Err(refused(doing, 400, "XMinioInvalidObjectName")),
             false => Ok(spelt),
         }
     }
 
+    fn admit(&self, doing: &'static str) -> Answer<()> {
+        self.denial.map_or(Ok(()), |(status, code)| Err(refused(doing, status, code)))
+    }
+
     fn told(&self, doing: &'static str, at: &Spot) -> Answer<Told> {
-        if let Some((status, code)) = self.denial {
-            return Err(refused(doing, status, code));
-        }
-        // What answers a HEAD has no body, and gives no reason.
-        let untold = |fault: Fault| if fault.status == Some(400) { refused(doing, 400, "") } else { fault };
-        self.object(doing, at).map(Object::told).map_err(untold)
+        self.admit(doing)?;
+        self.object(doing, at).map(Object::told)
     }
 
     fn store(&mut self, doing: &'static str, to: &Target, bytes: Bytes) -> Answer<()> {
@@ -331,7 +331,8 @@ impl Service for Late {
         let (doing, at, only) = ("removing", at.clone(), Wanted::from(only));
         let remove = move |state: &mut State| {
             state.check(doing, &at, &only)?;
-            state.bucket(doing, &at.bucket)?.remove(&at.name);
+            let name = state.spelt(doing, &at.name)?.to_owned();
+            state.bucket(doing, &at.bucket)?.remove(&name);
             Ok(())
         };
         self.change(doing, remove).await
@@ -340,8 +341,9 @@ impl Service for Late {
     async fn page(&self, bucket: &str, prefix: &str, from: &Cursor) -> Answer<Page> {
         let doing = "listing";
         self.look_at(doing, |state| {
+            state.admit(doing)?;
             let objects = state.buckets.get(bucket).ok_or_else(|| refused(doing, 404, "NoSuchBucket"))?;
-            // Nothing is below the empty name.
+            // The empty prefix is no name.
             let prefix = if prefix.is_empty() { prefix } else { state.spelt(doing, prefix)? };
             let behind = match from {
                 Cursor::Start => None,
