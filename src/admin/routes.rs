@@ -42,6 +42,7 @@ fn guarded() -> Vec<Route> {
         ("/v1/retry", "post", post(retry::retry)),
         ("/v1/sites", "get", get(status::sites)),
         ("/v1/status", "get", get(status::status)),
+        ("/v1/stores", "get", get(status::stores)),
         ("/v1/work", "get", get(rows::work)),
         ("/v1/workers", "get", get(views::workers)),
     ]

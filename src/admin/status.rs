@@ -1,4 +1,4 @@
-//! `/v1/status` and `/v1/sites`: how this site fares, on one page.
+//! `/v1/status`, `/v1/sites` and `/v1/stores`: how this site fares, on one page, and what its stores are.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,7 +9,7 @@ use super::Shared;
 use super::census::{Backlog, SiteView};
 use super::error::Error;
 use super::views::{Health, WorkerView};
-use crate::backend::Buffered;
+use crate::backend::{Buffered, Capabilities};
 use crate::model::BucketName;
 use crate::peer::SiteState;
 use crate::site::ImportProgress;
@@ -106,7 +106,7 @@ pub async fn status(State(parts): State<Shared>) -> Result<Json<StatusView>, Err
         site: OwnView { name: parts.site_id.name.clone(), number: parts.site_id.number.0, state: state.into() },
         version: env!("CARGO_PKG_VERSION").into(),
         uptime_seconds: parts.started.elapsed().as_secs(),
-        store: parts.site.backend().capabilities().kind.into(),
+        store: kind(&parts.site.backend().capabilities()).into(),
         unsettled: parts.site.unsettled(),
         rebuilding: parts.site.is_rebuilding(),
         imports: parts.site.imports().into_iter().map(ImportView::of).collect(),
@@ -118,6 +118,15 @@ pub async fn status(State(parts): State<Shared>) -> Result<Json<StatusView>, Err
         graves: census.graves,
         workers: parts.workers.snapshots().into_iter().map(|worker| WorkerView::of(worker, now)).collect(),
     }))
+}
+
+/// What each store does by itself, as it was found when it was opened.
+pub async fn stores(State(parts): State<Shared>) -> Json<Vec<Capabilities>> {
+    Json(parts.site.backend().capabilities())
+}
+
+fn kind(stores: &[Capabilities]) -> &'static str {
+    if let [only] = stores { only.kind } else { "several" }
 }
 
 pub async fn sites(State(parts): State<Shared>) -> Result<Json<Vec<SiteView>>, Error> {

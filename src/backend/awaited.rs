@@ -159,12 +159,12 @@ impl Worker for LateWorker {
 
 #[async_trait]
 impl Backend for Awaited {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self) -> Vec<Capabilities> {
         match self.store() {
             Ok(store) => store.capabilities(),
             Err(err) => {
-                let lines = vec![Capability { name: "reached", support: Support::Refused, detail: err.to_string() }];
-                Capabilities { kind: "not there", lines }
+                let reached = Capability { name: "reached", support: Support::Refused, detail: err.to_string() };
+                vec![Capabilities { store: String::new(), kind: "not there", properties: vec![reached] }]
             }
         }
     }

@@ -118,6 +118,7 @@ macro_rules! passes_short_conformance {
             bodies::parts_become_one_body,
             bodies::a_part_that_changed_stops_the_assembly,
             names::a_name_is_never_taken_for_another,
+            names::what_comes_to_its_name_is_listed,
             names::buckets_come_and_go,
             names::a_bucket_with_something_in_it_stays,
             notes::a_note_comes_back_as_it_was_last_written,

@@ -329,9 +329,10 @@ async fn receive(mut body: Body, put: &PutOptions) -> Result<Bytes> {
 
 #[async_trait]
 impl Backend for Memory {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self) -> Vec<Capabilities> {
         let detail = "everything is gone when the process ends".to_owned();
-        Capabilities { kind: "memory", lines: vec![Capability { name: "durability", support: Support::Refused, detail }] }
+        let durability = Capability { name: "durability", support: Support::Refused, detail };
+        vec![Capabilities { store: String::new(), kind: "memory", properties: vec![durability] }]
     }
 
     async fn put(&self, to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {

@@ -200,13 +200,14 @@ pub enum Published {
     Gone,
 }
 
-/// What a store does by itself, probed once and shown by `check-config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a store does by itself, probed once and shown by `check-config` and `/v1/stores`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
+    /// What settings call the store; empty where there is one only.
+    pub store: String,
     /// fs, memory, …
     pub kind: &'static str,
-    /// One line a property: name, native | emulated | refused, and the reason.
-    pub lines: Vec<Capability>,
+    pub properties: Vec<Capability>,
 }
 
 /// Calls of a store to its service, since the start.
@@ -243,18 +244,23 @@ pub struct Buffered {
 }
 
 /// One property of a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Capability {
     pub name: &'static str,
     pub support: Support,
+    /// The reason, for people.
     pub detail: String,
 }
 
 /// Who provides a property.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Support {
+    /// The store.
     Native,
+    /// This process.
     Emulated,
+    /// Nobody.
     Refused,
 }
 
@@ -264,8 +270,8 @@ pub enum Support {
 /// a crash until [`Backend::harden`] has returned.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync + 'static {
-    /// What this store does by itself.
-    fn capabilities(&self) -> Capabilities;
+    /// What this store does by itself, or each one that it is made of.
+    fn capabilities(&self) -> Vec<Capabilities>;
 
     /// What became of the calls that were made so far; empty where a store makes none.
     fn traffic(&self) -> Vec<Traffic> {

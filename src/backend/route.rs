@@ -243,15 +243,12 @@ async fn in_time(check: impl Future<Output = Result<()>>) -> Result<()> {
 
 #[async_trait]
 impl Backend for Routes {
-    fn capabilities(&self) -> Capabilities {
-        let lines = self.stores.iter().flat_map(|named| {
-            let Capabilities { kind, lines } = named.store.capabilities();
-            lines.into_iter().map(move |mut line| {
-                line.detail = format!("{} ({kind}): {}", named.name, line.detail);
-                line
-            })
-        });
-        Capabilities { kind: "several", lines: lines.collect() }
+    fn capabilities(&self) -> Vec<Capabilities> {
+        let of = |named: &Named| {
+            let store = named.name.clone();
+            named.store.capabilities().into_iter().map(move |found| Capabilities { store: store.clone(), ..found })
+        };
+        self.stores.iter().flat_map(of).collect()
     }
 
     fn traffic(&self) -> Vec<Traffic> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, chain, exit_of};
 use crate::app::{self, ProbedPeer};
-use crate::backend::{Capabilities, Support};
+use crate::backend::{Capabilities, Capability, Support};
 use crate::config::{self, Config, Sources};
 use crate::telemetry;
 
@@ -24,7 +24,8 @@ pub struct Options {
 struct Probed {
     name: String,
     outcome: Outcome,
-    capabilities: Option<Capabilities>,
+    /// None of a store that was not opened.
+    capabilities: Vec<Capabilities>,
 }
 
 enum Outcome {
@@ -70,7 +71,7 @@ async fn probe_all(config: &Config) -> Vec<Probed> {
     let mut probed = Vec::new();
     for (name, settings) in &config.backends {
         probed.push(match &owner {
-            Some(owner) => Probed { name: name.clone(), outcome: Outcome::InUse(owner.clone()), capabilities: None },
+            Some(owner) => Probed { name: name.clone(), outcome: Outcome::InUse(owner.clone()), capabilities: Vec::new() },
             None => probe(name, settings).await,
         });
     }
@@ -79,20 +80,30 @@ async fn probe_all(config: &Config) -> Vec<Probed> {
 
 async fn probe(name: &str, settings: &config::Backend) -> Probed {
     let (outcome, capabilities) = match app::open_store(settings).await {
-        Err(err) => (Outcome::Fault(format!("{err:#}")), None),
+        Err(err) => (Outcome::Fault(format!("{err:#}")), Vec::new()),
         Ok(backend) => {
             let outcome = backend.check().await.map_or_else(|err| Outcome::Fault(err.to_string()), |()| Outcome::Answers);
-            (outcome, Some(backend.capabilities()))
+            (outcome, backend.capabilities())
         }
     };
     Probed { name: name.into(), outcome, capabilities }
+}
+
+impl Probed {
+    fn kind(&self) -> Option<&'static str> {
+        self.capabilities.first().map(|found| found.kind)
+    }
+
+    fn properties(&self) -> impl Iterator<Item = &Capability> {
+        self.capabilities.iter().flat_map(|found| &found.properties)
+    }
 }
 
 impl Outcome {
     fn text(&self) -> String {
         match self {
             Self::Answers => "answers".into(),
-            Self::InUse(owner) => format!("not tried, since {owner} serves it: ask its /health, or stop it first"),
+            Self::InUse(owner) => format!("not tried, since {owner} serves it: ask its /v1/stores, or stop it first"),
             Self::Fault(fault) => fault.clone(),
         }
     }
@@ -110,9 +121,9 @@ fn write_report(text: &mut String, sources: &Sources, config: &Config, probed: &
     writeln!(text, "  site {} (number {}), data in {}", config.site.name, config.site.number, config.data.display())?;
     writeln!(text, "  S3 on {}, admin on {}", config.s3.listen, config.admin.listen)?;
     for store in probed {
-        let kind = store.capabilities.as_ref().map_or("", |found| found.kind);
+        let kind = store.kind().unwrap_or_default();
         writeln!(text, "\nstore {} {kind}: {}", store.name, store.outcome.text())?;
-        for line in store.capabilities.iter().flat_map(|found| &found.lines) {
+        for line in store.properties() {
             writeln!(text, "  {:<9} {:<28} {}", word(line.support), line.name, line.detail)?;
         }
     }
@@ -146,17 +157,14 @@ fn peer_json(peer: &ProbedPeer) -> Value {
 }
 
 fn store_json(store: &Probed) -> Value {
-    let lines = store.capabilities.iter().flat_map(|found| &found.lines);
-    let properties: Vec<_> =
-        lines.map(|line| json!({ "name": line.name, "support": word(line.support), "detail": line.detail })).collect();
     let fault = if let Outcome::Fault(fault) = &store.outcome { Some(fault) } else { None };
     json!({
         "name": store.name,
-        "kind": store.capabilities.as_ref().map(|found| found.kind),
+        "kind": store.kind(),
         "answers": matches!(store.outcome, Outcome::Answers),
         "in_use": matches!(store.outcome, Outcome::InUse(_)),
         "fault": fault,
-        "properties": properties,
+        "properties": store.properties().collect::<Vec<_>>(),
     })
 }
 

@@ -155,7 +155,7 @@ fn failed<'a, T: Send + 'a>(err: Error) -> BoxStream<'a, Result<T>> {
 
 #[async_trait]
 impl Backend for Aliases {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self) -> Vec<Capabilities> {
         self.store.capabilities()
     }
 

@@ -222,6 +222,39 @@ pub(crate) async fn a_name_is_never_taken_for_another(store: Store) {
     }
 }
 
+/// Publishes, and answers the key if it is to be listed then. Its bytes are read wherever they are.
+async fn published(store: Store, key: String) -> Option<String> {
+    let bytes = pattern(1, 10);
+    let kept = stage(&store, &key, &bytes).await;
+    let (place, is_there) = match publish(&store, &key, &kept).await.unwrap() {
+        Published::Done => (settled(&key, &kept), is_plain(&kept)),
+        said => {
+            assert_eq!(said, Published::Stays, "{key}");
+            (at(&key, kept.location.clone()), false)
+        }
+    };
+    assert_eq!(read(&store, &place, expecting(&kept.binding)).await.unwrap(), bytes, "{key}");
+    is_there.then_some(key)
+}
+
+/// Some services take a key below another, and leave it out of listings.
+pub(crate) async fn what_comes_to_its_name_is_listed(store: Store) {
+    let store = with_bucket(store).await;
+    let mut listed = Vec::new();
+    for key in ["a", "a/b", "c/d", "c", "e/f/g", "e/f", "e", "h/i"] {
+        listed.extend(published(store.clone(), key.to_owned()).await);
+    }
+    for n in 0..20 {
+        let names = [format!("n{n}"), format!("n{n}/m"), format!("n{n}/m/o")];
+        let at_once = names.map(|key| tokio::spawn(published(store.clone(), key)));
+        for came in at_once {
+            listed.extend(came.await.unwrap());
+        }
+    }
+    listed.sort();
+    assert_eq!(keys(&store).await, listed);
+}
+
 pub(crate) async fn buckets_come_and_go(store: Store) {
     let names = ["aaa", "a.b", "a-b", "zz9", "b01"].map(|name| BucketName::new(name).unwrap());
     assert_eq!(store.list_buckets().await.unwrap(), []);

@@ -273,8 +273,8 @@ fn found_of(key: &Key, stat: &Stat) -> Found {
 
 #[async_trait]
 impl Backend for Fs {
-    fn capabilities(&self) -> Capabilities {
-        self.core.capabilities()
+    fn capabilities(&self) -> Vec<Capabilities> {
+        vec![self.core.capabilities()]
     }
 
     async fn put(&self, _to: &ObjectId, body: Body, put: PutOptions) -> Result<Kept> {

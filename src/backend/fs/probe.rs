@@ -112,7 +112,7 @@ impl Core {
             Support::Refused,
             "mtimes lose their nanoseconds here: two writes within its granularity cannot be told apart by it",
         );
-        let lines = vec![
+        let properties = vec![
             durability,
             native_or(volume.renames_whole, "atomic publish", &whole, &synced),
             native_or(*exchange, "replace", recycled, "no RENAME_EXCHANGE: replaced files are freed, which is slow"),
@@ -128,7 +128,7 @@ impl Core {
             line("conditional writes", Support::Emulated, "exact among this process's clients, by its key locks"),
             line("copy", Support::Native, "copy_file_range"),
         ];
-        Capabilities { kind: "fs", lines }
+        Capabilities { store: String::new(), kind: "fs", properties }
     }
 
     /// Whether a write could succeed now.

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::mark::{Mark, binding_of};
 use super::pending::Begun;
 use super::store::Core;
-use super::{Answer, Cursor, Fault, Only, Service, Spot, Target, Told};
+use super::{Answer, Only, Service, Spot, Target, Told};
 use crate::backend::{Error, GetOptions, Kept, Place, Published, PutOptions, Result};
 use crate::model::{Binding, Location, ObjectId, WriteId};
 
@@ -54,9 +54,12 @@ impl<S: Service> Core<S> {
         }
         let mark = Mark { write, modified_ms: Some(told.modified_ms), key: None, label: told.label.clone() };
         let target = Target::new(self.plain(object), mark.metadata()).with(&told.attributes());
-        let mut refusals = 0;
+        let (mut refusals, arrival) = (0, self.arrivals.begin(&target.spot));
         for _ in 0..TRIES_MAX {
             let there = self.seen(&target.spot).await?;
+            if there.is_none() && self.would_hide(&arrival).await? {
+                return Ok(Published::Stays);
+            }
             match self.copy_over((object, write), (&own, &told), &target, there.as_ref()).await {
                 Ok(true) => return Ok(Published::Done),
                 Ok(false) => break,
@@ -105,24 +108,6 @@ impl<S: Service> Core<S> {
         Ok(self.seen(&target.spot).await?.is_some_and(|now| {
             now.is_whole_copy_of(told) || there.is_none_or(|there| there.binding != now.binding) && now.binding != told.binding
         }))
-    }
-
-    /// Where names are files, none is below another, and some services say of such a name that they broke.
-    async fn explained(&self, fault: Fault, at: &Spot) -> Answer<Fault> {
-        let may_be_taken = self.nature.is_tree && fault.status == Some(500);
-        Ok(if may_be_taken && self.is_taken(at).await? { fault.of_taken_name() } else { fault })
-    }
-
-    /// Whether something is above a name, or below it.
-    async fn is_taken(&self, at: &Spot) -> Answer<bool> {
-        for (slash, _) in at.name.rmatch_indices('/') {
-            let above = Spot::new(at.bucket.clone(), at.name[..slash].to_owned());
-            if self.seen(&above).await?.is_some() {
-                return Ok(true);
-            }
-        }
-        let below = self.page(&at.bucket, &format!("{}/", at.name), &Cursor::Start).await?;
-        Ok(!below.listed.is_empty())
     }
 
     /// A call that was certainly done, or was not, is not under way any more.

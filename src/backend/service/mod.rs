@@ -7,6 +7,7 @@
 //! [`Store`] is the backend; a [`Service`] makes single calls and knows nothing of places, bindings, retries or dead peers.
 
 mod attributes;
+mod below;
 mod body;
 mod buckets;
 pub mod buffer;

@@ -4,22 +4,26 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 
+use super::below::{BELOW, Below};
 use super::buffer::{Settings, When};
 use super::mark::{Mark, binding_of};
 use super::names::is_misplaced;
 use super::store::Core;
 use super::{Answer, Cursor, Only, Service, Spot, Target, Told};
 use crate::backend::{Capabilities, Capability, Error, Result, Support};
+use crate::clock::{SystemClock, WallClock};
 use crate::model::{Incarnation, WriteId};
 
 /// In byte order, where some services list `/` first.
 const IN_ORDER: [&str; 3] = ["a-b", "a/b", "a0"];
 /// In byte order, of which that of UTF-16 is the reverse.
 const WIDE: [&str; 2] = ["\u{FF5E}", "\u{1F600}"];
-/// Where names are files, none is below another.
-const BELOW: &str = "a0/b";
 /// Pages of a listing of them that are read. A service may put as few on one as it likes.
 const PROBE_PAGES_MAX: u32 = 16;
+
+const LATER_STAYS: &str = "of \"a\" and \"a/b\" the later one stays under a name of ours";
+/// How far two clocks may seem apart that are set right.
+const CLOCKS_APART_MS_MAX: u64 = 2_000;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,10 +34,12 @@ pub(super) struct Nature {
     pub conditional_copy: bool,
     /// Names are in the order of UTF-16.
     pub is_utf16: bool,
-    /// There is no name below another.
-    pub is_tree: bool,
+    /// What becomes of names below others.
+    pub below: Below,
     /// A name may lead to what has another: where names are files, and MinIO takes `/a` for `a`.
     pub confuses_names: bool,
+    /// How far the service's clock is ahead of this machine's, at the least.
+    pub clock_ahead_ms: i64,
 }
 
 impl Nature {
@@ -51,19 +57,22 @@ impl Nature {
 impl<S: Service> Core<S> {
     /// Stores, copies, lists and removes objects. A service that does not keep what is needed is refused.
     pub(super) async fn probe(&self) -> Result<Nature> {
+        let before_ms = SystemClock.millis();
         let old = self.put_probe("a-b", 1, "probe").await?;
+        let clock_ahead_ms = ahead_ms(before_ms, &old, SystemClock.millis());
         let new = self.put_probe("a-b", 2, "other").await?;
         if new.binding != binding_of(probe_write(2)) || new.modified_ms != 1 || new.size != 5 {
             return Err(refused("it does not keep the metadata of objects: nothing could be told apart there"));
         }
         self.put_probe("a0", 3, "probe").await?;
-        let is_tree = self.probe_below().await?;
+        let below = self.probe_below().await?;
         let nature = Nature {
             conditional_copy: self.probe_copies(&old, &new).await?,
             conditional_removal: self.probe_removal(&old).await?,
             is_utf16: self.probe_order().await?,
-            is_tree,
-            confuses_names: is_tree || self.probe_spellings().await?,
+            below,
+            confuses_names: below == Below::Refused || self.probe_spellings().await?,
+            clock_ahead_ms,
         };
         if self.service.is_exact() && !(nature.conditional_copy && nature.conditional_removal) {
             return Err(refused("it does what it was told not to do under a condition: it is not what its kind says"));
@@ -78,7 +87,7 @@ impl<S: Service> Core<S> {
         Spot::new(self.home.clone(), self.names.probe(name))
     }
 
-    fn probe_target(&self, name: &str, write: u64) -> Target {
+    pub(super) fn probe_target(&self, name: &str, write: u64) -> Target {
         let mark = Mark { write: probe_write(write), modified_ms: Some(1), key: None, label: None };
         Target::new(self.probe_spot(name), mark.metadata())
     }
@@ -122,7 +131,9 @@ impl<S: Service> Core<S> {
             self.put_probe(name, 8, "probe").await?;
             wide.push(name);
         }
-        let names = self.probes().await?;
+        let mut names = self.probes().await?;
+        // A start that ended half-way may have left that.
+        names.retain(|name| name != BELOW);
         for name in &wide {
             self.remove_any("removing a probe", &self.probe_spot(name)).await?;
         }
@@ -134,7 +145,8 @@ impl<S: Service> Core<S> {
         Ok(names != in_order)
     }
 
-    async fn probes(&self) -> Result<Vec<String>> {
+    /// The names of all that is tried out, as they are listed.
+    pub(super) async fn probes(&self) -> Result<Vec<String>> {
         let (prefix, mut from, mut names) = (self.names.probe_prefix(), Cursor::Start, Vec::new());
         for _ in 0..PROBE_PAGES_MAX {
             let call = || self.service.page(&self.home, &prefix, &from);
@@ -143,22 +155,7 @@ impl<S: Service> Core<S> {
             let Some(next) = page.next else { break };
             from = Cursor::Next(next);
         }
-        // A start that ended half-way may have left that.
-        names.retain(|name| name != BELOW);
         Ok(names)
-    }
-
-    /// Whether there can be no name below one that is there.
-    async fn probe_below(&self) -> Result<bool> {
-        let target = self.probe_target(BELOW, 9);
-        match self.put_held(&target, Bytes::from_static(b"probe")).await {
-            Ok(()) => {
-                self.remove_any("removing a probe", &target.spot).await?;
-                Ok(false)
-            }
-            Err(fault) if fault.is_silence() || fault.is_denied() => Err(fault.into()),
-            Err(_) => Ok(true),
-        }
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
@@ -167,7 +164,7 @@ impl<S: Service> Core<S> {
             true => line(name, Support::Native, "tried"),
             false => line(name, Support::Refused, else_),
         };
-        let mut lines = vec![
+        let mut properties = vec![
             line("durability", Support::Native, "as the service promises it"),
             line(
                 "atomic publish",
@@ -190,12 +187,20 @@ impl<S: Service> Core<S> {
                     "of UTF-16: keys with characters from U+E000 on stay under names of ours",
                 ),
             },
-            match self.nature.is_tree {
-                false => line("keys below keys", Support::Native, "tried"),
-                true => {
-                    line("keys below keys", Support::Emulated, "of \"a\" and \"a/b\" the later one stays under a name of ours")
-                }
+            match self.nature.below {
+                Below::Listed => line("keys below keys", Support::Native, "tried"),
+                Below::Refused => line("keys below keys", Support::Emulated, LATER_STAYS),
+                Below::Hidden => line("keys below keys", Support::Emulated, &format!("it lists one of both: {LATER_STAYS}")),
             },
+            match self.nature.confuses_names {
+                false => line("distinct names", Support::Native, "tried"),
+                true => line(
+                    "distinct names",
+                    Support::Emulated,
+                    "some names lead to what has another: keys without a name of their own there are looked for in a listing",
+                ),
+            },
+            clock(self.nature.clock_ahead_ms),
             match self.service.lists_versions() {
                 true => line(
                     "existing versions",
@@ -210,16 +215,32 @@ impl<S: Service> Core<S> {
             },
             line("multipart", Support::Native, "parts go where the whole will be"),
         ];
-        lines.extend(self.service.capabilities());
-        lines.extend(self.buffering.as_ref().map(buffering));
-        lines.extend(self.line.bytes_per_second_max().map(bandwidth));
-        lines.push(line(
+        properties.extend(self.service.capabilities());
+        properties.extend(self.buffering.as_ref().map(buffering));
+        properties.extend(self.line.bytes_per_second_max().map(bandwidth));
+        properties.push(line(
             "names",
             Support::Emulated,
             "keys with empty or dotted segments, control characters or segments over 180 bytes stay under names of ours",
         ));
-        Capabilities { kind: self.service.kind(), lines }
+        Capabilities { store: String::new(), kind: self.service.kind(), properties }
     }
+}
+
+fn clock(ahead_ms: i64) -> Capability {
+    let (apart_ms, side) = (ahead_ms.unsigned_abs(), if ahead_ms > 0 { "ahead of" } else { "behind" });
+    let detail = format!("it is {apart_ms} ms {side} this machine's, and dates what others store by that: set both right");
+    match apart_ms <= CLOCKS_APART_MS_MAX {
+        true => Capability { name: "clock", support: Support::Native, detail: "this machine's, tried".to_owned() },
+        false => Capability { name: "clock", support: Support::Refused, detail },
+    }
+}
+
+/// How far a clock is ahead that dated what was stored between two moments of ours: services tell seconds.
+fn ahead_ms(before_ms: u64, stored: &Told, after_ms: u64) -> i64 {
+    let Some(latest_ms) = stored.changed_ms else { return 0 };
+    let earliest_ms = latest_ms / 1_000 * 1_000;
+    earliest_ms.saturating_sub(after_ms) as i64 - before_ms.saturating_sub(latest_ms) as i64
 }
 
 fn buffering(settings: &Settings) -> Capability {
@@ -259,6 +280,29 @@ fn refused(reason: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::service::Late;
+
+    #[test]
+    fn clocks_are_apart_by_what_no_second_explains() {
+        let stored = |seconds: u64| Told::new(None, None, Some(seconds * 1_000), 0);
+        assert_eq!(ahead_ms(5_300, &stored(5), 5_400), 0);
+        assert_eq!(ahead_ms(5_900, &stored(6), 6_100), 0, "a second began meanwhile");
+        assert_eq!(ahead_ms(5_300, &stored(65), 5_400), 59_600);
+        assert_eq!(ahead_ms(65_300, &stored(5), 65_400), -59_301);
+        assert_eq!((clock(-2_000).support, clock(59_600).support), (Support::Native, Support::Refused));
+        assert!(clock(-59_301).detail.contains("59301 ms behind"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_readme_tells_of_every_property() {
+        let found = Late::new(1, true).open().await.capabilities();
+        let rows: Vec<_> = include_str!("../../../README.md").lines().filter_map(|line| line.strip_prefix("| ")).collect();
+        let optional = ["checksums", "buffered upload", "bandwidth limit"];
+        for name in found[0].properties.iter().map(|property| property.name).chain(optional) {
+            let is_row = |row: &&str| row.strip_prefix(name).is_some_and(|rest| rest.starts_with(" |") || rest.starts_with(" ("));
+            assert!(rows.iter().any(|row| is_row(&row)), "{name}");
+        }
+    }
 
     #[test]
     fn the_order_of_utf16_is_that_of_bytes_but_for_what_is_misplaced() {

@@ -53,7 +53,7 @@ impl Gate {
 
 #[async_trait]
 impl Backend for Gate {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self) -> Vec<Capabilities> {
         self.store.capabilities()
     }
 

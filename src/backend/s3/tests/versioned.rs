@@ -78,7 +78,7 @@ async fn a_bucket_whose_versioning_is_suspended_keeps_nothing_either() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_home_bucket_with_versions_is_told_of() {
-    let told = |store: &Store<S3>| store.capabilities().lines.iter().any(|line| line.name == "home without versions");
+    let told = |store: &Store<S3>| store.capabilities()[0].properties.iter().any(|line| line.name == "home without versions");
     for (home, is_told) in
         [(None, false), (Some(BucketVersioningStatus::Suspended), false), (Some(BucketVersioningStatus::Enabled), true)]
     {
