@@ -108,6 +108,11 @@ async fn the_api_tells_who_it_is_and_what_it_does() {
     let status = running.json("/v1/status").await;
     assert_eq!(status["site"], serde_json::json!({ "name": "paris", "number": 7, "state": "active" }));
     assert_eq!((status["ready"].as_bool(), status["store"].as_str()), (Some(true), Some("memory")));
+    let durability = serde_json::json!({
+        "name": "durability", "support": "refused", "detail": "everything is gone when the process ends"
+    });
+    let store = serde_json::json!({ "store": "", "kind": "memory", "properties": [durability] });
+    assert_eq!(running.json("/v1/stores").await, serde_json::json!([store]));
     assert_eq!(running.json("/v1/workers").await[0]["name"], "settle");
     assert_eq!(running.json("/v1/buckets").await[0]["name"], "photos");
 }

@@ -521,6 +521,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_store_tells_its_properties_under_its_name() {
+        let (routes, _world) = over_two().await;
+        let names: Vec<_> = routes.capabilities().into_iter().map(|found| found.store).collect();
+        assert_eq!(names, ["disk", "cloud"]);
+    }
+
+    #[tokio::test]
     async fn new_buckets_go_where_their_route_leads() {
         let (routes, world) = over_two().await;
         for name in ["a", "cloud-a", "b"].map(|name| format!("{name}-bucket")) {

@@ -74,6 +74,8 @@ impl Left {
     fn unmade(self) -> Self {
         match self {
             Self::Harden(staged) => Self::Step(staged),
+            // Until no copy can come late to the name that others may have next.
+            Self::Stay => Self::Copy,
             left => left,
         }
     }
@@ -330,5 +332,16 @@ impl Worker for SettleWorker {
 
     async fn wait(&mut self) {
         self.queue().filled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_durable_is_done_again() {
+        assert_eq!(Left::Harden(None).unmade(), Left::Step(None));
+        assert_eq!(Left::Stay.unmade(), Left::Copy, "a copy that may come late to the name is waited for");
     }
 }

@@ -54,13 +54,14 @@ impl<S: Service> Core<S> {
         }
         let mark = Mark { write, modified_ms: Some(told.modified_ms), key: None, label: told.label.clone() };
         let target = Target::new(self.plain(object), mark.metadata()).with(&told.attributes());
-        let (mut refusals, arrival) = (0, self.arrivals.begin(&target.spot));
+        let mut refusals = 0;
         for _ in 0..TRIES_MAX {
             let there = self.seen(&target.spot).await?;
-            if there.is_none() && self.would_hide(&arrival).await? {
-                return Ok(Published::Stays);
-            }
             match self.copy_over((object, write), (&own, &told), &target, there.as_ref()).await {
+                Ok(true) if self.is_hidden(&target.spot).await? => {
+                    self.delete_plain(object, &told.binding).await?;
+                    return Ok(Published::Stays);
+                }
                 Ok(true) => return Ok(Published::Done),
                 Ok(false) => break,
                 Err(fault) if fault.is_missing() => return Ok(Published::Gone),
@@ -98,6 +99,10 @@ impl<S: Service> Core<S> {
         };
         // One that replaces what was seen does nothing when that is gone; others do, however late they come.
         let begun = (!matches!(only, Only::Seen(_))).then(|| self.pending.begin_copy(object, write));
+        if let Err(fault) = self.refuse_to_hide(object, &target.spot).await {
+            begun.into_iter().for_each(|begun| self.pending.end(begun));
+            return Err(fault);
+        }
         let copied = match self.long("copying an object", told.size, self.service.copy(own, told, target, only)).await {
             Err(fault) => Err(self.explained(fault, &target.spot).await?),
             copied => copied,

@@ -42,6 +42,10 @@ struct State {
     is_exact: bool,
     /// Whether names are spelt as MinIO does.
     spells_as_minio: bool,
+    /// Whether listings leave out names below others, as MinIO's do.
+    hides_below: bool,
+    /// How much later the next change is made.
+    next_late: Option<Duration>,
     /// What every look and listing is answered: status and code.
     denial: Option<(u16, &'static str)>,
     /// How often credentials were to be read anew.
@@ -85,6 +89,8 @@ impl Late {
             is_busy: false,
             is_exact,
             spells_as_minio: false,
+            hides_below: false,
+            next_late: None,
             denial: None,
             forgotten: 0,
         })))
@@ -114,6 +120,16 @@ impl Late {
     /// From now on it leaves out a `/` that a name begins with, and refuses names with empty or dotted segments.
     pub fn spell_as_minio(&self) {
         self.state().spells_as_minio = true;
+    }
+
+    /// From now on its listings leave out names below others, as MinIO's do.
+    pub fn hide_below(&self) {
+        self.state().hides_below = true;
+    }
+
+    /// The next change comes so much later, and is not answered.
+    pub fn delay_next(&self, pause: Duration) {
+        self.state().next_late = Some(pause);
     }
 
     /// From now on it answers looks and listings with this status and code only.
@@ -150,7 +166,7 @@ impl Late {
 
     async fn change<T>(&self, doing: &'static str, call: impl Fn(&mut State) -> Answer<T> + Send + 'static) -> Answer<T> {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let fate = self.state().fate();
+        let fate = self.state().fate_of_change();
         match fate {
             Fate::Done => call(&mut self.state()),
             Fate::Refused => Err(refused(doing, 503, "SlowDown")),
@@ -189,6 +205,15 @@ impl State {
             86..92 => Fate::Unanswered,
             _ => Fate::Late(LATE_MAX.mul_f64(self.random.f64())),
         }
+    }
+
+    fn fate_of_change(&mut self) -> Fate {
+        self.next_late.take().map_or_else(|| self.fate(), Fate::Late)
+    }
+
+    /// Whether a listing leaves a name out.
+    fn hides(&self, objects: &BTreeMap<String, Object>, name: &str) -> bool {
+        self.hides_below && name.rmatch_indices('/').any(|(slash, _)| objects.contains_key(&name[..slash]))
     }
 
     fn bucket(&mut self, doing: &'static str, bucket: &str) -> Answer<&mut BTreeMap<String, Object>> {
@@ -349,8 +374,8 @@ impl Service for Late {
                 Cursor::Start => None,
                 Cursor::Behind(name) | Cursor::Next(name) => Some(name),
             };
-            let mut names =
-                objects.iter().filter(|(name, _)| name.starts_with(prefix) && behind.is_none_or(|behind| *name > behind));
+            let names = objects.iter().filter(|(name, _)| name.starts_with(prefix) && behind.is_none_or(|behind| *name > behind));
+            let mut names = names.filter(|(name, _)| !state.hides(objects, name));
             let listed = |(name, object): (&String, &Object)| Listed {
                 name: name.clone(),
                 told: None,

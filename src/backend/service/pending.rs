@@ -2,7 +2,7 @@
 //!
 //! Names of one write's own need none of this: nothing else is ever written there.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::turns::Turns;
 use crate::backend::{Error, Result};
-use crate::model::{ObjectId, WriteId};
+use crate::model::{Key, ObjectId, WriteId};
 
 /// After this a call is taken for dead: a signature lets it begin for fifteen minutes, and services do what they began in
 /// seconds, but for what is very large.
@@ -31,12 +31,12 @@ enum Call {
 /// Plain names with calls that may be under way.
 #[derive(Debug, Default)]
 pub(in crate::backend) struct Pending {
-    names: Mutex<HashMap<ObjectId, (Call, Instant)>>,
+    names: Mutex<BTreeMap<ObjectId, (Call, Instant)>>,
     turns: Turns,
 }
 
 impl Pending {
-    fn names(&self) -> MutexGuard<'_, HashMap<ObjectId, (Call, Instant)>> {
+    fn names(&self) -> MutexGuard<'_, BTreeMap<ObjectId, (Call, Instant)>> {
         self.names.lock().expect("nothing panics while it holds the pending names")
     }
 
@@ -112,6 +112,21 @@ impl Pending {
     pub fn holds(&self, object: &ObjectId) -> bool {
         self.names().get(object).is_some_and(|(_, noted)| noted.elapsed() < DEAD_AFTER)
     }
+
+    /// Whether bytes may be on their way to a name above this one, or below it.
+    pub fn holds_kin(&self, object: &ObjectId) -> bool {
+        let (names, ObjectId { bucket, key }) = (self.names(), object);
+        let is_coming = |(call, noted): &(Call, Instant)| *call != Call::Delete && noted.elapsed() < DEAD_AFTER;
+        let of = |key: &str| Some(ObjectId { bucket: bucket.clone(), key: Key::new(key).ok()? });
+        let mut above = key.as_str().rmatch_indices('/').filter_map(|(slash, _)| of(&key.as_str()[..slash]));
+        if above.any(|above| names.get(&above).is_some_and(is_coming)) {
+            return true;
+        }
+        // No key is longer than the longest: below that is none.
+        let Some(folder) = of(&format!("{key}/")) else { return false };
+        let is_below = |other: &ObjectId| other.bucket == *bucket && other.key.as_str().starts_with(folder.key.as_str());
+        names.range(&folder..).take_while(|(other, _)| is_below(other)).any(|(_, noted)| is_coming(noted))
+    }
 }
 
 /// A call that was noted.
@@ -125,7 +140,29 @@ pub(in crate::backend) struct Begun {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BucketName, Incarnation, Key};
+    use crate::model::{BucketName, Incarnation};
+
+    #[tokio::test(start_paused = true)]
+    async fn copies_to_names_above_and_below_are_known() {
+        let object = |bucket, key| ObjectId { bucket: BucketName::new(bucket).unwrap(), key: Key::new(key).unwrap() };
+        let (pending, write) = (Pending::default(), WriteId::new(Incarnation(1), 1, 1));
+        drop(pending.begin_copy(&object("bucket", "a/b"), write));
+        drop(pending.begin_delete(&object("bucket", "d/e")));
+        for (bucket, key, is_kin) in [
+            ("bucket", "a", true),
+            ("bucket", "a/b/c/d", true),
+            ("bucket", "a/b", false),
+            ("bucket", "a/b-c", false),
+            ("bucket", "a/bc/d", false),
+            ("bucket", "d", false),
+            ("other", "a", false),
+            ("other", "a/b/c", false),
+        ] {
+            assert_eq!(pending.holds_kin(&object(bucket, key)), is_kin, "{bucket} {key}");
+        }
+        tokio::time::advance(DEAD_AFTER).await;
+        assert!(!pending.holds_kin(&object("bucket", "a")));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_else_is_done_at_a_name_until_a_call_is_dead() {

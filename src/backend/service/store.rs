@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tracing::{Instrument, Span, debug_span};
 
-use super::below::Arrivals;
 use super::buffer::{self, Buffer, Carrier};
 use super::calls::Calls;
 use super::names::Names;
@@ -34,8 +33,6 @@ pub(super) struct Core<S> {
     /// The bucket of notes.
     pub home: String,
     pub pending: Pending,
-    /// Plain names that copies are on their way to.
-    pub arrivals: Arrivals,
     pub nature: Nature,
     /// What to keep on a local disk while the service takes nothing; `None`: nothing.
     pub buffering: Option<buffer::Settings>,
@@ -49,8 +46,8 @@ impl<S: Service> Store<S> {
         let (names, home, pending) = (Names::new(&common.reserved), common.home.clone(), Pending::default());
         let buffering = common.buffer.clone();
         let calls = Calls::new(service, common);
-        let (arrivals, nature, buffer) = Default::default();
-        let mut core = Core { calls, names, home, pending, arrivals, nature, buffering, buffer };
+        let (nature, buffer) = Default::default();
+        let mut core = Core { calls, names, home, pending, nature, buffering, buffer };
         core.open_home().await?;
         core.nature = core.probe().await?;
         Ok(Self(Arc::new(core)))

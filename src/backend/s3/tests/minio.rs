@@ -65,3 +65,16 @@ async fn its_versions_are_read_and_removed_by_its_names() {
     let (store, _minio) = minio().await;
     versioned::versions_of_others_are_read_and_removed_one_by_one(&store).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a MinIO: make minio"]
+async fn a_delete_marker_keeps_what_is_below_from_its_name() {
+    let (store, _minio) = minio().await;
+    store.create_bucket(&object("-").bucket).await.unwrap();
+    versioned::set_versioning(&store, "bucket", BucketVersioningStatus::Enabled).await;
+    versioned::put_theirs(&store, "a", "theirs").await;
+    store.service().caller.client().delete_object().bucket("bucket").key("a").send().await.unwrap();
+    let kept = put(&store, "a/b", 1, &bytes(10)).await;
+    assert_eq!(store.publish(&at("a/b", kept.location.clone()), &kept.binding).await.unwrap(), Published::Stays);
+    assert_eq!(read(&store, &at("a/b", kept.location), Some(&kept.binding)).await.unwrap(), bytes(10));
+}

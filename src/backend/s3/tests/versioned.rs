@@ -121,7 +121,7 @@ async fn history_of_others(store: &Store<S3>) {
     store.service().caller.client().delete_object().bucket("bucket").key("a").send().await.unwrap();
 }
 
-async fn put_theirs(store: &Store<S3>, key: &str, text: &'static str) {
+pub(super) async fn put_theirs(store: &Store<S3>, key: &str, text: &'static str) {
     let body = aws_sdk_s3::primitives::ByteStream::from_static(text.as_bytes());
     store.service().caller.client().put_object().bucket("bucket").key(key).body(body).send().await.unwrap();
     // Services tell the order of what came in one moment by their answers' order alone.
