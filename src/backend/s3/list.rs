@@ -10,6 +10,15 @@ use crate::backend::service::{Answer, Cursor, Fault, Listed, Page};
 impl S3 {
     /// Goes on behind the last name rather than by the service's token: some take their tokens for names, or lose them.
     pub(super) async fn list_objects(&self, bucket: &str, prefix: &str, from: &Cursor) -> Answer<Page> {
+        self.list_some(bucket, prefix, from, None).await
+    }
+
+    pub(super) async fn list_one(&self, bucket: &str, behind: &str) -> Answer<Option<String>> {
+        let page = self.list_some(bucket, "", &Cursor::Behind(behind.to_owned()), Some(1)).await?;
+        Ok(page.listed.into_iter().map(|listed| listed.name).next())
+    }
+
+    async fn list_some(&self, bucket: &str, prefix: &str, from: &Cursor, names_max: Option<i32>) -> Answer<Page> {
         let doing = "listing a bucket";
         let after = match from {
             Cursor::Start => None,
@@ -17,7 +26,7 @@ impl S3 {
         };
         let request = self.caller.client().list_objects_v2().bucket(bucket).encoding_type(EncodingType::Url);
         let request = request.set_prefix((!prefix.is_empty()).then(|| prefix.to_owned())).set_start_after(after);
-        let page = ask(doing, request.send()).await?;
+        let page = ask(doing, request.set_max_keys(names_max).send()).await?;
         let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
         let listed: Vec<_> = page.contents().iter().filter_map(|object| listed(object, is_encoded)).collect();
         let last = listed.last().map(|listed| listed.name.clone());

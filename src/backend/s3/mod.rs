@@ -132,6 +132,10 @@ impl Service for S3 {
         self.list_objects(bucket, prefix, from).await
     }
 
+    async fn first_behind(&self, bucket: &str, name: &str) -> Answer<Option<String>> {
+        self.list_one(bucket, name).await
+    }
+
     async fn start_upload(&self, to: &Target) -> Answer<String> {
         self.create_multipart_upload(to).await
     }

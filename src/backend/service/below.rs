@@ -52,13 +52,12 @@ impl<S: Service> Core<S> {
             return Ok(false);
         }
         // A listing of what begins with the name shows it in more cases than others do.
-        let mut from = Cursor::Behind(just_before(&at.name));
+        let mut behind = just_before(&at.name);
         loop {
-            let page = self.page(&at.bucket, "", &from).await?;
-            match (page.listed.iter().find(|listed| listed.name >= at.name), page.next) {
-                (Some(found), _) => return Ok(found.name != at.name),
-                (None, Some(next)) => from = Cursor::Next(next),
-                (None, None) => return Ok(true),
+            let first = || self.service.first_behind(&at.bucket, &behind);
+            match self.quick("looking whether a name is listed", 0, || Box::pin(first())).await? {
+                Some(between) if between < at.name => behind = between,
+                found => return Ok(found.as_ref() != Some(&at.name)),
             }
         }
     }

@@ -276,6 +276,12 @@ pub(super) trait Service: Debug + Send + Sync + 'static {
     /// Names under a prefix, in byte order but for [odd](Self::is_odd) ones.
     async fn page(&self, bucket: &str, prefix: &str, from: &Cursor) -> Answer<Page>;
 
+    /// The first name behind another, for which a whole page is more than is needed.
+    async fn first_behind(&self, bucket: &str, name: &str) -> Answer<Option<String>> {
+        let page = self.page(bucket, "", &Cursor::Behind(name.to_owned())).await?;
+        Ok(page.listed.into_iter().map(|listed| listed.name).next())
+    }
+
     /// Begins an upload of which nothing is seen until it is completed.
     async fn start_upload(&self, to: &Target) -> Answer<String>;
 
