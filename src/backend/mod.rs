@@ -254,7 +254,7 @@ pub struct Capability {
 
 /// Who provides a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(into = "&'static str")]
 pub enum Support {
     /// The store.
     Native,
@@ -262,6 +262,16 @@ pub enum Support {
     Emulated,
     /// Nobody.
     Refused,
+}
+
+impl From<Support> for &'static str {
+    fn from(support: Support) -> Self {
+        match support {
+            Support::Native => "native",
+            Support::Emulated => "emulated",
+            Support::Refused => "refused",
+        }
+    }
 }
 
 /// A store.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, chain, exit_of};
 use crate::app::{self, ProbedPeer};
-use crate::backend::{Capabilities, Capability, Support};
+use crate::backend::{Capabilities, Capability};
 use crate::config::{self, Config, Sources};
 use crate::telemetry;
 
@@ -124,7 +124,7 @@ fn write_report(text: &mut String, sources: &Sources, config: &Config, probed: &
         let kind = store.kind().unwrap_or_default();
         writeln!(text, "\nstore {} {kind}: {}", store.name, store.outcome.text())?;
         for line in store.properties() {
-            writeln!(text, "  {:<9} {:<28} {}", word(line.support), line.name, line.detail)?;
+            writeln!(text, "  {:<9} {:<28} {}", <&str>::from(line.support), line.name, line.detail)?;
         }
     }
     Ok(())
@@ -178,12 +178,4 @@ fn refusal_json(refused: &anyhow::Error) -> Value {
         _ => vec![json!({ "problem": chain(refused).trim_start_matches("error: ") })],
     };
     json!({ "good": false, "problems": problems })
-}
-
-fn word(support: Support) -> &'static str {
-    match support {
-        Support::Native => "native",
-        Support::Emulated => "emulated",
-        Support::Refused => "refused",
-    }
 }

@@ -83,7 +83,7 @@ impl<S: Service> Core<S> {
         Ok(nature)
     }
 
-    pub(super) fn probe_spot(&self, name: &str) -> Spot {
+    fn probe_spot(&self, name: &str) -> Spot {
         Spot::new(self.home.clone(), self.names.probe(name))
     }
 
